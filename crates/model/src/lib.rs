@@ -1,0 +1,37 @@
+//! What a pipeline is: identities, digests, steps, ports, policies and step keys; no I/O, no async, no clock.
+//!
+//! Everything here is a value. The words are those of `docs/design/protocol.md`.
+
+mod artifact;
+mod class;
+mod digest;
+mod encoding;
+mod graph;
+mod ids;
+mod key;
+mod name;
+mod pipeline;
+mod policy;
+mod template;
+mod tree;
+mod units;
+
+pub use artifact::{Artifact, ArtifactKind};
+pub use class::Class;
+pub use digest::{Digest, DigestParseError, Hasher};
+pub use encoding::Encoder;
+pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use ids::{
+    AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
+    from_descending,
+};
+pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
+pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use pipeline::{
+    Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
+    Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,
+};
+pub use policy::{Backoff, ClassPolicy, RetryPolicy};
+pub use template::{Part, Reference, Template, TemplateError, shell_quote};
+pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
+pub use units::{ByteSize, Span, UnitError};
