@@ -1,0 +1,31 @@
+//! What a later version brings: refused by name, never ignored.
+
+/// Keys that have a meaning in a later version, wherever they stand.
+pub(crate) const KEYS: &[&str] = &[
+    "access",
+    "capacity",
+    "for_each",
+    "include",
+    "includes",
+    "on_exit",
+    "on_failure",
+    "publish",
+    "rungs",
+    "shm",
+    "store",
+    "uri",
+    "uses",
+    "when",
+    "with",
+];
+
+/// Checkpoint formats of a later version.
+pub(crate) const CHECKPOINT_FORMATS: &[&str] = &["dcp", "hf-trainer", "lightning"];
+
+/// Returns the message about `what`, which is refused.
+pub(crate) fn message(what: &str) -> String {
+    format!("`{what}` comes in a later version of Prunella; this one would have to ignore it, so it refuses it")
+}
+
+/// What to do until then.
+pub(crate) const HELP: &str = "remove it; docs/pipeline.md says what this version can do";

@@ -1,0 +1,430 @@
+//! The file format as types, for the published JSON Schema only: reading is done by hand to report all mistakes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+/// Returns the JSON Schema of a pipeline file, for editors.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(spec::Pipeline).to_value();
+    without_null(&mut schema);
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("title".to_owned(), "Prunella pipeline, format v1".into());
+    }
+    schema
+}
+
+/// Removes `null` everywhere: a key may be left out, but not left empty.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = &mut types[..] {
+                    let only = only.take();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
+                if let [Value::Object(only)] = &mut choices[..] {
+                    let only = std::mem::take(only);
+                    object.remove("anyOf");
+                    object.extend(only);
+                }
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_null),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The words of the file. Descriptions are shown by editors, so they speak to users.
+#[expect(dead_code, reason = "only their schema is used")]
+mod spec {
+    use super::{BTreeMap, JsonSchema};
+
+    /// A pipeline: steps that read data and each other's outputs.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Pipeline {
+        /// The version of this format: `v1`.
+        pub prunella: Version,
+        /// The name of the pipeline.
+        pub name: Name,
+        /// Values that commands use as `${{ params.NAME }}`; `--set NAME=VALUE` changes them for one run.
+        pub params: Option<BTreeMap<Name, Scalar>>,
+        /// Files and folders that steps read as `data.NAME`, relative to this file.
+        pub data: Option<BTreeMap<Name, Data>>,
+        /// Patterns of the files that every step sees; their content is part of every step's key.
+        pub code: Option<OneOrMany>,
+        /// The Python environment that steps run in; without it they use the tools of the machine.
+        pub environment: Option<Environment>,
+        /// Settings that every step has unless it says otherwise.
+        pub defaults: Option<Defaults>,
+        /// The steps by name.
+        #[schemars(extend("minProperties" = 1))]
+        pub steps: BTreeMap<Name, Step>,
+    }
+
+    /// The version of the format.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
+    pub(super) enum Version {
+        /// The first version.
+        V1,
+    }
+
+    /// A name: a letter a–z, then a–z, 0–9, `_` and `-`; at most 64 characters.
+    #[derive(JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
+    pub(super) struct Name(#[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}$"))] String);
+
+    /// The name of an environment variable.
+    #[derive(JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
+    pub(super) struct Variable(#[schemars(regex(pattern = r"^(?!PRUNELLA_)[A-Za-z_][A-Za-z0-9_]*$"))] String);
+
+    /// A number, a text, `true` or `false`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Scalar {
+        Bool(bool),
+        Integer(i64),
+        Decimal(f64),
+        Text(String),
+    }
+
+    /// One text or a list of texts.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    /// A path, or a mapping with the path.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Data {
+        Path(String),
+        Full(DataFull),
+    }
+
+    /// A data set.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct DataFull {
+        /// Its path, relative to and below the directory of this file.
+        pub path: String,
+    }
+
+    /// A Python environment, locked once and cached.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Environment {
+        /// The requirements file, relative to this file.
+        pub python: String,
+        /// The interpreter, such as `"3.12"`; without it the first `python3`.
+        pub version: Option<VersionNumber>,
+    }
+
+    /// A version such as `3.12`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum VersionNumber {
+        Text(String),
+        Number(f64),
+    }
+
+    /// Settings that every step has unless it says otherwise; mappings are merged key by key, the step wins.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Defaults {
+        #[schemars(flatten)]
+        pub policy: Policy,
+    }
+
+    /// A step: one command with declared inputs and outputs.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Step {
+        /// What it runs: a text for the shell, or a list of words for a program without a shell.
+        pub run: Run,
+        /// What it reads, by name: `data.NAME` or `STEP.OUTPUT`; laid out at `$PRUNELLA_INPUT_<NAME>`.
+        pub inputs: Option<BTreeMap<Name, Reference>>,
+        /// What it writes, by name: a path in its workspace, with `/` at the end for a folder.
+        pub outputs: Option<BTreeMap<Name, Output>>,
+        /// Steps that must have succeeded before, without using their data.
+        pub after: Option<OneOrMany>,
+        /// Patterns of the code that this step sees, instead of the pipeline's.
+        pub code: Option<OneOrMany>,
+        /// Which earlier results may stand for it [always; run for a step without outputs].
+        pub reuse: Option<Reuse>,
+        #[schemars(flatten)]
+        pub policy: Policy,
+    }
+
+    /// What `defaults` and a step may both set.
+    #[derive(JsonSchema)]
+    pub(super) struct Policy {
+        /// What it needs of a machine.
+        pub resources: Option<Resources>,
+        /// Environment variables; they are part of the step's key.
+        pub env: Option<BTreeMap<Variable, Scalar>>,
+        /// Names of variables of the caller that are passed on; they are not part of the key.
+        pub pass_env: Option<OneOrMany>,
+        /// Names of variables with secrets, from the caller's environment or a file; only names enter the key.
+        pub secrets: Option<Secrets>,
+        /// How failures are retried: a number of tries after the step's own errors, or settings by class.
+        pub retry: Option<Retry>,
+        /// The longest time for one attempt, such as `2h` [none].
+        pub timeout: Option<Duration>,
+        /// The longest time without any sign of life, such as `30m` [none].
+        pub stall: Option<Duration>,
+        /// Whether the same inputs give the same bytes [true].
+        pub deterministic: Option<bool>,
+        /// What exit 0 means after the machine's notice: interrupted, or finished [interrupt].
+        pub on_notice: Option<OnNotice>,
+        /// How the step's checkpoint directory is read; without it the step has none.
+        pub checkpoint: Option<CheckpointOrFormat>,
+    }
+
+    /// A text for the shell, or a list of words.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Run {
+        Shell(String),
+        Words(Vec<Scalar>),
+    }
+
+    /// `data.NAME` or `STEP.OUTPUT`.
+    #[derive(JsonSchema)]
+    pub(super) struct Reference(#[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}\.[a-z][a-z0-9_-]{0,63}$"))] String);
+
+    /// A path, or a mapping with the path and a check.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Output {
+        Path(String),
+        Full(OutputFull),
+    }
+
+    /// An output.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct OutputFull {
+        /// Where the step writes it, in its workspace; `/` at the end for a folder.
+        pub path: String,
+        /// What must hold of it before it counts.
+        pub check: Option<Check>,
+    }
+
+    /// What must hold of an output before it counts; without any of this it must not be empty.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Check {
+        /// For a folder: patterns that must each match at least one file.
+        pub files: Option<OneOrMany>,
+        /// The least size [1B].
+        pub min_size: Option<Size>,
+        /// The largest size [none].
+        pub max_size: Option<Size>,
+        /// For a file: its format [what its name promises].
+        pub format: Option<ContentFormat>,
+        /// A command that must exit 0; it sees the output at `$PRUNELLA_CHECK_PATH`.
+        pub command: Option<String>,
+    }
+
+    /// The format of a file.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
+    pub(super) enum ContentFormat {
+        Any,
+        Json,
+        Jsonl,
+        Gzip,
+        Zip,
+        Parquet,
+        Safetensors,
+        Npy,
+        Npz,
+    }
+
+    /// What a step needs of a machine.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Resources {
+        /// Processors, such as `2` or `0.5` [1].
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        pub cpu: Option<f64>,
+        /// Memory, such as `2GiB`, or a range `2GiB..8GiB` to grow in after out-of-memory [no limit].
+        pub memory: Option<SizeRange>,
+        /// Accelerators [0].
+        pub gpu: Option<u32>,
+    }
+
+    /// Names of secrets, or a mapping from names to files.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Secrets {
+        One(Variable),
+        Many(Vec<SecretItem>),
+        Files(BTreeMap<Variable, SecretFile>),
+    }
+
+    /// A name, or a mapping from names to files.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum SecretItem {
+        Name(Variable),
+        File(BTreeMap<Variable, SecretFile>),
+    }
+
+    /// Where a secret is read from.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct SecretFile {
+        /// A file whose text is the secret: absolute, or relative to this file.
+        pub file: String,
+    }
+
+    /// A number of tries after the step's own errors, or settings by class.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Retry {
+        Errors(u32),
+        Classes(BTreeMap<Class, ClassPolicyOrLimit>),
+    }
+
+    /// A class of failure.
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    pub(super) struct Class;
+
+    impl JsonSchema for Class {
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "Class".into()
+        }
+
+        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            let names: Vec<_> = prunella_model::Class::ALL.iter().map(|class| class.as_str()).collect();
+            let pattern = format!("^({})$", names.join("|"));
+            schemars::json_schema!({ "description": "A class of failure.", "type": "string", "pattern": pattern })
+        }
+    }
+
+    /// A limit, or settings of one class.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ClassPolicyOrLimit {
+        Limit(u32),
+        Full(ClassPolicy),
+    }
+
+    /// Settings of one class of failure.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct ClassPolicy {
+        /// How often a step may fail this way in one run.
+        pub limit: Option<u32>,
+        /// The waits between tries, such as `10s..5m`: exponential between the two, with jitter.
+        pub backoff: Option<DurationRange>,
+    }
+
+    /// A format of checkpoints, or a mapping with more.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum CheckpointOrFormat {
+        Short(CheckpointWord),
+        Full(Checkpoint),
+    }
+
+    /// A format of checkpoints.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
+    pub(super) enum CheckpointWord {
+        /// An entry that was renamed into place is complete.
+        Files,
+        /// Only what the program announces on its socket.
+        Socket,
+    }
+
+    /// A format of checkpoints.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum CheckpointFormat {
+        Word(CheckpointWord),
+        Marker(CheckpointMarker),
+    }
+
+    /// Entries that are complete once a marker is there.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct CheckpointMarker {
+        /// The name of the file that marks a complete entry.
+        pub marker: String,
+    }
+
+    /// How a step checkpoints.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Checkpoint {
+        /// How complete entries are known [files].
+        pub format: Option<CheckpointFormat>,
+        /// Short for `format: { marker: NAME }`.
+        pub marker: Option<String>,
+        /// The least time between two snapshots; `0s` takes each that appears [0s].
+        pub every: Option<Duration>,
+        /// How many snapshots stay [2].
+        #[schemars(range(min = 1))]
+        pub keep: Option<u32>,
+        /// The time between the notice and the kill, if no cloud says less [30s].
+        pub grace: Option<Duration>,
+        /// Whether the program never again writes to a complete entry [false].
+        pub sealed: Option<bool>,
+    }
+
+    /// A duration with its unit: ms, s, m, h or d.
+    #[derive(JsonSchema)]
+    pub(super) struct Duration(#[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)\s*$"))] String);
+
+    /// A size with its unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB.
+    #[derive(JsonSchema)]
+    pub(super) struct Size(
+        #[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)\s*$"))] String,
+    );
+
+    /// A size, or two with `..` between them.
+    #[derive(JsonSchema)]
+    pub(super) struct SizeRange(
+        #[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)\s*(\.\..+)?$"))] String,
+    );
+
+    /// A duration, or two with `..` between them.
+    #[derive(JsonSchema)]
+    pub(super) struct DurationRange(
+        #[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)\s*(\.\..+)?$"))] String,
+    );
+
+    /// Which earlier results may stand for a step.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
+    pub(super) enum Reuse {
+        /// Any result of the same key.
+        Always,
+        /// Only a result of the same run.
+        Run,
+        /// None but of the same engine in the same run.
+        Never,
+    }
+
+    /// What exit 0 means after a notice.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
+    pub(super) enum OnNotice {
+        /// The step was interrupted, unless it said `done` on the socket.
+        Interrupt,
+        /// The step finished.
+        Finish,
+    }
+}
