@@ -1,0 +1,241 @@
+//! What a store has to do.
+
+use std::fmt;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prunella_sys::FsRead;
+
+use crate::error::ObjectsError;
+use crate::key::ObjectKey;
+
+/// Objects up to this size are small: kept beside the records, and the only ones that may be hints.
+pub const SMALL_BYTES: usize = 64 << 10;
+
+/// [`Objects::get`] refuses objects above this size; [`Objects::open`] reads them.
+pub const MAX_GET_BYTES: u64 = 64 << 20;
+
+/// The outcome of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Created {
+    /// It was created now.
+    New,
+    /// It was there already, with these bytes; nothing was changed.
+    There(Bytes),
+}
+
+/// The outcome of a create from a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum CreatedFile {
+    /// It was created now with this many bytes.
+    New {
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// It was there already, with this many bytes; nothing was changed, the source is left alone.
+    There {
+        /// The size of what is there.
+        size_bytes: u64,
+    },
+}
+
+/// How a file becomes an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakeIn {
+    /// The file itself is taken over where that is possible, and its path is gone afterwards.
+    ///
+    /// The caller guarantees that nobody has it open for writing. A file with a second name is copied and removed.
+    Move {
+        /// Whether the caller has synced the content since its last change, so that it need not be done again.
+        synced: bool,
+    },
+    /// The bytes are cloned or copied; the source stays.
+    Copy,
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// As [`Objects::create`].
+    Create {
+        /// Where.
+        key: ObjectKey,
+        /// What.
+        bytes: Bytes,
+    },
+    /// As [`Objects::overwrite`].
+    Overwrite {
+        /// Where.
+        key: ObjectKey,
+        /// What.
+        bytes: Bytes,
+    },
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The object.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Bytes at keys. The only atomic operation is create-if-absent (protocol: Store layout).
+///
+/// Every write that was answered is durable and visible to all later reads of all handles. A future dropped before its
+/// answer leaves it open whether the write happens. An error other than [`ObjectsError::Undecided`] says that nothing was
+/// done.
+#[async_trait]
+pub trait Objects: Send + Sync + 'static {
+    /// Creates `key` unless it exists. Atomic: a reader sees all bytes or none.
+    ///
+    /// Of many at once exactly one gets [`Created::New`].
+    ///
+    /// # Errors
+    /// [`ObjectsError::Undecided`] if the answer got lost; the others did nothing.
+    async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError>;
+
+    /// Writes a hint, replacing the last one. Only for what may be lost and is at most [`SMALL_BYTES`] long.
+    ///
+    /// # Errors
+    /// [`ObjectsError::Immutable`] if `key` was created.
+    async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError>;
+
+    /// Returns the object's bytes; `None` only if it is definitely absent.
+    ///
+    /// # Errors
+    /// [`ObjectsError::TooLarge`] above [`MAX_GET_BYTES`]; [`ObjectsError::Corrupt`] if it was there and is lost.
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError>;
+
+    /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError>;
+
+    /// Returns up to `limit` objects whose key begins with `prefix` with their bytes, in byte order.
+    ///
+    /// Meant for records. What is deleted meanwhile is left out.
+    ///
+    /// # Errors
+    /// As [`Objects::get`] for any of them.
+    async fn read_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<(ObjectKey, Bytes)>, ObjectsError> {
+        let mut found = Vec::new();
+        for listed in self.list(prefix, None, limit).await? {
+            if let Some(bytes) = self.get(&listed.key).await? {
+                found.push((listed.key, bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns what [`Objects::read_prefix`] gives for each prefix, in order; where it can be, from one moment.
+    ///
+    /// # Errors
+    /// As [`Objects::read_prefix`] for any of them.
+    async fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Bytes)>>, ObjectsError> {
+        let mut found = Vec::with_capacity(prefixes.len());
+        for prefix in prefixes {
+            found.push(self.read_prefix(prefix, usize::MAX).await?);
+        }
+        Ok(found)
+    }
+
+    /// Deletes the object; false if it was absent.
+    async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError>;
+
+    /// Writes one after the other, in order, and returns each outcome; an overwrite's is [`Created::New`].
+    ///
+    /// One transaction where the backend has such; correctness never rests on that. After an error any number of the
+    /// first ones may be done.
+    async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {
+        let mut done = Vec::with_capacity(ops.len());
+        for op in ops {
+            done.push(match op {
+                Op::Create { key, bytes } => self.create(&key, bytes).await?,
+                Op::Overwrite { key, bytes } => {
+                    self.overwrite(&key, bytes).await?;
+                    Created::New
+                }
+            });
+        }
+        Ok(done)
+    }
+
+    /// Creates `key` unless it exists, then returns what [`Objects::read_prefix`] gives for `prefix`.
+    ///
+    /// The look sees at least everything that was there when the create took effect, that object included.
+    ///
+    /// # Errors
+    /// As [`Objects::create`] and [`Objects::read_prefix`]; a look that failed leaves the object created.
+    async fn create_and_look(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        prefix: &str,
+    ) -> Result<(Created, Vec<(ObjectKey, Bytes)>), ObjectsError> {
+        let created = self.create(key, bytes).await?;
+        Ok((created, self.read_prefix(prefix, usize::MAX).await?))
+    }
+
+    /// Creates `key` from the file at `source` unless it exists.
+    ///
+    /// Content, name and directories are durable before the answer.
+    ///
+    /// # Errors
+    /// As [`Objects::create`]. The source of a move may then be where it was or gone into the store as waste, never changed.
+    async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError>;
+
+    /// Returns where the object lies as a file, to read or reflink from, never to write; `None` if it is no file or absent.
+    async fn local_path(&self, key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError>;
+
+    /// Opens an object of any size; `None` only if it is definitely absent.
+    async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError>;
+
+    /// Returns the random id given to this store when it was made.
+    fn store_id(&self) -> &str;
+}
+
+/// An open object.
+pub struct ObjectReader {
+    inner: Box<dyn FsRead>,
+    size: u64,
+}
+
+impl ObjectReader {
+    /// Returns a reader of `inner`, which has `size` bytes.
+    pub fn new(inner: Box<dyn FsRead>, size: u64) -> Self {
+        ObjectReader { inner, size }
+    }
+
+    /// Returns a reader of bytes in memory.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        let size = bytes.len() as u64;
+        Self::new(Box::new(Cursor::new(bytes)), size)
+    }
+
+    /// Returns the object's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf)
+    }
+}
+
+impl Seek for ObjectReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+impl fmt::Debug for ObjectReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectReader").field("size", &self.size).finish_non_exhaustive()
+    }
+}
