@@ -1,0 +1,448 @@
+//! What can happen in a run.
+
+use std::collections::BTreeMap;
+
+use prunella_healing::{Evidence, Restore, Retry, Spent};
+use prunella_model::{
+    Artifact, ByteSize, CheckpointId, Class, Digest, Item, ParamName, ParamValue, PipelineName, PortName, RunId,
+    SlotId, Span, StepId, StepKey, WriterId,
+};
+use serde::{Deserialize, Serialize};
+
+/// A place in the log: everything up to and including this segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// The driver; 0 before the first.
+    pub driver: u64,
+    /// The segment's number; 0 before the driver's first.
+    pub seq: u64,
+}
+
+impl Position {
+    /// Before everything.
+    pub const START: Self = Self { driver: 0, seq: 0 };
+}
+
+/// How a run was asked to stop; the later the stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopHow {
+    /// Running steps get their notice and end in checkpoints.
+    Checkpoint,
+    /// Running steps are killed.
+    Now,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Every step is done.
+    Succeeded,
+    /// A step was given up.
+    Failed,
+    /// It was asked to stop and can be resumed.
+    Stopped,
+}
+
+/// What an attempt starts from, as the journal writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreFrom {
+    /// The newest checkpoint that verifies.
+    #[default]
+    Newest,
+    /// The newest that verifies among those before this one.
+    Before(CheckpointId),
+    /// Nothing: from the beginning.
+    Zero,
+}
+
+impl From<Restore> for RestoreFrom {
+    fn from(restore: Restore) -> Self {
+        match restore {
+            Restore::Newest => Self::Newest,
+            Restore::Before(checkpoint) => Self::Before(checkpoint),
+            Restore::Zero => Self::Zero,
+        }
+    }
+}
+
+impl From<RestoreFrom> for Restore {
+    fn from(restore: RestoreFrom) -> Self {
+        match restore {
+            RestoreFrom::Newest => Self::Newest,
+            RestoreFrom::Before(checkpoint) => Self::Before(checkpoint),
+            RestoreFrom::Zero => Self::Zero,
+        }
+    }
+}
+
+/// The conditions of a step's next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NextTry {
+    /// How long to wait first.
+    #[serde(rename = "delay_ms")]
+    pub delay: Span,
+    /// The memory to give in place of what the step starts with.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "memory_bytes")]
+    pub memory: Option<ByteSize>,
+    /// Where it goes on.
+    #[serde(default)]
+    pub restore: RestoreFrom,
+    /// Whether the interval between checkpoints is halved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpoint_sooner: bool,
+    /// Whether another node is better, if there is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub avoid_node: bool,
+    /// Whether the node cache is drained first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain_cache: bool,
+}
+
+impl From<Retry> for NextTry {
+    fn from(retry: Retry) -> Self {
+        Self {
+            delay: retry.delay.into(),
+            memory: retry.memory,
+            restore: retry.restore.into(),
+            checkpoint_sooner: retry.checkpoint_sooner,
+            avoid_node: retry.avoid_node,
+            drain_cache: retry.drain_cache,
+        }
+    }
+}
+
+/// Something that happened, in the past tense; stored for ever (docs/formats/journal.md).
+///
+/// An event reports what the store's records decided; it never decides by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// Its pipeline.
+        pipeline: PipelineName,
+        /// The digest of its graph.
+        graph: Digest,
+        /// Its parameters.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        params: BTreeMap<ParamName, ParamValue>,
+    },
+    /// An engine took the run; its monotonic clock begins here.
+    DriverStarted {
+        /// Its number.
+        driver: u64,
+        /// The version of Prunella.
+        engine: String,
+        /// What of the log it had read: what an older driver appends later is evidence, not state.
+        continues: Position,
+        /// Whether every budget is full again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        budgets_reset: bool,
+    },
+    /// All inputs of a step were bound, so that its key is known.
+    StepKeyed {
+        /// The step.
+        step: StepId,
+        /// Its key.
+        key: StepKey,
+    },
+    /// The list that a step fans out over became known. No version expands yet: the fold refuses it.
+    StepExpanded {
+        /// The step as the file names it.
+        step: StepId,
+        /// Its items.
+        items: Vec<Item>,
+    },
+    /// The guard, or a wait for another run, found no commit to reuse.
+    StepMissed {
+        /// The step.
+        step: StepId,
+    },
+    /// An earlier commit stands for the step.
+    StepReused {
+        /// The step.
+        step: StepId,
+        /// The slot whose commit it is.
+        slot: SlotId,
+        /// Its outputs.
+        artifacts: BTreeMap<PortName, Artifact>,
+    },
+    /// The live attempt of another run holds the key.
+    StepWaiting {
+        /// The step.
+        step: StepId,
+        /// The slot that is waited for.
+        slot: SlotId,
+        /// The run that holds it.
+        holder: RunId,
+    },
+    /// An attempt claimed its slot.
+    AttemptStarted {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The writer of its records.
+        writer: WriterId,
+    },
+    /// A checkpoint did not verify, or was rejected, and an earlier one is used (I4).
+    CheckpointSkipped {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// What was skipped.
+        checkpoint: CheckpointId,
+        /// Why.
+        why: String,
+    },
+    /// A checkpoint was laid out for the program.
+    StateRestored {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// What was restored.
+        checkpoint: CheckpointId,
+        /// How long that took.
+        #[serde(rename = "took_ms")]
+        took: Span,
+    },
+    /// The step's program was started.
+    ProcessStarted {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A snapshot was taken: the program may go on.
+    CheckpointTaken {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Its size.
+        #[serde(rename = "size_bytes")]
+        size: ByteSize,
+        /// How long the program was held up.
+        #[serde(rename = "took_ms")]
+        took: Span,
+    },
+    /// A snapshot became durable: it survives this machine.
+    CheckpointDurable {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Its size.
+        #[serde(rename = "size_bytes")]
+        size: ByteSize,
+        /// How long it took since it was taken.
+        #[serde(rename = "took_ms")]
+        took: Span,
+    },
+    /// Word came that the machine goes away, or that the run stops.
+    NoticeReceived {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// Where it came from: `sigterm`, `stop`, or a cloud's name.
+        source: String,
+        /// The time left, if it was said.
+        #[serde(default, skip_serializing_if = "Option::is_none", rename = "grace_ms")]
+        grace: Option<Span>,
+    },
+    /// An attempt ended without a commit, and its slot is closed.
+    AttemptEnded {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// What the failure is.
+        class: Class,
+        /// What was seen.
+        evidence: Box<Evidence>,
+        /// The step's counters after this failure.
+        spent: Box<Spent>,
+        /// Compute time used by the attempt.
+        #[serde(rename = "compute_ms")]
+        compute: Span,
+        /// Compute time whose result is lost.
+        #[serde(rename = "lost_ms")]
+        lost: Span,
+    },
+    /// A failure is being healed: another attempt follows.
+    StepHealing {
+        /// The step.
+        step: StepId,
+        /// What is healed.
+        class: Class,
+        /// The conditions of the next attempt.
+        #[serde(flatten)]
+        next: NextTry,
+        /// What is done, for people.
+        remedy: String,
+    },
+    /// An attempt committed.
+    StepCommitted {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// Its outputs.
+        artifacts: BTreeMap<PortName, Artifact>,
+        /// Compute time used by the attempt.
+        #[serde(rename = "compute_ms")]
+        compute: Span,
+    },
+    /// The bytes of an input were found lost, and the commit that made them is marked so.
+    InputDamaged {
+        /// The consumer that found it.
+        step: StepId,
+        /// The producer.
+        producer: StepId,
+        /// The producer's slot, now damaged.
+        slot: SlotId,
+    },
+    /// A re-produced input has other content, so the step is planned anew.
+    StepRebound {
+        /// The step.
+        step: StepId,
+    },
+    /// A step was given up.
+    StepFailed {
+        /// The step.
+        step: StepId,
+        /// The failure that ended it.
+        class: Class,
+        /// Why no further attempt is made, for people.
+        why: String,
+    },
+    /// A step cannot run because one that it needs was given up.
+    StepBlocked {
+        /// The step.
+        step: StepId,
+        /// The step that was given up.
+        by: StepId,
+    },
+    /// The run was asked to stop.
+    StopRequested {
+        /// How.
+        how: StopHow,
+    },
+    /// The run ended.
+    RunEnded {
+        /// How.
+        status: RunStatus,
+    },
+}
+
+impl Event {
+    /// Returns the step it is about, if it is about one.
+    pub fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::RunStarted { .. }
+            | Self::DriverStarted { .. }
+            | Self::StopRequested { .. }
+            | Self::RunEnded { .. } => None,
+            Self::StepKeyed { step, .. }
+            | Self::StepExpanded { step, .. }
+            | Self::StepMissed { step }
+            | Self::StepReused { step, .. }
+            | Self::StepWaiting { step, .. }
+            | Self::AttemptStarted { step, .. }
+            | Self::CheckpointSkipped { step, .. }
+            | Self::StateRestored { step, .. }
+            | Self::ProcessStarted { step, .. }
+            | Self::CheckpointTaken { step, .. }
+            | Self::CheckpointDurable { step, .. }
+            | Self::NoticeReceived { step, .. }
+            | Self::AttemptEnded { step, .. }
+            | Self::StepHealing { step, .. }
+            | Self::StepCommitted { step, .. }
+            | Self::InputDamaged { step, .. }
+            | Self::StepRebound { step }
+            | Self::StepFailed { step, .. }
+            | Self::StepBlocked { step, .. } => Some(step),
+        }
+    }
+
+    /// Returns the name it has in the journal.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run_started",
+            Self::DriverStarted { .. } => "driver_started",
+            Self::StepKeyed { .. } => "step_keyed",
+            Self::StepExpanded { .. } => "step_expanded",
+            Self::StepMissed { .. } => "step_missed",
+            Self::StepReused { .. } => "step_reused",
+            Self::StepWaiting { .. } => "step_waiting",
+            Self::AttemptStarted { .. } => "attempt_started",
+            Self::CheckpointSkipped { .. } => "checkpoint_skipped",
+            Self::StateRestored { .. } => "state_restored",
+            Self::ProcessStarted { .. } => "process_started",
+            Self::CheckpointTaken { .. } => "checkpoint_taken",
+            Self::CheckpointDurable { .. } => "checkpoint_durable",
+            Self::NoticeReceived { .. } => "notice_received",
+            Self::AttemptEnded { .. } => "attempt_ended",
+            Self::StepHealing { .. } => "step_healing",
+            Self::StepCommitted { .. } => "step_committed",
+            Self::InputDamaged { .. } => "input_damaged",
+            Self::StepRebound { .. } => "step_rebound",
+            Self::StepFailed { .. } => "step_failed",
+            Self::StepBlocked { .. } => "step_blocked",
+            Self::StopRequested { .. } => "stop_requested",
+            Self::RunEnded { .. } => "run_ended",
+        }
+    }
+
+    /// The names of all events, as they stand in the journal.
+    pub const KINDS: &'static [&'static str] = &[
+        "run_started",
+        "driver_started",
+        "step_keyed",
+        "step_expanded",
+        "step_missed",
+        "step_reused",
+        "step_waiting",
+        "attempt_started",
+        "checkpoint_skipped",
+        "state_restored",
+        "process_started",
+        "checkpoint_taken",
+        "checkpoint_durable",
+        "notice_received",
+        "attempt_ended",
+        "step_healing",
+        "step_committed",
+        "input_damaged",
+        "step_rebound",
+        "step_failed",
+        "step_blocked",
+        "stop_requested",
+        "run_ended",
+    ];
+}
+
+/// An event and when its driver saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stamped {
+    /// Wall time in milliseconds since 1970, for people only: nothing is ordered or timed by it.
+    pub at_ms: u64,
+    /// The driver's monotonic time since its start.
+    pub mono: Span,
+    /// What happened.
+    pub event: Event,
+}

@@ -1,0 +1,29 @@
+//! What happened: events in the past tense, the fold to state, and the log of a run.
+//!
+//! An [`Event`] reports what the store's records decided. [`RunState`] is the fold over them: where each step is
+//! ([`StepState`]), and lists of what is to be done next, so that deciding never looks through all steps. The log is a
+//! row of segments in the store ([`append`], [`read_all`]), each with a checksum; docs/formats/journal.md has the format.
+//! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md).
+
+mod agenda;
+mod event;
+mod keys;
+mod log;
+mod metrics;
+mod run;
+mod segment;
+mod set;
+mod state;
+mod topology;
+
+pub use agenda::Todo;
+pub use event::{Event, NextTry, Position, RestoreFrom, RunStatus, Stamped, StopHow};
+pub use log::{Appended, Read, append, last_event, read_all, read_since, segment_key, segment_op};
+pub use metrics::{
+    Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
+};
+pub use run::{IllegalEvent, RunState};
+pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, encode, write_line};
+pub use set::StepSet;
+pub use state::{Around, Artifacts, Done, Ended, Running, Stage, StepState};
+pub use topology::{Node, StepIndex, Topology, TopologyError};

@@ -1,0 +1,114 @@
+//! The attempts of one step on the way to one commit: what of their compute time entered it.
+
+use prunella_model::{CheckpointId, SlotId, Span};
+
+use super::{minus, plus};
+
+/// A checkpoint that an attempt took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) id: CheckpointId,
+    /// The driver's time of the instant that it describes.
+    pub(super) covers: Span,
+    pub(super) durable: bool,
+}
+
+/// One attempt, as far as its events tell.
+#[derive(Debug, Clone)]
+pub(super) struct Try {
+    pub(super) slot: SlotId,
+    /// The driver that started it; all times are on its clock.
+    pub(super) driver: u64,
+    pub(super) started: Span,
+    pub(super) process: Option<Span>,
+    pub(super) restored: Option<CheckpointId>,
+    pub(super) taken: Vec<Taken>,
+    pub(super) notice: Option<Span>,
+    /// How long it ran: until its end, or as far as it is known.
+    pub(super) ran: Option<Span>,
+}
+
+impl Try {
+    pub(super) fn new(slot: SlotId, driver: u64, started: Span) -> Self {
+        Self { slot, driver, started, process: None, restored: None, taken: Vec::new(), notice: None, ran: None }
+    }
+
+    /// From the slot to the running process; all there was if none ran.
+    pub(super) fn brought(&self, until: Span) -> Span {
+        minus(self.process.unwrap_or(until), self.started)
+    }
+
+    /// How long its program ran up to the instant that a checkpoint describes.
+    fn ran_until(&self, checkpoint: CheckpointId) -> Span {
+        let ran = self.ran.unwrap_or_default();
+        match (self.process, self.taken.iter().find(|taken| taken.id == checkpoint)) {
+            (Some(process), Some(taken)) => minus(taken.covers, process).min(ran),
+            // It became durable although no event tells of it: later than all that is known.
+            _ => ran,
+        }
+    }
+}
+
+/// What an attempt used: how long it took to bring its program up, and how long that ran.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Used {
+    pub(super) brought: Span,
+    pub(super) ran: Span,
+}
+
+impl Used {
+    pub(super) fn total(self) -> Span {
+        plus(self.brought, self.ran)
+    }
+}
+
+/// Where a chain of attempts ends, seen from the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The last attempt committed.
+    Committed,
+    /// No commit will contain any of it.
+    Lost,
+    /// The last attempt goes on, or another will go on from the newest durable checkpoint.
+    Open,
+}
+
+/// What of a chain's compute time is kept, and how many attempts of it began with a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Kept {
+    pub(super) span: Span,
+    pub(super) restarts: u32,
+}
+
+/// Returns what of the attempts' time has entered the commit, or can still.
+///
+/// From the last attempt back: its time counts up to the commit, that of the one whose checkpoint it restored up to the
+/// instant that this checkpoint describes, and so on. Bringing the program up counts for the one that began from zero
+/// only. `used[i]` belongs to `tries[i]`.
+pub(super) fn kept(tries: &[Try], used: &[Used], outcome: Outcome) -> Kept {
+    let mut kept = Kept::default();
+    let mut at = match outcome {
+        Outcome::Lost => None,
+        Outcome::Committed => tries.len().checked_sub(1).map(|last| (last, None)),
+        Outcome::Open if tries.last().is_some_and(|last| last.ran.is_none() && last.process.is_some()) => {
+            Some((tries.len() - 1, None))
+        }
+        Outcome::Open => tries
+            .iter()
+            .enumerate()
+            .flat_map(|(i, t)| t.taken.iter().filter(|taken| taken.durable).map(move |taken| (i, Some(taken.id))))
+            .max_by_key(|(_, id)| *id),
+    };
+    while let Some((i, until)) = at {
+        let ran = until.map_or(used[i].ran, |checkpoint| tries[i].ran_until(checkpoint).min(used[i].ran));
+        kept.span = plus(kept.span, ran);
+        let Some(restored) = tries[i].restored else {
+            kept.span = plus(kept.span, used[i].brought);
+            break;
+        };
+        kept.restarts += 1;
+        // A checkpoint of another run's attempt ends the walk: that time is not this run's.
+        at = tries[..i].iter().position(|t| t.slot == restored.slot).map(|j| (j, Some(restored)));
+    }
+    kept
+}

@@ -1,0 +1,276 @@
+//! The state of a run: the fold over its events.
+
+use std::sync::Arc;
+
+use prunella_healing::Spent;
+use prunella_model::{Digest, PipelineName, RunId, Span, StepId};
+
+use crate::agenda::Agenda;
+use crate::keys::Keys;
+use crate::state::{Around, Artifacts, Stage, StepState};
+use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
+
+mod follow;
+mod view;
+
+/// An event that the state it met cannot accept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{event}` cannot happen{} now: {why}", step.as_ref().map(|s| format!(" to `{s}`")).unwrap_or_default())]
+pub struct IllegalEvent {
+    /// The event's name.
+    pub event: &'static str,
+    /// The step, if it is about one.
+    pub step: Option<StepId>,
+    /// What forbids it: the step's or the run's state.
+    pub why: &'static str,
+}
+
+/// What the fold keeps of one step.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    state: StepState,
+    /// Steps that it needs and that are not settled.
+    missing: u32,
+    /// Steps that it needs and that were given up or blocked.
+    dead: u32,
+    /// Attempts that claimed a slot in this run.
+    attempts: u32,
+    /// Whether it is done and its inputs are what it was keyed with.
+    settled: bool,
+    /// Whether a re-produced input has other content than the one it was keyed with.
+    stale: bool,
+    /// Whether nothing is left to do about it: settled, failed or blocked.
+    closed: bool,
+    /// Whether a command about it is under way; forgotten with its driver, never stored.
+    issued: bool,
+    spent: Option<Box<Spent>>,
+    /// What its consumers were keyed with, while it is being made anew.
+    basis: Option<Artifacts>,
+}
+
+/// The run as a whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Whole {
+    run: Option<RunId>,
+    pipeline: Option<PipelineName>,
+    graph: Option<Digest>,
+    driver: u64,
+    stopping: Option<StopHow>,
+    ended: Option<RunStatus>,
+    clock: Span,
+}
+
+/// The state of a run, made by applying its events in order, and the lists of what is to be done next.
+///
+/// Every event costs the same whatever the size of the graph, plus the consumers of its step; only
+/// [`Event::DriverStarted`] looks at every step. Beside what events say it knows which commands are under way
+/// ([`RunState::issue`]); that is not stored and begins empty with every driver.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    topology: Arc<Topology>,
+    whole: Whole,
+    steps: Vec<Entry>,
+    counts: [u32; Stage::ALL.len()],
+    /// Steps that are neither settled, nor failed, nor blocked.
+    open: u32,
+    agenda: Agenda,
+    keys: Keys,
+    running: StepSet,
+    to_interrupt: StepSet,
+    end_issued: bool,
+}
+
+impl PartialEq for RunState {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole == other.whole && self.steps == other.steps && self.agenda == other.agenda && self.keys == other.keys
+    }
+}
+
+impl RunState {
+    /// Returns the state of a run in which nothing has happened.
+    pub fn new(topology: Arc<Topology>) -> Self {
+        let count = topology.len();
+        let entry = |step| {
+            let missing = topology.needs(step).len() as u32;
+            Entry {
+                state: if missing == 0 { StepState::Bindable } else { StepState::Waiting },
+                missing,
+                dead: 0,
+                attempts: 0,
+                settled: false,
+                stale: false,
+                closed: false,
+                issued: false,
+                spent: None,
+                basis: None,
+            }
+        };
+        let steps: Vec<Entry> = topology.indices().map(entry).collect();
+        let mut counts = [0; Stage::ALL.len()];
+        for entry in &steps {
+            counts[entry.state.stage() as usize] += 1;
+        }
+        // One lane more for steps whose memory has grown: what they ask for differs from step to step.
+        let agenda = Agenda::new(count, topology.lane_count() + 1);
+        let mut run = Self {
+            whole: Whole::default(),
+            steps,
+            counts,
+            open: count as u32,
+            agenda,
+            keys: Keys::default(),
+            running: StepSet::new(count),
+            to_interrupt: StepSet::new(count),
+            end_issued: false,
+            topology,
+        };
+        for step in run.topology.indices() {
+            run.refresh(step);
+        }
+        run
+    }
+
+    /// Returns the state after all these events.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] for the first that its state cannot accept.
+    pub fn fold<'a>(
+        topology: Arc<Topology>,
+        events: impl IntoIterator<Item = &'a Stamped>,
+    ) -> Result<Self, IllegalEvent> {
+        let mut run = Self::new(topology);
+        events.into_iter().try_for_each(|event| run.apply(event))?;
+        Ok(run)
+    }
+
+    /// Makes the event part of the state.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] if the state cannot accept it; the state is then as it was.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), IllegalEvent> {
+        let Stamped { mono, event, .. } = stamped;
+        if let Event::DriverStarted { driver, budgets_reset, .. } = event {
+            self.run_accepts(event)?;
+            self.start_driver(*driver, *mono, *budgets_reset);
+            return Ok(());
+        }
+        match event.step() {
+            None => {
+                self.run_accepts(event)?;
+                self.apply_to_run(event);
+            }
+            Some(id) => {
+                let (step, next) = self.step_accepts(id, *mono, event)?;
+                self.apply_to_step(step, next, event);
+            }
+        }
+        self.advance(*mono);
+        Ok(())
+    }
+
+    /// Says whether the state would accept the event, without changing it.
+    ///
+    /// A driver asks before it appends the answer to a command that the run may have overtaken meanwhile.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] if it would not.
+    pub fn check(&self, event: &Event) -> Result<(), IllegalEvent> {
+        match event.step() {
+            None => self.run_accepts(event),
+            Some(id) => self.step_accepts(id, self.whole.clock, event).map(|_| ()),
+        }
+    }
+
+    fn run_accepts(&self, event: &Event) -> Result<(), IllegalEvent> {
+        let whole = &self.whole;
+        let why = match event {
+            Event::RunStarted { .. } if whole.run.is_some() => "the run has begun already",
+            Event::RunStarted { .. } => return Ok(()),
+            _ if whole.run.is_none() => "the run has not begun",
+            Event::DriverStarted { driver, .. } if *driver <= whole.driver => {
+                "a driver with this or a higher number was"
+            }
+            Event::DriverStarted { .. } => return Ok(()),
+            _ if whole.driver == 0 => "no driver has taken the run",
+            _ if whole.ended.is_some() => "the run has ended",
+            Event::StopRequested { how } if whole.stopping >= Some(*how) => "the run is stopping like this already",
+            Event::RunEnded { .. } if !self.running.is_empty() => "an attempt is running",
+            Event::RunEnded { status: RunStatus::Stopped } if whole.stopping.is_none() => "nobody asked it to stop",
+            Event::RunEnded { status: RunStatus::Succeeded } if !self.all_settled() => "a step is not done",
+            Event::RunEnded { status: RunStatus::Failed } if self.open > 0 || self.all_settled() => {
+                "a step is open, or none was given up"
+            }
+            _ => return Ok(()),
+        };
+        Err(IllegalEvent { event: event.kind(), step: None, why })
+    }
+
+    fn step_accepts(&self, id: &StepId, now: Span, event: &Event) -> Result<(StepIndex, StepState), IllegalEvent> {
+        let illegal = |why| IllegalEvent { event: event.kind(), step: Some(id.clone()), why };
+        self.run_accepts(event).map_err(|e| illegal(e.why))?;
+        let step = self.topology.index(id).ok_or_else(|| illegal("the run has no such step"))?;
+        let entry = &self.steps[step.as_usize()];
+        let mut dead = None;
+        match event {
+            Event::StepBlocked { by, .. } => {
+                let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is blocked by"))?;
+                if !matches!(self.state(by), StepState::Failed { .. }) {
+                    return Err(illegal("the step that it is blocked by was not given up"));
+                }
+                dead = (entry.dead > 0).then_some(by);
+            }
+            Event::InputDamaged { producer, .. } => {
+                let producer = self.topology.index(producer);
+                if !producer.is_some_and(|producer| self.topology.needs(step).contains(&producer)) {
+                    return Err(illegal("it does not need that producer"));
+                }
+            }
+            _ => {}
+        }
+        let around = Around {
+            driver: self.whole.driver,
+            now,
+            bound: entry.missing == 0,
+            taken: match event {
+                Event::StepKeyed { key, .. } => self.keys.taken(*key, step),
+                _ => entry.state.key().is_some_and(|key| self.keys.taken(key, step)),
+            },
+            stale: entry.stale,
+            dead,
+        };
+        let next = entry.state.apply(event, &around).ok_or_else(|| illegal(entry.state.stage().as_str()))?;
+        Ok((step, next))
+    }
+
+    fn apply_to_run(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { run, pipeline, graph, .. } => {
+                self.whole.run = Some(run.clone());
+                self.whole.pipeline = Some(pipeline.clone());
+                self.whole.graph = Some(*graph);
+            }
+            Event::StopRequested { how } => {
+                self.whole.stopping = Some(*how);
+                self.to_interrupt = self.running.clone();
+            }
+            Event::RunEnded { status } => self.whole.ended = Some(*status),
+            _ => unreachable!("events of steps and drivers are applied elsewhere"),
+        }
+    }
+
+    fn apply_to_step(&mut self, step: StepIndex, next: StepState, event: &Event) {
+        let entry = &mut self.steps[step.as_usize()];
+        entry.issued = false;
+        match event {
+            Event::AttemptStarted { .. } => entry.attempts += 1,
+            Event::AttemptEnded { spent, .. } => entry.spent = Some(spent.clone()),
+            Event::StepRebound { .. } => entry.stale = false,
+            _ => {}
+        }
+        self.put(step, next);
+        if let Event::InputDamaged { producer, slot, .. } = event {
+            let producer = self.topology.index(producer).expect("checked before the event was accepted");
+            self.make_anew(producer, *slot);
+        }
+    }
+}

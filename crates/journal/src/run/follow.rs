@@ -1,0 +1,230 @@
+//! What one change brings with it: consumers, equal keys, and the lists of what is to be done.
+
+use std::sync::Arc;
+
+use prunella_model::{SlotId, Span, StepKey};
+
+use super::{RunState, Whole};
+use crate::agenda::Todo;
+use crate::state::{Artifacts, Stage, StepState};
+use crate::{StepIndex, StepSet};
+
+impl RunState {
+    /// Puts a step into a state and brings everything that follows from it up to date.
+    pub(super) fn put(&mut self, step: StepIndex, next: StepState) {
+        let entry = &mut self.steps[step.as_usize()];
+        // What has no key any more was keyed with nothing.
+        entry.stale &= next.key().is_some();
+        let old = std::mem::replace(&mut entry.state, next);
+        let (was, is) = (old.stage(), entry.state.stage());
+        if was == is && was == Stage::Running {
+            return;
+        }
+        let (was_keyed, is_keyed) = ((was, old.key()), (is, entry.state.key()));
+        self.counts[was as usize] -= 1;
+        self.counts[is as usize] += 1;
+        if was == Stage::Running {
+            self.running.remove(step);
+            self.to_interrupt.remove(step);
+        }
+        if is == Stage::Running {
+            self.running.insert(step);
+            if self.whole.stopping.is_some() {
+                self.to_interrupt.insert(step);
+            }
+        }
+        if is_end(was) != is_end(is) {
+            self.count_dead(step, is_end(is));
+        }
+        self.follow_key(step, was_keyed, is_keyed);
+        self.settle(
+            step,
+            match old {
+                StepState::Done(done) => Some(done.artifacts),
+                _ => None,
+            },
+        );
+        self.close_or_open(step);
+        self.refresh(step);
+    }
+
+    /// Keeps the groups of equal keys: who leads, who queues, who goes on when the leader leaves.
+    fn follow_key(&mut self, step: StepIndex, was: (Stage, Option<StepKey>), is: (Stage, Option<StepKey>)) {
+        if let (Stage::Queued, Some(key)) = was {
+            self.keys.unqueue(key, step);
+        }
+        let freed = match was.1 {
+            Some(key) if is.1 != Some(key) || !is_at_work(is.0) => {
+                let freed = self.keys.release(key, step, is.0 == Stage::Done);
+                freed.into_iter().map(|step| (step, key)).collect()
+            }
+            _ => Vec::new(),
+        };
+        match is {
+            (Stage::Queued, Some(key)) => self.keys.queue(key, step),
+            (stage, Some(key)) if is_at_work(stage) => self.keys.lead(key, step),
+            _ => {}
+        }
+        for (step, key) in freed {
+            self.put(step, StepState::Keyed { key });
+        }
+    }
+
+    /// Brings `settled`, and what follows from it for the consumers, up to date.
+    ///
+    /// A step is settled while a commit stands for it that was keyed with what its inputs are now. `before` is what
+    /// stood for it, if nothing stands for it any more.
+    fn settle(&mut self, step: StepIndex, before: Option<Artifacts>) {
+        let entry = &mut self.steps[step.as_usize()];
+        let settled = matches!(entry.state, StepState::Done(_)) && !entry.stale;
+        if settled == entry.settled {
+            return;
+        }
+        entry.settled = settled;
+        let mut changed = false;
+        if settled {
+            if let (Some(basis), StepState::Done(done)) = (entry.basis.take(), &entry.state) {
+                changed = basis != done.artifacts;
+            }
+        } else {
+            entry.basis = match &entry.state {
+                StepState::Done(done) => Some(done.artifacts.clone()),
+                _ => before,
+            };
+        }
+        let topology = Arc::clone(&self.topology);
+        for &consumer in topology.consumers(step) {
+            let entry = &mut self.steps[consumer.as_usize()];
+            if settled {
+                entry.missing -= 1;
+            } else {
+                entry.missing += 1;
+            }
+            match (&entry.state, entry.missing) {
+                (StepState::Waiting, 0) => self.put(consumer, StepState::Bindable),
+                (StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
+                (state, _) if changed && state.key().is_some() => {
+                    entry.stale = true;
+                    self.settle(consumer, None);
+                    self.close_or_open(consumer);
+                    self.refresh(consumer);
+                }
+                _ => self.refresh(consumer),
+            }
+        }
+    }
+
+    /// Tells the consumers that the step was given up or blocked, or is so no longer.
+    fn count_dead(&mut self, step: StepIndex, dead: bool) {
+        let topology = Arc::clone(&self.topology);
+        for &consumer in topology.consumers(step) {
+            let entry = &mut self.steps[consumer.as_usize()];
+            if dead {
+                entry.dead += 1;
+            } else {
+                entry.dead -= 1;
+            }
+            self.refresh(consumer);
+        }
+    }
+
+    fn close_or_open(&mut self, step: StepIndex) {
+        let entry = &mut self.steps[step.as_usize()];
+        let closed = entry.settled || is_end(entry.state.stage());
+        if closed != entry.closed {
+            entry.closed = closed;
+            if closed {
+                self.open -= 1;
+            } else {
+                self.open += 1;
+            }
+        }
+    }
+
+    /// Puts the step on the list where it belongs.
+    pub(super) fn refresh(&mut self, step: StepIndex) {
+        let todo = self.todo_of(step);
+        self.agenda.set(step, todo);
+    }
+
+    fn todo_of(&self, step: StepIndex) -> Option<Todo> {
+        use StepState as S;
+        let entry = &self.steps[step.as_usize()];
+        if entry.issued {
+            return matches!(entry.state, S::Ready { .. }).then_some(Todo::Starting);
+        }
+        match &entry.state {
+            S::Running(_) | S::Failed { .. } | S::Blocked { .. } => None,
+            _ if entry.stale => Some(Todo::Rebind),
+            S::Done(_) => None,
+            _ if entry.dead > 0 => Some(Todo::Block),
+            S::Waiting | S::Queued { .. } => None,
+            S::Bindable => Some(Todo::Bind),
+            S::Held { .. } => Some(Todo::Watch),
+            _ if entry.missing > 0 => None,
+            S::Keyed { .. } => Some(Todo::Guard),
+            S::Ended(_) => Some(Todo::Heal),
+            S::Ready { not_before, .. } if *not_before > self.whole.clock => Some(Todo::Wait(*not_before)),
+            S::Ready { next, .. } if next.memory.is_some() => Some(Todo::Start(self.topology.lane_count() as u16)),
+            S::Ready { .. } => Some(Todo::Start(self.topology.lane(step))),
+        }
+    }
+
+    /// A new driver: commands of the old one are forgotten, its waits begin anew on the new clock.
+    ///
+    /// If the run had ended, or budgets are refilled, what was given up is tried again; a run that broke off goes on
+    /// where it was. Attempts of dead drivers stay *running* until recovery has filled their slots.
+    pub(super) fn start_driver(&mut self, driver: u64, now: Span, budgets_reset: bool) {
+        let again = budgets_reset || self.whole.ended.is_some();
+        self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
+        self.end_issued = false;
+        self.to_interrupt = StepSet::new(self.steps.len());
+        for step in self.topology.indices() {
+            let entry = &mut self.steps[step.as_usize()];
+            entry.issued = false;
+            if budgets_reset {
+                entry.spent = None;
+            }
+            let open = if entry.missing == 0 { StepState::Bindable } else { StepState::Waiting };
+            match &entry.state {
+                StepState::Failed { .. } | StepState::Blocked { .. } if again => self.put(step, open),
+                StepState::Held { slot, .. } => {
+                    let key = slot.key;
+                    self.put(step, StepState::Keyed { key });
+                }
+                StepState::Ready { key, next, .. } => {
+                    let not_before = Span::from_millis(now.as_millis().saturating_add(next.delay.as_millis()));
+                    let state = StepState::Ready { key: *key, next: *next, not_before };
+                    self.put(step, state);
+                }
+                _ => {}
+            }
+        }
+        for step in self.topology.indices() {
+            self.refresh(step);
+        }
+    }
+
+    /// Sends the step whose commit is damaged back to the guard, unless a newer commit already stands for it.
+    pub(super) fn make_anew(&mut self, producer: StepIndex, damaged: SlotId) {
+        let StepState::Done(done) = self.state(producer) else { return };
+        if done.slot != damaged {
+            return;
+        }
+        let state = if self.keys.taken(damaged.key, producer) {
+            StepState::Queued { key: damaged.key }
+        } else {
+            StepState::Keyed { key: damaged.key }
+        };
+        self.put(producer, state);
+    }
+}
+
+const fn is_end(stage: Stage) -> bool {
+    matches!(stage, Stage::Failed | Stage::Blocked)
+}
+
+/// Whether a step at this stage works on its key, so that others with the same key wait for it.
+const fn is_at_work(stage: Stage) -> bool {
+    matches!(stage, Stage::Keyed | Stage::Ready | Stage::Held | Stage::Running | Stage::Ended)
+}

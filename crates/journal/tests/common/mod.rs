@@ -1,0 +1,120 @@
+//! Small topologies and one sample of every event.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prunella_healing::{Ending, Evidence, Phase, Spent};
+use prunella_journal::*;
+use prunella_model::*;
+
+pub fn id(name: &str) -> StepId {
+    StepId::plain(StepName::new(name).expect("a name"))
+}
+
+/// A topology of `(name, needs)`; all steps are in lane 0.
+pub fn topology(steps: &[(&str, &[u32])]) -> Arc<Topology> {
+    let node = |(name, needs): &(&str, &[u32])| Node {
+        id: id(name),
+        needs: needs.iter().map(|n| StepIndex::new(*n)).collect(),
+        lane: 0,
+    };
+    Arc::new(Topology::new(steps.iter().map(node).collect()).expect("a topology"))
+}
+
+pub fn key(n: u64) -> StepKey {
+    StepKey(Digest::of(&n.to_le_bytes()))
+}
+
+pub fn slot(key_of: u64, epoch: u64) -> SlotId {
+    SlotId { key: key(key_of), epoch: Epoch(epoch) }
+}
+
+pub fn run_id() -> RunId {
+    RunId::new("run-1").expect("a run id")
+}
+
+pub fn at(mono_ms: u64, event: Event) -> Stamped {
+    Stamped { at_ms: 1_700_000_000_000 + mono_ms, mono: Span::from_millis(mono_ms), event }
+}
+
+pub fn artifacts(content: &str) -> BTreeMap<PortName, Artifact> {
+    let artifact =
+        Artifact { kind: ArtifactKind::File, digest: Digest::of(content.as_bytes()), size_bytes: content.len() as u64 };
+    BTreeMap::from([(PortName::new("out").expect("a name"), artifact)])
+}
+
+pub fn run_started() -> Event {
+    Event::RunStarted {
+        run: run_id(),
+        pipeline: PipelineName::new("digits").expect("a name"),
+        graph: Digest::of(b"graph"),
+        params: BTreeMap::from([(ParamName::new("seed").expect("a name"), ParamValue::Integer(7))]),
+    }
+}
+
+pub fn driver_started(driver: u64) -> Event {
+    Event::DriverStarted { driver, engine: "0.1.0".to_owned(), continues: Position::START, budgets_reset: false }
+}
+
+pub fn begun(topology: &Arc<Topology>) -> RunState {
+    RunState::fold(Arc::clone(topology), &[at(0, run_started()), at(0, driver_started(1))]).expect("a run begins so")
+}
+
+/// A sample of the event with this name, about `step` and `slot`.
+pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
+    let (step, other) = (id(step), id("other"));
+    let checkpoint = CheckpointId { slot, seq: 3 };
+    let (size, took) = (ByteSize(1 << 20), Span::from_millis(40));
+    match kind {
+        "run_started" => run_started(),
+        "driver_started" => driver_started(2),
+        "step_keyed" => Event::StepKeyed { step, key: slot.key },
+        "step_expanded" => Event::StepExpanded { step, items: vec![Item::from_canonical(r#"{"fold":1}"#)] },
+        "step_missed" => Event::StepMissed { step },
+        "step_reused" => Event::StepReused { step, slot, artifacts: artifacts("reused") },
+        "step_waiting" => Event::StepWaiting { step, slot, holder: RunId::new("run-2").expect("a run id") },
+        "attempt_started" => Event::AttemptStarted { step, slot, writer: WriterId::from_random(7) },
+        "checkpoint_skipped" => {
+            Event::CheckpointSkipped { step, slot, checkpoint, why: "a shard has the wrong hash".to_owned() }
+        }
+        "state_restored" => Event::StateRestored { step, slot, checkpoint, took },
+        "process_started" => Event::ProcessStarted { step, slot, pid: 4711 },
+        "checkpoint_taken" => Event::CheckpointTaken { step, slot, checkpoint, size, took },
+        "checkpoint_durable" => Event::CheckpointDurable { step, slot, checkpoint, size, took },
+        "notice_received" => {
+            Event::NoticeReceived { step, slot, source: "sigterm".to_owned(), grace: Some(Span::from_secs(30)) }
+        }
+        "attempt_ended" => Event::AttemptEnded {
+            step,
+            slot,
+            class: Class::Killed,
+            evidence: Box::new(Evidence::of(Ending::Signaled { signal: 9, by_us: None }, Phase::Run)),
+            spent: Box::new(Spent { by_class: BTreeMap::from([(Class::Killed, 1)]), ..Spent::default() }),
+            compute: Span::from_secs(9),
+            lost: Span::from_secs(1),
+        },
+        "step_healing" => Event::StepHealing {
+            step,
+            class: Class::Killed,
+            next: NextTry {
+                delay: Span::from_millis(200),
+                memory: Some(ByteSize(3 << 30)),
+                restore: RestoreFrom::Before(checkpoint),
+                checkpoint_sooner: true,
+                ..NextTry::default()
+            },
+            remedy: "again from a checkpoint before 1-3".to_owned(),
+        },
+        "step_committed" => {
+            Event::StepCommitted { step, slot, artifacts: artifacts("made"), compute: Span::from_secs(20) }
+        }
+        "input_damaged" => Event::InputDamaged { step, producer: other, slot },
+        "step_rebound" => Event::StepRebound { step },
+        "step_failed" => Event::StepFailed { step, class: Class::Error, why: "exit 1".to_owned() },
+        "step_blocked" => Event::StepBlocked { step, by: other },
+        "stop_requested" => Event::StopRequested { how: StopHow::Checkpoint },
+        "run_ended" => Event::RunEnded { status: RunStatus::Succeeded },
+        other => panic!("no sample of {other}"),
+    }
+}

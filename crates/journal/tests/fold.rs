@@ -1,0 +1,440 @@
+//! The fold as a whole: scenarios by name, and random walks against a recomputation from nothing.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use proptest::prelude::*;
+use prunella_journal::*;
+use prunella_model::*;
+
+struct Told {
+    run: RunState,
+    events: Vec<Stamped>,
+    now: u64,
+}
+
+impl Told {
+    fn new(steps: &[(&str, &[u32])]) -> Self {
+        let mut told = Self { run: RunState::new(topology(steps)), events: Vec::new(), now: 0 };
+        told.tell(run_started());
+        told.tell(driver_started(1));
+        told
+    }
+
+    fn tell(&mut self, event: Event) -> &mut Self {
+        self.now += 10;
+        let stamped = at(self.now, event);
+        self.run.apply(&stamped).unwrap_or_else(|e| panic!("{e}"));
+        self.events.push(stamped);
+        self
+    }
+
+    fn kinds(&mut self, step: &str, slot: SlotId, kinds: &[&str]) -> &mut Self {
+        for kind in kinds {
+            self.tell(sample(kind, step, slot));
+        }
+        self
+    }
+
+    /// A whole attempt with this output.
+    fn make(&mut self, step: &str, slot: SlotId, content: &str) -> &mut Self {
+        self.kinds(step, slot, &["step_keyed", "step_missed", "attempt_started"]).commit(step, slot, content)
+    }
+
+    fn commit(&mut self, step: &str, slot: SlotId, content: &str) -> &mut Self {
+        let compute = Span::from_secs(1);
+        self.tell(Event::StepCommitted { step: id(step), slot, artifacts: artifacts(content), compute })
+    }
+
+    fn damaged(&mut self, consumer: &str, producer: &str, slot: SlotId) -> &mut Self {
+        self.tell(Event::InputDamaged { step: id(consumer), producer: id(producer), slot })
+    }
+
+    fn index(&self, step: &str) -> StepIndex {
+        self.run.topology().index(&id(step)).expect("a step of the run")
+    }
+
+    fn stage(&self, step: &str) -> Stage {
+        self.run.state(self.index(step)).stage()
+    }
+
+    fn todo(&self, step: &str) -> Option<Todo> {
+        self.run.todo(self.index(step))
+    }
+}
+
+#[test]
+fn a_step_can_be_bound_once_all_that_it_needs_is_done() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[]), ("c", &[0, 1, 0])]);
+    assert_eq!(told.todo("a"), Some(Todo::Bind));
+    told.make("a", slot(1, 1), "a");
+    assert_eq!((told.stage("c"), told.todo("c")), (Stage::Waiting, None));
+    told.make("b", slot(2, 1), "b");
+    assert_eq!((told.stage("c"), told.todo("c")), (Stage::Bindable, Some(Todo::Bind)));
+}
+
+#[test]
+fn of_two_steps_with_one_key_the_second_waits_and_is_then_guarded() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[]), ("c", &[])]);
+    for step in ["a", "b", "c"] {
+        told.kinds(step, slot(1, 1), &["step_keyed"]);
+    }
+    assert_eq!((told.stage("a"), told.stage("b"), told.stage("c")), (Stage::Keyed, Stage::Queued, Stage::Queued));
+    told.kinds("a", slot(1, 1), &["step_missed", "attempt_started"]).commit("a", slot(1, 1), "same");
+    assert_eq!((told.todo("b"), told.todo("c")), (Some(Todo::Guard), Some(Todo::Guard)));
+    told.kinds("b", slot(1, 1), &["step_reused"]);
+    assert_eq!(told.stage("b"), Stage::Done);
+}
+
+#[test]
+fn when_the_first_of_two_with_one_key_is_given_up_the_second_tries() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[]), ("c", &[])]);
+    for step in ["a", "b", "c"] {
+        told.kinds(step, slot(1, 1), &["step_keyed"]);
+    }
+    told.kinds("a", slot(1, 1), &["step_missed", "attempt_started", "attempt_ended", "step_failed"]);
+    assert_eq!((told.stage("b"), told.stage("c")), (Stage::Keyed, Stage::Queued), "one after the other");
+    told.kinds("b", slot(1, 2), &["step_missed"]);
+    assert!(matches!(told.todo("b"), Some(Todo::Start(_))));
+}
+
+#[test]
+fn two_guards_of_one_key_that_both_miss_make_one_attempt() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[]), ("c", &[])]);
+    for step in ["a", "b", "c"] {
+        told.kinds(step, slot(1, 1), &["step_keyed"]);
+    }
+    told.kinds("a", slot(1, 1), &["step_missed", "attempt_started"]).commit("a", slot(1, 1), "same");
+    // Meanwhile the commit was found damaged, so both guards miss.
+    told.kinds("b", slot(1, 2), &["step_missed"]).kinds("c", slot(1, 2), &["step_missed"]);
+    assert_eq!((told.stage("b"), told.stage("c")), (Stage::Ready, Stage::Queued));
+}
+
+#[test]
+fn a_backoff_is_over_by_the_drivers_clock_and_begins_anew_with_the_next_driver() {
+    let mut told = Told::new(&[("a", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended", "step_healing"]);
+    let until = Span::from_millis(told.now + 200);
+    assert_eq!((told.todo("a"), told.run.next_timer()), (Some(Todo::Wait(until)), Some(until)));
+    told.run.advance(Span::from_millis(told.now + 199));
+    assert_eq!(told.todo("a"), Some(Todo::Wait(until)));
+    let mut later = told.run.clone();
+    later.advance(until);
+    // The memory has grown, so the step is in the lane for that.
+    assert_eq!((later.todo(told.index("a")), later.next_timer()), (Some(Todo::Start(1)), None));
+    told.now = 0;
+    told.tell(driver_started(2));
+    assert_eq!(told.todo("a"), Some(Todo::Wait(Span::from_millis(210))), "the new clock has begun at 0");
+}
+
+#[test]
+fn a_producer_made_anew_with_the_same_bytes_leaves_its_consumers_untouched() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[0]), ("d", &[2])]);
+    told.make("a", slot(1, 1), "bytes").make("b", slot(2, 1), "b");
+    told.kinds("c", slot(3, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    told.damaged("c", "a", slot(1, 1));
+    assert_eq!((told.stage("a"), told.todo("a")), (Stage::Keyed, Some(Todo::Guard)));
+    assert_eq!((told.stage("b"), told.stage("c"), told.todo("c")), (Stage::Done, Stage::Ready, None), "c waits for a");
+    told.kinds("a", slot(1, 2), &["step_missed", "attempt_started"]).commit("a", slot(1, 2), "bytes");
+    assert_eq!((told.stage("b"), told.todo("b")), (Stage::Done, None));
+    assert_eq!(told.todo("c"), Some(Todo::Start(0)), "with the key that it had");
+}
+
+#[test]
+fn a_producer_made_anew_with_other_bytes_has_every_consumer_planned_anew() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[0]), ("d", &[1]), ("e", &[3])]);
+    told.make("a", slot(1, 1), "old").make("b", slot(2, 1), "b-old");
+    told.kinds("d", slot(4, 1), &["step_keyed", "step_missed", "attempt_started"]);
+    told.kinds("c", slot(3, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    told.damaged("c", "a", slot(1, 1));
+    told.kinds("a", slot(1, 2), &["step_missed", "attempt_started"]).commit("a", slot(1, 2), "new");
+    assert_eq!((told.todo("b"), told.todo("c")), (Some(Todo::Rebind), Some(Todo::Rebind)));
+    assert_eq!(told.run.open(), 4, "b is done with what is no longer its input");
+    told.kinds("b", slot(2, 1), &["step_rebound"]).kinds("c", slot(3, 1), &["step_rebound"]);
+    assert_eq!((told.stage("b"), told.stage("c")), (Stage::Bindable, Stage::Bindable));
+    // d runs on what b was; its commit stands for its own key, but nothing goes on from it.
+    told.commit("d", slot(4, 1), "d");
+    told.make("b", slot(5, 1), "b-new");
+    assert_eq!((told.stage("d"), told.todo("d"), told.stage("e")), (Stage::Done, Some(Todo::Rebind), Stage::Waiting));
+    told.kinds("d", slot(4, 1), &["step_rebound"]).make("d", slot(6, 1), "d");
+    assert_eq!(told.stage("e"), Stage::Bindable);
+}
+
+#[test]
+fn a_step_given_up_with_an_old_input_counts_once_it_is_made_with_the_new_one() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[0]), ("d", &[1])]);
+    told.make("a", slot(1, 1), "old");
+    for (step, n) in [("b", 2), ("c", 3)] {
+        told.kinds(step, slot(n, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    }
+    told.damaged("c", "a", slot(1, 1));
+    told.kinds("a", slot(1, 2), &["step_missed", "attempt_started"]).commit("a", slot(1, 2), "new");
+    assert!(told.run.is_stale(told.index("b")));
+    told.kinds("b", slot(2, 1), &["step_failed"]).kinds("c", slot(3, 1), &["step_rebound"]);
+    told.tell(Event::StepBlocked { step: id("d"), by: id("b") });
+    told.make("c", slot(5, 1), "c").tell(Event::RunEnded { status: RunStatus::Failed }).tell(driver_started(2));
+    told.make("b", slot(4, 1), "b");
+    assert_eq!((told.todo("b"), told.stage("d")), (None, Stage::Bindable));
+}
+
+#[test]
+fn damage_found_twice_is_made_good_once() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[0])]);
+    told.make("a", slot(1, 1), "bytes");
+    for (step, n) in [("b", 2), ("c", 3)] {
+        told.kinds(step, slot(n, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    }
+    told.damaged("b", "a", slot(1, 1));
+    told.kinds("a", slot(1, 2), &["step_missed", "attempt_started"]).commit("a", slot(1, 2), "bytes");
+    told.damaged("c", "a", slot(1, 1));
+    assert_eq!(told.stage("a"), Stage::Done, "the newer commit stands");
+    assert!(matches!(told.todo("c"), Some(Todo::Start(_))));
+}
+
+#[test]
+fn a_step_that_is_given_up_blocks_what_needs_it_and_nothing_else() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[1]), ("d", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_failed"]);
+    assert_eq!((told.todo("b"), told.todo("c"), told.todo("d")), (Some(Todo::Block), None, Some(Todo::Bind)));
+    let blocked = |step: &str, by: &str| Event::StepBlocked { step: id(step), by: id(by) };
+    assert!(told.run.check(&blocked("c", "a")).is_err(), "b is not blocked yet");
+    assert!(told.run.check(&blocked("d", "a")).is_err(), "d does not need it");
+    told.tell(blocked("b", "a"));
+    assert!(told.run.check(&blocked("c", "b")).is_err(), "b was not given up, a was");
+    assert_eq!(told.todo("c"), Some(Todo::Block));
+    told.tell(Event::StepBlocked { step: id("c"), by: id("a") });
+    assert_eq!(told.run.open(), 1);
+}
+
+#[test]
+fn a_driver_that_takes_up_an_ended_run_tries_again_what_was_given_up() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[0])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_failed"]);
+    told.tell(Event::StepBlocked { step: id("b"), by: id("a") });
+    let broke_off = Told { run: told.run.clone(), events: Vec::new(), now: 0 };
+    told.tell(Event::RunEnded { status: RunStatus::Failed });
+    told.tell(driver_started(2));
+    assert_eq!((told.stage("a"), told.stage("b"), told.run.open()), (Stage::Bindable, Stage::Waiting, 2));
+    let mut broke_off = broke_off;
+    broke_off.tell(driver_started(2));
+    assert_eq!(broke_off.stage("a"), Stage::Failed, "a run that broke off goes on where it was");
+    let reset =
+        Event::DriverStarted { driver: 3, engine: String::new(), continues: Position::START, budgets_reset: true };
+    broke_off.tell(reset);
+    assert_eq!((broke_off.stage("a"), broke_off.stage("b")), (Stage::Bindable, Stage::Waiting));
+}
+
+#[test]
+fn attempts_of_a_dead_driver_are_running_until_their_slots_are_filled() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[])]);
+    for (step, n) in [("a", 1), ("b", 2)] {
+        told.kinds(step, slot(n, 1), &["step_keyed", "step_missed", "attempt_started"]);
+    }
+    told.tell(driver_started(2));
+    assert_eq!(told.run.running().iter().collect::<Vec<_>>(), [told.index("a"), told.index("b")]);
+    // One had committed; the other is closed by recovery.
+    told.commit("a", slot(1, 1), "a").kinds("b", slot(2, 1), &["attempt_ended"]);
+    assert_eq!((told.stage("a"), told.todo("b")), (Stage::Done, Some(Todo::Heal)));
+    assert_eq!(told.run.spent(told.index("b")).map(|spent| spent.count(Class::Killed)), Some(1));
+}
+
+#[test]
+fn a_wait_for_another_run_is_looked_at_anew_by_a_new_driver() {
+    let mut told = Told::new(&[("a", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_waiting"]);
+    assert_eq!(told.todo("a"), Some(Todo::Watch));
+    told.run.issue(told.index("a"));
+    assert_eq!(told.todo("a"), None);
+    told.tell(driver_started(2));
+    assert_eq!(told.todo("a"), Some(Todo::Guard));
+}
+
+#[test]
+fn a_command_under_way_is_not_on_any_list_until_it_is_answered_or_given_back() {
+    let mut told = Told::new(&[("a", &[])]);
+    let a = told.index("a");
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_missed"]);
+    told.run.issue(a);
+    assert_eq!(told.todo("a"), Some(Todo::Starting));
+    told.run.release(a);
+    assert_eq!(told.todo("a"), Some(Todo::Start(0)));
+    told.run.issue(a);
+    told.kinds("a", slot(1, 1), &["attempt_started"]);
+    assert_eq!((told.todo("a"), told.run.running().len()), (None, 1));
+}
+
+/// Checks everything that the fold keeps up to date against what the states alone say.
+fn audit(run: &RunState) {
+    let topology = run.topology();
+    let settled = |step: StepIndex| run.state(step).stage() == Stage::Done && !run.is_stale(step);
+    let ended = |step: StepIndex| matches!(run.state(step).stage(), Stage::Failed | Stage::Blocked);
+    let mut counts = [0; Stage::ALL.len()];
+    let mut open = 0;
+    for step in topology.indices() {
+        let state = run.state(step);
+        let bound = topology.needs(step).iter().all(|need| settled(*need));
+        let dead = topology.needs(step).iter().any(|need| ended(*need));
+        counts[state.stage() as usize] += 1;
+        open += u32::from(!settled(step) && !ended(step));
+        assert_eq!(
+            state.stage() == Stage::Bindable,
+            bound && matches!(state.stage(), Stage::Waiting | Stage::Bindable)
+        );
+        assert!(!run.is_stale(step) || state.key().is_some());
+        assert!(state.stage() != Stage::Blocked || dead);
+        let todo = match state {
+            _ if run.is_issued(step) => matches!(state, StepState::Ready { .. }).then_some(Todo::Starting),
+            StepState::Running(_) | StepState::Failed { .. } | StepState::Blocked { .. } => None,
+            _ if run.is_stale(step) => Some(Todo::Rebind),
+            StepState::Done(_) => None,
+            _ if dead => Some(Todo::Block),
+            StepState::Held { .. } => Some(Todo::Watch),
+            _ if !bound => None,
+            StepState::Bindable => Some(Todo::Bind),
+            StepState::Keyed { .. } => Some(Todo::Guard),
+            StepState::Ended(_) => Some(Todo::Heal),
+            StepState::Ready { not_before, .. } if *not_before > run.clock() => Some(Todo::Wait(*not_before)),
+            StepState::Ready { next, .. } => Some(Todo::Start(u16::from(next.memory.is_some()))),
+            StepState::Waiting | StepState::Queued { .. } => None,
+        };
+        assert_eq!(run.todo(step), todo, "{:?}", state.stage());
+        if let Some(todo) = todo.filter(|todo| !matches!(todo, Todo::Wait(_))) {
+            assert!(run.list(todo).contains(step));
+        }
+        assert_eq!(run.running().contains(step), state.stage() == Stage::Running);
+    }
+    assert_eq!(run.open(), open);
+    for stage in Stage::ALL {
+        assert_eq!(run.count(stage), counts[stage as usize]);
+    }
+    // Equal keys within one run are one attempt.
+    let active = |stage| matches!(stage, Stage::Ready | Stage::Held | Stage::Running | Stage::Ended);
+    let mut keys: Vec<_> = topology
+        .indices()
+        .filter(|step| active(run.state(*step).stage()))
+        .filter_map(|step| run.state(step).key())
+        .collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "two steps are at work on one key");
+    for step in topology.indices() {
+        if let StepState::Queued { key } = run.state(step) {
+            let works = |stage| active(stage) || stage == Stage::Keyed;
+            assert!(
+                topology.indices().any(|other| works(run.state(other).stage()) && run.state(other).key() == Some(*key)),
+                "a step is queued behind nobody"
+            );
+        }
+    }
+}
+
+/// An event that may or may not be legal now, made of two random numbers.
+fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event {
+    let topology = run.topology();
+    let name = topology.id(step).name.as_str();
+    let state = run.state(step);
+    let slot_of = |key| SlotId { key, epoch: Epoch(u64::from(more % 3) + 1) };
+    let slot = match state {
+        StepState::Running(running) if !more.is_multiple_of(8) => running.slot,
+        _ => slot_of(state.key().unwrap_or(key(u64::from(more % 3)))),
+    };
+    let likely: &[&str] = match state.stage() {
+        Stage::Waiting => &["step_blocked", "driver_started"],
+        Stage::Bindable => &["step_keyed", "step_keyed", "step_keyed", "step_failed"],
+        Stage::Keyed => &["step_missed", "step_missed", "step_reused", "step_waiting"],
+        Stage::Queued => &["step_rebound", "step_blocked"],
+        Stage::Ready => &["attempt_started", "attempt_started", "step_healing", "step_reused", "step_waiting"],
+        Stage::Held => &["step_missed", "step_reused", "step_waiting"],
+        Stage::Running => &["attempt_ended", "step_committed", "step_committed", "process_started"],
+        Stage::Ended => &["step_healing", "step_healing", "input_damaged", "input_damaged", "step_failed"],
+        Stage::Done => &["step_rebound", "stop_requested"],
+        Stage::Failed | Stage::Blocked => &["run_ended", "driver_started"],
+    };
+    let kind = match choice % 8 {
+        0 => Event::KINDS[choice as usize / 8 % Event::KINDS.len()],
+        1 if run.is_stale(step) => "step_rebound",
+        1 => "step_blocked",
+        _ => likely[choice as usize / 8 % likely.len()],
+    };
+    let content = artifacts(if more.is_multiple_of(2) { "one" } else { "two" });
+    match kind {
+        // These end the walk's story, so they are rare.
+        "stop_requested" | "driver_started" | "run_ended" | "step_failed" if !more.is_multiple_of(8) => {
+            sample("step_expanded", name, slot)
+        }
+        "run_ended" => Event::RunEnded {
+            status: [RunStatus::Succeeded, RunStatus::Failed, RunStatus::Stopped][more as usize / 8 % 3],
+        },
+        "driver_started" => Event::DriverStarted {
+            driver: run.driver() + 1,
+            engine: String::new(),
+            continues: Position::START,
+            budgets_reset: more.is_multiple_of(16),
+        },
+        "step_blocked" => {
+            let by = StepIndex::new(more % topology.len() as u32);
+            Event::StepBlocked { step: id(name), by: topology.id(by).clone() }
+        }
+        "input_damaged" => {
+            let needs = topology.needs(step);
+            let producer = needs.get(more as usize % needs.len().max(1)).copied().unwrap_or(step);
+            let slot = run.done(producer).map_or(slot, |done| done.slot);
+            Event::InputDamaged { step: id(name), producer: topology.id(producer).clone(), slot }
+        }
+        "step_committed" => {
+            Event::StepCommitted { step: id(name), slot, artifacts: content, compute: Span::from_millis(1) }
+        }
+        "step_reused" => Event::StepReused { step: id(name), slot, artifacts: content },
+        kind => sample(kind, name, slot),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_fold_agrees_with_a_recomputation_and_with_itself(
+        edges in prop::collection::vec(any::<u8>(), 1..8),
+        moves in prop::collection::vec((any::<u32>(), any::<u32>(), any::<u32>()), 1..400),
+    ) {
+        const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let needs: Vec<Vec<u32>> = edges.iter().enumerate()
+            .map(|(i, bits)| (0..i as u32).filter(|n| bits >> n & 1 == 1 && bits >> ((n + 3) % 8) & 1 == 1).collect())
+            .collect();
+        let steps: Vec<(&str, &[u32])> = NAMES.iter().copied().zip(needs.iter().map(Vec::as_slice)).collect();
+        let shape = topology(&steps);
+        let mut run = begun(&shape);
+        let mut accepted = vec![at(0, run_started()), at(0, driver_started(1))];
+        let mut now = 0;
+        for (which, choice, more) in moves {
+            // Many choices are illegal; what counts is that they change nothing.
+            let step = StepIndex::new(which % shape.len() as u32);
+            let event = some_event(&run, step, choice, more);
+            if let Event::DriverStarted { .. } = event {
+                now = 0;
+            }
+            now += u64::from(more % 100);
+            let stamped = at(now, event);
+            let before = run.clone();
+            let checked = run.check(&stamped.event);
+            match run.apply(&stamped) {
+                Ok(()) => {
+                    prop_assert_eq!(checked, Ok(()));
+                    accepted.push(stamped);
+                }
+                Err(illegal) => {
+                    prop_assert_eq!(checked, Err(illegal));
+                    prop_assert!(run == before);
+                }
+            }
+            audit(&run);
+        }
+        let again = RunState::fold(Arc::clone(&shape), &accepted).expect("it was accepted the first time");
+        prop_assert!(again == run);
+        let twice = RunState::fold(Arc::clone(&shape), &accepted).expect("it was accepted the first time");
+        prop_assert!(again == twice);
+    }
+}
