@@ -1,0 +1,155 @@
+//! Checkpoints: durable snapshots of a step's checkpoint directory, and how one is restored.
+
+use std::path::Path;
+
+use prunella_model::{ArtifactKind, CheckpointId, SlotId, StepKey};
+
+use crate::{
+    Layout, Store, StoreError,
+    pins::Pinner,
+    records::{CheckpointRecord, FORMAT},
+    store::encode,
+    take_in::For,
+};
+
+/// What came of storing a snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Snapshot {
+    /// It survives this machine, and the slot was still open after its record stood.
+    Durable {
+        /// Which.
+        id: CheckpointId,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The slot is filled: it may be there, but it is not ours to rely on (I5).
+    Fenced,
+}
+
+impl Store {
+    /// Stores the snapshot that lies at `staged` (a private copy: it is moved) as checkpoint `seq` of the slot.
+    ///
+    /// Answers `Durable` only after the manifest's create **and** a later look that shows the slot still open (I4).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not take it.
+    pub async fn put_checkpoint(
+        &self,
+        slot: &SlotId,
+        seq: u64,
+        entry: &str,
+        staged: &Path,
+        progress: Option<serde_json::Value>,
+    ) -> Result<Snapshot, StoreError> {
+        let meta = self.sys.fs.metadata(staged).map_err(StoreError::io(staged))?;
+        let directory = meta.as_ref().is_some_and(|meta| meta.kind == prunella_sys::FileKind::Dir);
+        let kind = if directory { ArtifactKind::Tree } else { ArtifactKind::File };
+        let executable = !directory && meta.is_some_and(|meta| meta.mode_exec);
+        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true).await?;
+        let id = CheckpointId { slot: *slot, seq };
+        let bytes = taken.stored.artifact.size_bytes;
+        let record = CheckpointRecord {
+            format: FORMAT,
+            shards: 1,
+            entry: entry.to_owned(),
+            executable,
+            stored: taken.stored,
+            progress,
+            writer: self.writer.clone(),
+        };
+        // In order: the objects, then the record that names them.
+        let mut objects = taken.objects;
+        objects.push((Layout::checkpoint(&id), encode(&record)));
+        self.put_small(objects).await?;
+        Ok(match self.end_of(slot).await? {
+            None => Snapshot::Durable { id, bytes },
+            Some(_) => Snapshot::Fenced,
+        })
+    }
+
+    /// Returns all checkpoints of `key`, the newest first.
+    ///
+    /// For a restore it must be called only after the claim, when every predecessor is closed (I4).
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn checkpoints(&self, key: &StepKey) -> Result<Vec<CheckpointId>, StoreError> {
+        let listed = self.objects.list(&Layout::checkpoints(key), None, usize::MAX).await?;
+        Ok(listed.iter().filter_map(|entry| Layout::parse_checkpoint(*key, entry.key.as_str())).collect())
+    }
+
+    /// Returns the record of a checkpoint, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if it cannot be understood.
+    pub async fn checkpoint(&self, id: &CheckpointId) -> Result<Option<CheckpointRecord>, StoreError> {
+        self.read(&Layout::checkpoint(id)).await
+    }
+
+    /// Restores a checkpoint into `directory` for the attempt `slot`: pinned, then read, every byte verified.
+    ///
+    /// Answers nothing if it cannot be relied on (missing, damaged or condemned), with what is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer: the checkpoint may be whole.
+    pub async fn restore(
+        &self,
+        slot: &SlotId,
+        id: &CheckpointId,
+        directory: &Path,
+    ) -> Result<Result<(CheckpointRecord, u64), String>, StoreError> {
+        let record = match self.checkpoint(id).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(Err("its record is gone".to_owned())),
+            Err(StoreError::Record { problem, .. }) => return Ok(Err(problem)),
+            Err(error) => return Err(error),
+        };
+        let mut objects = vec![record.stored.object.clone()];
+        if record.stored.artifact.kind == ArtifactKind::Tree {
+            match self.manifest(&record.stored).await {
+                Ok(manifest) => objects.extend(manifest.entries.into_iter().filter_map(|entry| entry.object)),
+                Err(StoreError::Damaged { problem, .. }) => return Ok(Err(problem)),
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.pin(Pinner::Attempt(slot), &objects).await? {
+            return Ok(Err("its bytes are gone or condemned".to_owned()));
+        }
+        let to = directory.join(&record.entry);
+        match self.lay_out(&record.stored, &to).await {
+            Ok(laid) => {
+                if record.executable {
+                    self.sys.fs.set_executable(&to, true).map_err(StoreError::io(&to))?;
+                }
+                Ok(Ok((record, laid.bytes)))
+            }
+            Err(StoreError::Damaged { problem, .. }) => {
+                self.remove_half(&to)?;
+                Ok(Err(problem))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_half(&self, path: &Path) -> Result<(), StoreError> {
+        let fs = &self.sys.fs;
+        match fs.metadata(path).map_err(StoreError::io(path))?.map(|meta| meta.kind) {
+            None => Ok(()),
+            Some(prunella_sys::FileKind::Dir) => fs.remove_dir_all(path).map_err(StoreError::io(path)),
+            Some(_) => fs.remove_file(path).map_err(StoreError::io(path)),
+        }
+    }
+
+    /// Returns whether every object of a checkpoint is there and whole, without restoring it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn checkpoint_is_whole(&self, id: &CheckpointId) -> Result<bool, StoreError> {
+        let Some(record) = self.checkpoint(id).await? else { return Ok(false) };
+        match self.verify(&record.stored).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

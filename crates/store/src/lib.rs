@@ -1,0 +1,35 @@
+//! The protocol's records: slots, artifacts, pins, checkpoints, names, runs.
+//!
+//! Everything that decides lies in immutable records made by create-if-absent (`docs/design/protocol.md`). This crate says
+//! where each record lies ([`Layout`]), what is in it ([`records`]), and in which order records are read and written.
+
+mod artifacts;
+mod checkpoints;
+mod claim;
+mod error;
+mod key_view;
+mod lay_out;
+mod layout;
+mod liveness;
+mod numbered;
+mod pins;
+pub mod records;
+mod runs;
+mod slots;
+mod store;
+mod take_in;
+mod uses;
+
+pub use artifacts::Verified;
+pub use checkpoints::Snapshot;
+pub use claim::{ClaimRequest, Claimed, Claimer};
+pub use error::{Remedy, StoreError};
+pub use key_view::{KeyState, KeyView, SlotView};
+pub use lay_out::Laid;
+pub use layout::Layout;
+pub use liveness::{LEASE, Observer};
+pub use runs::{DriverLease, NewRun, RunListed};
+pub use slots::{Filled, ReadyCommit};
+pub use store::Store;
+pub use take_in::{Taken, TakenFile};
+pub use uses::Guarded;

@@ -1,0 +1,66 @@
+//! Whether the owner of an open slot, or the driver of a run, still lives.
+
+use std::{collections::HashMap, time::Duration};
+
+use prunella_objects::ObjectKey;
+
+use crate::{
+    Store, StoreError,
+    records::{AliveRecord, Owner},
+};
+
+/// The counter of `alive` unchanged for this long, on the newcomer's own monotonic clock, counts as death.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// What a newcomer has seen of others' signs of life.
+///
+/// Clocks of two machines are never compared: age is one's own observation.
+#[derive(Debug, Default)]
+pub struct Observer {
+    seen: HashMap<ObjectKey, (Option<u64>, Duration)>,
+}
+
+impl Observer {
+    /// Returns whether the counter at `key` has not moved for `lease` since this observer first saw its value.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer: then nothing is concluded.
+    pub async fn expired(&mut self, store: &Store, key: &ObjectKey, lease: Duration) -> Result<bool, StoreError> {
+        let counter = store.read::<AliveRecord>(key).await?.map(|alive| alive.counter);
+        let now = store.sys.clock.monotonic();
+        let (last, since) = self.seen.entry(key.clone()).or_insert((counter, now));
+        if *last != counter {
+            (*last, *since) = (counter, now);
+        }
+        Ok(now.saturating_sub(*since) >= lease)
+    }
+}
+
+impl Store {
+    /// Returns whether all processes of `owner` are known to be gone; nothing if that cannot be known from here.
+    ///
+    /// Another boot of the same machine: gone. The same boot: each process is looked up by pid and start time.
+    pub fn owner_gone(&self, owner: &Owner) -> Option<bool> {
+        let machine = &self.sys.machine;
+        if owner.machine != machine.machine_id() {
+            return None;
+        }
+        if owner.boot != machine.boot_id() {
+            return Some(true);
+        }
+        let gone = |p: &crate::records::ProcessId| machine.process_start_ticks(p.pid) != Some(p.start_ticks);
+        Some(gone(&owner.process) && owner.guardian.as_ref().is_none_or(gone))
+    }
+
+    /// Returns this process as the owner of attempts and drivers.
+    pub fn this_owner(&self, guardian: Option<crate::records::ProcessId>) -> Owner {
+        let machine = &self.sys.machine;
+        let pid = machine.pid();
+        Owner {
+            machine: machine.machine_id(),
+            boot: machine.boot_id(),
+            process: crate::records::ProcessId { pid, start_ticks: machine.process_start_ticks(pid).unwrap_or(0) },
+            guardian,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Pins: what an open attempt or a run relies on but did not upload (protocol: Slots, Pins).
+
+use prunella_model::{RunId, SlotId};
+use prunella_objects::ObjectKey;
+use serde::Deserialize;
+
+use crate::{
+    Layout, Store, StoreError,
+    records::{FORMAT, PinRecord},
+    store::encode,
+};
+
+/// Who pins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pinner<'a> {
+    Attempt(&'a SlotId),
+    Run(&'a RunId),
+}
+
+#[derive(Deserialize)]
+struct Condemned {
+    objects: Vec<String>,
+}
+
+impl Store {
+    /// Pins the objects and returns whether all of them may be relied on.
+    ///
+    /// The order is the protocol's: pin, *then* read the newest list of condemned objects, *then* look that each object is
+    /// there. A condemned object is never relied on anew, also if it was spared.
+    pub(crate) async fn pin(&self, pinner: Pinner<'_>, objects: &[String]) -> Result<bool, StoreError> {
+        let key = match pinner {
+            Pinner::Attempt(slot) => Layout::pin_of_attempt(slot, &self.random()),
+            Pinner::Run(run) => Layout::pin_of_run(run, &self.random()),
+        };
+        let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
+        let _random_name = self.put(&key, record).await?;
+        // The first listed has the highest number and holds every condemned object that still exists.
+        if let Some(newest) = self.objects.list("gc/", None, 1).await?.first()
+            && let Some(condemned) = self.read::<Condemned>(&newest.key).await?
+            && condemned.objects.iter().any(|object| objects.contains(object))
+        {
+            return Ok(false);
+        }
+        for object in objects {
+            if !self.exists(&ObjectKey::new(object)?).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the object is there.
+    pub(crate) async fn exists(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        Ok(self.objects.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key))
+    }
+}

@@ -1,0 +1,382 @@
+//! What stands in each record. All are JSON, have a `format`, and stay readable for ever (`docs/formats/store.md`).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prunella_model::{
+    Artifact, CheckpointId, Class, Digest, Graph, ParamValue, PipelineName, PortName, RunId, SlotId, StepId, StepName,
+    WriterId,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of every record written by this program.
+pub const FORMAT: u32 = 1;
+
+/// A process of one machine, known beyond the reuse of its pid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The pid.
+    pub pid: u32,
+    /// When it started, in the kernel's ticks.
+    pub start_ticks: u64,
+}
+
+/// Who owns an attempt or drives a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The machine.
+    pub machine: String,
+    /// Its boot.
+    pub boot: String,
+    /// The engine or `exec`.
+    pub process: ProcessId,
+    /// Its guardian.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardian: Option<ProcessId>,
+}
+
+/// An attempt was started: `attempts/<key>/<e>.start.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The run that started it.
+    pub run: RunId,
+    /// The step of that run.
+    pub step: StepId,
+    /// Who runs it.
+    pub owner: Owner,
+    /// The orchestrator's number of this try, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_index: Option<u64>,
+    /// How many processes share the attempt: 1 today.
+    pub members: u32,
+    /// Who wrote this record.
+    pub writer: WriterId,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// An artifact and the object that holds it: a file's bytes, or a tree's manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredArtifact {
+    /// What it is.
+    #[serde(flatten)]
+    pub artifact: Artifact,
+    /// The object's key.
+    pub object: String,
+}
+
+/// The manifest of a stored tree: where the bytes of each file lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeManifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The entries, byte-sorted by path.
+    pub entries: Vec<StoredEntry>,
+}
+
+/// One entry of a stored tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredEntry {
+    /// Path and content.
+    #[serde(flatten)]
+    pub entry: prunella_model::TreeEntry,
+    /// The object that holds a file's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+}
+
+/// How a slot was filled: `attempts/<key>/<e>.end.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who filled it.
+    pub writer: WriterId,
+    /// Wall time, for people.
+    pub at_ms: i64,
+    /// With what.
+    #[serde(flatten)]
+    pub end: End,
+}
+
+/// The one decision of a slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// The attempt committed.
+    Committed(Committed),
+    /// The attempt is over without a commit.
+    Closed(Closed),
+}
+
+/// A commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// What it made.
+    pub artifacts: BTreeMap<PortName, StoredArtifact>,
+    /// Where it comes from (I7).
+    pub provenance: Provenance,
+    /// The attempt's time line and measured costs.
+    #[serde(default)]
+    pub timeline: Timeline,
+}
+
+/// Everything from which one walks back from a committed byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The command as it ran.
+    pub command: Vec<String>,
+    /// The digest of the code that it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Digest>,
+    /// The digest of the environment lock, or nothing on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Digest>,
+    /// The host, where no environment is declared: OS, architecture.
+    pub platform: String,
+    /// The parameters it refers to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, ParamValue>,
+    /// The declared variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Its inputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<PortName, InputProvenance>,
+    /// The checkpoint it went on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<CheckpointId>,
+    /// What was taken on trust, such as unpinned data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+/// Where an input came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputProvenance {
+    /// Its content.
+    pub artifact: Artifact,
+    /// The producer's slot; nothing for data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotId>,
+    /// `data.NAME` or `STEP.OUTPUT`.
+    pub source: String,
+}
+
+/// An attempt's phases and costs, in milliseconds since its claim on its own monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timeline {
+    /// When each phase began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<(String, u64)>,
+    /// How long the process ran.
+    #[serde(default)]
+    pub process_ms: u64,
+    /// Processor time of its tree.
+    #[serde(default)]
+    pub cpu_ms: u64,
+    /// The most memory it used.
+    #[serde(default)]
+    pub memory_peak_bytes: u64,
+    /// What it restored, and how long that took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<(CheckpointId, u64)>,
+    /// Durable checkpoints: id, when, bytes, how long taking and storing took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<CheckpointMark>,
+    /// When a notice came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_ms: Option<u64>,
+    /// When the process was gone.
+    #[serde(default)]
+    pub ended_ms: u64,
+}
+
+/// One durable checkpoint in a time line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointMark {
+    /// Which.
+    pub seq: u64,
+    /// When it was taken.
+    pub taken_ms: u64,
+    /// When it was durable.
+    pub durable_ms: u64,
+    /// How long the program's bytes were being read.
+    pub took_ms: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// An end without a commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Closed {
+    /// What kind of end it was.
+    pub class: Class,
+    /// What is known about it, as the crate `healing` writes it.
+    pub evidence: serde_json::Value,
+    /// The counters of this (run, step) including this end, as the crate `healing` writes them.
+    pub spent: serde_json::Value,
+    /// The run and step that the counters belong to.
+    pub run: RunId,
+    /// See `run`.
+    pub step: StepId,
+    /// The attempt's time line as far as it is known.
+    #[serde(default)]
+    pub timeline: Timeline,
+}
+
+/// A sign of life: `attempts/<key>/<e>.alive.json`, overwritten; a hint, never a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliveRecord {
+    /// Counts up.
+    pub counter: u64,
+    /// Who lives.
+    pub writer: WriterId,
+    /// Memory in use by the step's tree.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// Its limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
+    /// Whether a notice was seen.
+    #[serde(default)]
+    pub notice: bool,
+}
+
+/// A commit's bytes are lost: `attempts/<key>/<e>.damaged.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The object.
+    pub object: String,
+    /// What was found.
+    pub evidence: String,
+    /// Who found it.
+    pub writer: WriterId,
+}
+
+/// A checkpoint: `checkpoints/<key>/<e>-<seq>.json`; all its objects are there before it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// How many manifests make up the checkpoint: 1 today.
+    pub shards: u32,
+    /// The name of the top-level entry in the checkpoint directory.
+    pub entry: String,
+    /// Whether the entry is executable, for a file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+    /// Its content.
+    pub stored: StoredArtifact,
+    /// What the program said about its progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<serde_json::Value>,
+    /// Who wrote it.
+    pub writer: WriterId,
+}
+
+/// Objects that an open attempt or a run relies on but did not upload: `pins/…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The objects.
+    pub objects: Vec<String>,
+}
+
+/// Slots that a run reused: `runs/<run>/uses-<writer>-<i>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsesRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The slots.
+    pub slots: Vec<SlotId>,
+}
+
+/// What a run executes: `runs/<run>/graph`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The graph.
+    pub graph: Arc<Graph>,
+    /// What the run brought in: code and data by digest.
+    #[serde(default)]
+    pub brought: Vec<StoredArtifact>,
+    /// The steps asked for; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<StepName>,
+    /// The number of the run among the runs of its pipeline.
+    pub order: u64,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// One engine drives a run: `runs/<run>/drivers/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who.
+    pub owner: Owner,
+    /// Who wrote this record.
+    pub writer: WriterId,
+    /// Whether the budgets of all steps are refilled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset_budgets: bool,
+    /// Whether it replaced a driver that was not proved dead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub took_over: bool,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// A step of a run is this slot: `runs/<run>/bindings/<step>/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The step.
+    pub step: StepId,
+    /// The slot.
+    pub slot: SlotId,
+}
+
+/// The n-th run of a pipeline began: `order/<pipeline>/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The run.
+    pub run: RunId,
+    /// Who wrote it.
+    pub writer: WriterId,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// What the names of a pipeline mean since its n-th run succeeded: `names/<pipeline>/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The run.
+    pub run: RunId,
+    /// All artifacts by step and output, with the slot that made them.
+    pub artifacts: BTreeMap<String, (SlotId, StoredArtifact)>,
+}
+
+/// A request to stop a run: `runs/<run>/stop/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whether to kill instead of letting steps checkpoint.
+    #[serde(default)]
+    pub now: bool,
+}

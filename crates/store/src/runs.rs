@@ -1,0 +1,368 @@
+//! Runs: their graphs, drivers, bindings, order and names.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use prunella_model::{Artifact, ArtifactKind, Digest, Graph, PipelineName, RunId, SlotId, StepId, StepName};
+use prunella_objects::{Created, Op};
+
+use crate::{
+    LEASE, Layout, Observer, Store, StoreError,
+    pins::Pinner,
+    records::{
+        AliveRecord, BindingRecord, DriverRecord, FORMAT, GraphRecord, NamesRecord, OrderRecord, Owner, StopRecord,
+        StoredArtifact,
+    },
+    store::{decode, encode},
+};
+
+/// What a new run executes.
+pub struct NewRun {
+    /// Its id, unique.
+    pub run: RunId,
+    /// Its graph.
+    pub graph: Graph,
+    /// What it brings in, already stored.
+    pub brought: Vec<StoredArtifact>,
+    /// The steps asked for; empty means all.
+    pub targets: Vec<StepName>,
+}
+
+/// A run of a pipeline, as its order record shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunListed {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its number among the runs of the pipeline.
+    pub order: u64,
+    /// The run.
+    pub run: RunId,
+    /// Wall time of its start, for people.
+    pub at_ms: i64,
+}
+
+/// Who drives a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DriverLease {
+    /// We do.
+    Ours {
+        /// Our number.
+        n: u64,
+        /// Who drove before: dead, or replaced.
+        before: Option<Box<Owner>>,
+    },
+    /// Another engine that lives.
+    Live(u64, Box<DriverRecord>),
+}
+
+impl Store {
+    /// Brings a file or tree in for a run; bytes that the pipeline's newest run brought in are pinned instead of copied.
+    ///
+    /// # Errors
+    /// As [`Store::take_brought`].
+    pub async fn bring_in(
+        &self,
+        run: &RunId,
+        path: &Path,
+        artifact: &Artifact,
+        known: &HashMap<Digest, StoredArtifact>,
+    ) -> Result<StoredArtifact, StoreError> {
+        if let Some(there) = known.get(&artifact.digest)
+            && there.artifact == *artifact
+            && self.pin(Pinner::Run(run), &self.objects_of(there).await?).await?
+        {
+            return Ok(there.clone());
+        }
+        let taken = self.take_brought(run, path, artifact.kind).await?;
+        if taken.stored.artifact.digest != artifact.digest {
+            return Err(StoreError::Unfit {
+                path: path.to_owned(),
+                problem: "it was changed while it was being read".to_owned(),
+            });
+        }
+        self.put_small(taken.objects).await?;
+        Ok(taken.stored)
+    }
+
+    async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
+        let mut objects = vec![stored.object.clone()];
+        if stored.artifact.kind == ArtifactKind::Tree {
+            match self.manifest(stored).await {
+                Ok(manifest) => objects.extend(manifest.entries.into_iter().filter_map(|entry| entry.object)),
+                // The pin then finds the manifest missing or the copy is made anew.
+                Err(StoreError::Damaged { .. }) => objects.push("data/00/missing".to_owned()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Returns what the newest run of the pipeline brought in, by digest.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn brought_before(&self, pipeline: &PipelineName) -> Result<HashMap<Digest, StoredArtifact>, StoreError> {
+        let Some(newest) = self.runs_of(pipeline, 1).await?.into_iter().next() else { return Ok(HashMap::new()) };
+        let Some(record) = self.read::<GraphRecord>(&Layout::graph(&newest.run)).await? else {
+            return Ok(HashMap::new());
+        };
+        Ok(record.brought.into_iter().map(|stored| (stored.artifact.digest, stored)).collect())
+    }
+
+    /// Creates the run: its graph, then its place in the order of its pipeline's runs.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn create_run(&self, new: NewRun) -> Result<GraphRecord, StoreError> {
+        let pipeline = new.graph.pipeline.name.clone();
+        let at_ms = self.sys.clock.wall_ms();
+        let order = OrderRecord { format: FORMAT, run: new.run.clone(), writer: self.writer.clone(), at_ms };
+        let n = self.take_number(&Layout::orders(&pipeline), |n| Layout::order(&pipeline, n), &order).await?;
+        let record = GraphRecord {
+            format: FORMAT,
+            graph: new.graph.into(),
+            brought: new.brought,
+            targets: new.targets,
+            order: n,
+            at_ms,
+        };
+        let _fresh_id = self.put(&Layout::graph(&new.run), encode(&record)).await?;
+        Ok(record)
+    }
+
+    /// Returns what the run executes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRun`] if there is no such run.
+    pub async fn graph(&self, run: &RunId) -> Result<GraphRecord, StoreError> {
+        self.read(&Layout::graph(run)).await?.ok_or_else(|| StoreError::NoRun { run: run.clone() })
+    }
+
+    /// Returns up to `limit` runs of the pipeline, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if a record cannot be understood.
+    pub async fn runs_of(&self, pipeline: &PipelineName, limit: usize) -> Result<Vec<RunListed>, StoreError> {
+        self.listed_runs(&Layout::orders(pipeline), limit).await
+    }
+
+    /// Returns all runs of all pipelines: by pipeline, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if a record cannot be understood.
+    pub async fn runs(&self) -> Result<Vec<RunListed>, StoreError> {
+        self.listed_runs("order/", usize::MAX).await
+    }
+
+    /// Leaves out what was killed between its place in the order and its graph: such a run never began.
+    async fn listed_runs(&self, prefix: &str, limit: usize) -> Result<Vec<RunListed>, StoreError> {
+        let mut ask = limit;
+        loop {
+            let found = self.objects.read_prefix(prefix, ask).await?;
+            let all = found.len() < ask;
+            let mut runs = Vec::new();
+            for (key, bytes) in found {
+                let record: OrderRecord = decode(&key, &bytes)?;
+                let pipeline = key.as_str().split('/').nth(1).and_then(|name| PipelineName::new(name).ok());
+                if let (Some(pipeline), Some(order)) = (pipeline, Layout::number(key.as_str()))
+                    && self.exists(&Layout::graph(&record.run)).await?
+                {
+                    runs.push(RunListed { pipeline, order, run: record.run, at_ms: record.at_ms });
+                }
+            }
+            if all || runs.len() >= limit {
+                runs.truncate(limit);
+                return Ok(runs);
+            }
+            ask = ask.saturating_mul(2);
+        }
+    }
+
+    /// Takes the run as its driver, unless a live engine drives it.
+    ///
+    /// A driver on another machine is watched for a lease before it counts as dead; on this one its processes decide.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn drive(
+        &self,
+        run: &RunId,
+        owner: &Owner,
+        take_over: bool,
+        reset_budgets: bool,
+    ) -> Result<DriverLease, StoreError> {
+        let mut observer = Observer::default();
+        let mut took_over = false;
+        loop {
+            let highest = self.highest(&Layout::drivers(run)).await?;
+            let mut before = None;
+            if highest > 0
+                && let Some(there) = self.read::<DriverRecord>(&Layout::driver(run, highest)).await?
+            {
+                let dead = match self.owner_gone(&there.owner) {
+                    // The guardian of a dead engine ends by itself and drives nothing.
+                    Some(gone) => gone || self.engine_gone(&there.owner),
+                    None => observer.expired(self, &Layout::driver_alive(run, highest), LEASE).await?,
+                };
+                if !dead && !take_over {
+                    return Ok(DriverLease::Live(highest, Box::new(there)));
+                }
+                took_over |= !dead;
+                before = Some(Box::new(there.owner));
+            }
+            let record = DriverRecord {
+                format: FORMAT,
+                owner: owner.clone(),
+                writer: self.writer.clone(),
+                reset_budgets,
+                took_over,
+                at_ms: self.sys.clock.wall_ms(),
+            };
+            // Only the number after the one that was judged: a higher one is somebody else's, to be judged first.
+            let (n, bytes) = (highest + 1, encode(&record));
+            let ours = match self.put(&Layout::driver(run, n), bytes.clone()).await? {
+                Created::New => true,
+                Created::There(there) => there == bytes,
+            };
+            if ours && self.highest(&Layout::drivers(run)).await? == n {
+                return Ok(DriverLease::Ours { n, before });
+            }
+        }
+    }
+
+    fn engine_gone(&self, owner: &Owner) -> bool {
+        owner.machine == self.sys.machine.machine_id()
+            && self.sys.machine.process_start_ticks(owner.process.pid) != Some(owner.process.start_ticks)
+    }
+
+    /// Returns the newest driver of a run and whether it lives, as far as this machine can tell.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn driver_of(&self, run: &RunId) -> Result<Option<(u64, DriverRecord, Option<bool>)>, StoreError> {
+        let highest = self.highest(&Layout::drivers(run)).await?;
+        if highest == 0 {
+            return Ok(None);
+        }
+        let Some(record) = self.read::<DriverRecord>(&Layout::driver(run, highest)).await? else { return Ok(None) };
+        let lives = if self.engine_gone(&record.owner) {
+            Some(false)
+        } else {
+            self.owner_gone(&record.owner).map(|gone| !gone)
+        };
+        Ok(Some((highest, record, lives)))
+    }
+
+    /// Returns an error if a newer driver has taken the run from driver `ours`.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] names the newer one.
+    pub async fn still_driving(&self, run: &RunId, ours: u64) -> Result<(), StoreError> {
+        match self.highest(&Layout::drivers(run)).await? {
+            seen if seen > ours => Err(StoreError::Superseded { run: run.clone(), ours, seen }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a driver's sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn driver_alive(&self, run: &RunId, n: u64, counter: u64) -> Result<(), StoreError> {
+        let alive = AliveRecord {
+            counter,
+            writer: self.writer.clone(),
+            memory_bytes: 0,
+            memory_limit_bytes: None,
+            notice: false,
+        };
+        Ok(self.objects.overwrite(&Layout::driver_alive(run, n), encode(&alive)).await?)
+    }
+
+    /// Gives an attempt's sign of life.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn attempt_alive(&self, slot: &SlotId, alive: &AliveRecord) -> Result<(), StoreError> {
+        Ok(self.objects.overwrite(&Layout::alive(slot), encode(alive)).await?)
+    }
+
+    /// Asks driver `n` of a run to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn ask_to_stop(&self, run: &RunId, n: u64, now: bool) -> Result<(), StoreError> {
+        // A hint, so that a second, harder request can replace the first.
+        Ok(self.objects.overwrite(&Layout::stop(run, n), encode(&StopRecord { format: FORMAT, now })).await?)
+    }
+
+    /// Returns whether driver `n` was asked to stop, and whether at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if the record cannot be understood.
+    pub async fn asked_to_stop(&self, run: &RunId, n: u64) -> Result<Option<bool>, StoreError> {
+        Ok(self.read::<StopRecord>(&Layout::stop(run, n)).await?.map(|record| record.now))
+    }
+
+    /// Returns the write that binds a step to a slot, as its `n`-th binding.
+    pub fn binding_op(&self, run: &RunId, step: &StepId, n: u64, slot: SlotId) -> Op {
+        let record = BindingRecord { format: FORMAT, step: step.clone(), slot };
+        Op::Create { key: Layout::binding(run, step, n), bytes: encode(&record) }
+    }
+
+    /// Returns the slot that each step of the run is bound to, with the binding's number.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if a record cannot be understood.
+    pub async fn bindings(&self, run: &RunId) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
+        let mut bindings = BTreeMap::new();
+        for (key, bytes) in self.objects.read_prefix(&Layout::bindings(run), usize::MAX).await? {
+            let record: BindingRecord = decode(&key, &bytes)?;
+            let n = Layout::number(key.as_str()).unwrap_or(0);
+            let held = bindings.entry(record.step).or_insert((n, record.slot));
+            if n > held.0 {
+                *held = (n, record.slot);
+            }
+        }
+        Ok(bindings)
+    }
+
+    /// Returns the slot that one step of the run is bound to.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if the record cannot be understood.
+    pub async fn binding(&self, run: &RunId, step: &StepId) -> Result<Option<SlotId>, StoreError> {
+        let found = self.objects.read_prefix(&Layout::bindings_of(run, step), 1).await?;
+        found.first().map(|(key, bytes)| decode::<BindingRecord>(key, bytes).map(|record| record.slot)).transpose()
+    }
+
+    /// Moves the names of a pipeline to the artifacts of a run that succeeded.
+    ///
+    /// Numbered by the order allotted at the run's start: a run that started earlier never wins, however late it ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn move_names(
+        &self,
+        pipeline: &PipelineName,
+        order: u64,
+        run: &RunId,
+        artifacts: BTreeMap<String, (SlotId, StoredArtifact)>,
+    ) -> Result<(), StoreError> {
+        let record = NamesRecord { format: FORMAT, run: run.clone(), artifacts };
+        // There already: the same run moved them before (its number is its own).
+        let _moved_before = self.create(&Layout::names(pipeline, order), &record).await?;
+        Ok(())
+    }
+
+    /// Returns what the names of the pipeline mean now.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if the record cannot be understood.
+    pub async fn names(&self, pipeline: &PipelineName) -> Result<Option<NamesRecord>, StoreError> {
+        let found = self.objects.read_prefix(&Layout::all_names(pipeline), 1).await?;
+        found.first().map(|(key, bytes)| decode(key, bytes)).transpose()
+    }
+}

@@ -1,0 +1,140 @@
+//! The handle through which all records are read and written.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use prunella_model::WriterId;
+use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
+use prunella_sys::{Sys, random_hex};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::StoreError;
+
+/// The protocol over some backend; cheap to clone.
+///
+/// One handle has one writer id: a record that carries it is known as one's own after a lost reply.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) sys: Sys,
+    pub(crate) writer: WriterId,
+}
+
+impl Store {
+    /// Returns a handle with a fresh writer id.
+    pub fn new(objects: Arc<dyn Objects>, sys: Sys) -> Self {
+        let mut bits = [0; 16];
+        sys.random.fill(&mut bits);
+        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)) }
+    }
+
+    /// Returns a handle on the same backend with another writer id: another member of the protocol.
+    pub fn another_writer(&self) -> Self {
+        Self::new(self.objects.clone(), self.sys.clone())
+    }
+
+    /// Returns the backend.
+    pub fn objects(&self) -> &Arc<dyn Objects> {
+        &self.objects
+    }
+
+    /// Returns the machine.
+    pub fn sys(&self) -> &Sys {
+        &self.sys
+    }
+
+    /// Returns this handle's writer id.
+    pub fn writer(&self) -> &WriterId {
+        &self.writer
+    }
+
+    /// Returns the store's id.
+    pub fn id(&self) -> &str {
+        self.objects.store_id()
+    }
+
+    pub(crate) fn random(&self) -> String {
+        random_hex(&*self.sys.random, 16)
+    }
+
+    /// Returns the record at `key`, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if it is there and cannot be understood.
+    pub async fn read<T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<Option<T>, StoreError> {
+        match self.objects.get(key).await? {
+            None => Ok(None),
+            Some(bytes) => decode(key, &bytes).map(Some),
+        }
+    }
+
+    /// Creates the record at `key`, unless one is there.
+    ///
+    /// # Errors
+    /// [`prunella_objects::ObjectsError::Undecided`] if the answer got lost and reading back did not help.
+    pub(crate) async fn create<T: Serialize>(&self, key: &ObjectKey, record: &T) -> Result<Created, StoreError> {
+        self.put(key, encode(record)).await
+    }
+
+    /// Creates the object at `key`, unless one is there.
+    ///
+    /// A create whose answer got lost is made again with the same bytes: what is there then is one's own, or another's.
+    pub(crate) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, StoreError> {
+        settled(|| self.objects.create(key, bytes.clone())).await
+    }
+
+    /// Creates objects in order; made again with the same bytes if the answer got lost.
+    pub(crate) async fn put_all(&self, ops: Vec<Op>) -> Result<Vec<Created>, StoreError> {
+        settled(|| self.objects.batch(ops.clone())).await
+    }
+
+    /// Creates the object and looks what stands under `prefix`; made again with the same bytes if the answer got lost.
+    pub(crate) async fn put_and_look(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        prefix: &str,
+    ) -> Result<(Created, Vec<(ObjectKey, Bytes)>), StoreError> {
+        settled(|| self.objects.create_and_look(key, bytes.clone(), prefix)).await
+    }
+}
+
+/// How often an undecided create is made again before the caller has to leave.
+const LOST_REPLIES: usize = 3;
+
+/// Repeats a create as long as its answer is lost: doing it twice is harmless, guessing is not (protocol: Store layout).
+async fn settled<T, F: Future<Output = Result<T, ObjectsError>>>(create: impl Fn() -> F) -> Result<T, StoreError> {
+    for _ in 0..LOST_REPLIES {
+        match create().await {
+            Err(ObjectsError::Undecided { .. }) => {}
+            decided => return Ok(decided?),
+        }
+    }
+    Ok(create().await?)
+}
+
+/// Returns the record as JSON.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Bytes {
+    serde_json::to_vec(record).expect("records have only string keys").into()
+}
+
+/// Reads a record; one of a newer format is refused rather than half understood.
+pub(crate) fn decode<T: DeserializeOwned>(key: &ObjectKey, bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        #[derive(serde::Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let problem = match serde_json::from_slice::<Head>(bytes) {
+            Ok(head) if head.format > crate::records::FORMAT => {
+                format!(
+                    "it has format {}, this program reads up to {}; update prunella",
+                    head.format,
+                    crate::records::FORMAT
+                )
+            }
+            _ => error.to_string(),
+        };
+        StoreError::Record { key: key.clone(), problem }
+    })
+}

@@ -1,0 +1,226 @@
+//! What the tests share: stores, members of the protocol, and a machine that dies when told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use prunella_model::*;
+use prunella_objects::{Embedded, Memory, Objects};
+use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
+use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
+use prunella_sys::{FakeMachine, ManualClock, Sys};
+
+/// One store, its machine and its clock; every member is a [`Store`] with a writer id of its own.
+pub struct Bench {
+    pub name: &'static str,
+    pub objects: Arc<dyn Objects>,
+    pub clock: ManualClock,
+    pub machine: Arc<FakeMachine>,
+    pub sys: Sys,
+    pub scratch: tempfile::TempDir,
+}
+
+impl Bench {
+    pub fn memory() -> Self {
+        Self::of("memory", |sys, _| Arc::new(Memory::new(sys)))
+    }
+
+    pub fn embedded() -> Self {
+        Self::of("embedded", |sys, dir| Arc::new(Embedded::open(sys, dir).unwrap()))
+    }
+
+    /// One of every backend.
+    pub fn each() -> [Self; 2] {
+        [Self::memory(), Self::embedded()]
+    }
+
+    fn of(name: &'static str, open: impl Fn(&Sys, &std::path::Path) -> Arc<dyn Objects>) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let (clock, machine) = (ManualClock::new(), Arc::new(FakeMachine::new("m")));
+        let sys = Sys { clock: Arc::new(clock.clone()), machine: machine.clone(), ..Sys::real() };
+        let objects = open(&sys, &scratch.path().join("store"));
+        Self { name, objects, clock, machine, sys, scratch }
+    }
+
+    pub fn member(&self) -> Store {
+        Store::new(self.objects.clone(), self.sys.clone())
+    }
+
+    /// A member on another machine, where process 100 asks.
+    pub fn elsewhere(&self) -> Store {
+        let sys = Sys { machine: Arc::new(FakeMachine::new("elsewhere")), ..self.sys.clone() };
+        Store::new(self.objects.clone(), sys)
+    }
+
+    /// The owner that is process `pid` of this machine; it lives from now on.
+    pub fn owner(&self, pid: u32) -> Owner {
+        self.machine.processes.lock().unwrap().insert(pid, 1);
+        Owner { machine: "m".into(), boot: "boot-1".into(), process: ProcessId { pid, start_ticks: 1 }, guardian: None }
+    }
+
+    pub fn dies(&self, pid: u32) {
+        self.machine.processes.lock().unwrap().remove(&pid);
+    }
+
+    /// Lets time pass whenever everybody waits.
+    pub fn hurry(&self) -> tokio::task::JoinHandle<()> {
+        let clock = self.clock.clone();
+        tokio::spawn(async move {
+            loop {
+                clock.until_sleeping(1).await;
+                clock.advance(Duration::from_millis(200));
+                tokio::task::yield_now().await;
+            }
+        })
+    }
+
+    /// A file with this content, to be taken in.
+    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.scratch.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+pub fn key(text: &str) -> StepKey {
+    StepKey(Digest::of(text.as_bytes()))
+}
+
+pub fn run(text: &str) -> RunId {
+    RunId::new(text).unwrap()
+}
+
+pub fn step(text: &str) -> StepId {
+    StepId::plain(StepName::new(text).unwrap())
+}
+
+pub fn port(text: &str) -> PortName {
+    PortName::new(text).unwrap()
+}
+
+pub fn request(owner: Owner, of_run: &str) -> ClaimRequest {
+    ClaimRequest {
+        run: run(of_run),
+        step: step("train"),
+        key: key("train"),
+        owner,
+        retry_index: None,
+        take_over: false,
+        expected: None,
+    }
+}
+
+/// Closes in the name of whoever started, and counts how often it had to wait and to sweep.
+#[derive(Default)]
+pub struct Words {
+    pub waited: AtomicUsize,
+    pub swept: AtomicUsize,
+}
+
+impl Words {
+    pub fn waited(&self) -> usize {
+        self.waited.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Claimer for Words {
+    async fn sweep(&self, _slot: &SlotId, _start: &StartRecord) -> bool {
+        self.swept.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord, _: bool) -> Result<Closed, StoreError> {
+        Ok(closed(start.run.as_str()))
+    }
+
+    fn waiting(&self, _slot: &SlotId, _start: &StartRecord) {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub fn closed(of_run: &str) -> Closed {
+    Closed {
+        class: Class::Killed,
+        evidence: serde_json::Value::Null,
+        spent: serde_json::Value::Null,
+        run: run(of_run),
+        step: step("train"),
+        timeline: Default::default(),
+    }
+}
+
+pub fn provenance() -> Provenance {
+    Provenance {
+        pipeline: PipelineName::new("test").unwrap(),
+        command: vec!["true".into()],
+        code: None,
+        environment: None,
+        platform: "linux-x86_64".into(),
+        params: BTreeMap::new(),
+        env: BTreeMap::new(),
+        inputs: BTreeMap::new(),
+        restored: None,
+        remarks: Vec::new(),
+    }
+}
+
+/// Claims and expects the slot to be one's own.
+pub async fn claim(store: &Store, request: &ClaimRequest) -> SlotId {
+    match store.claim(request, &Words::default()).await.unwrap() {
+        Claimed::Ours(slot, _) => slot,
+        Claimed::Reused(slot, _) => panic!("{slot} was reused"),
+    }
+}
+
+/// Takes in and commits one file.
+pub async fn commit(store: &Store, slot: &SlotId, path: &std::path::Path) -> Result<Filled, StoreError> {
+    let taken = store.take_output(slot, path, ArtifactKind::File).await?;
+    let artifacts = BTreeMap::from([(port("out"), taken.stored)]);
+    let ready =
+        ReadyCommit { artifacts, objects: taken.objects, provenance: provenance(), timeline: Default::default() };
+    store.commit(slot, ready).await
+}
+
+/// Checks I1 and I2 of a key, and that nothing was started above an open slot; returns the valid commit.
+pub async fn check(store: &Store, key: &StepKey) -> Option<SlotId> {
+    let view = store.look(key).await.unwrap();
+    let highest = view.highest();
+    let mut valid = None;
+    for (epoch, slot) in &view.slots {
+        assert!(slot.start.is_some(), "an end without a start: {epoch}");
+        assert!(slot.end.is_some() || Some(*epoch) == highest, "{epoch} is open below a higher one");
+        if let Some(committed) = slot.reusable() {
+            for one in store.verify_commit(committed).await {
+                one.outcome.unwrap_or_else(|error| panic!("I1: {} of {epoch}: {error}", one.port));
+            }
+            assert_eq!(valid.replace(SlotId { key: *key, epoch: *epoch }), None, "I2: two valid commits");
+        }
+    }
+    valid
+}
+
+/// A graph of one step, for runs whose content does not matter.
+pub fn graph(pipeline: &str) -> Graph {
+    Graph {
+        format: 1,
+        pipeline: Pipeline {
+            name: PipelineName::new(pipeline).unwrap(),
+            params: BTreeMap::new(),
+            data: BTreeMap::new(),
+            code: Vec::new(),
+            environment: None,
+            steps: Default::default(),
+        },
+        data: BTreeMap::new(),
+        code: None,
+        step_code: BTreeMap::new(),
+        environment: None,
+        platform: Platform { os: "linux".into(), arch: "x86_64".into() },
+        force: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,13 @@
+//! The protocol against stores: memory that grants no more than it must, and the embedded one, with lost replies, full
+//! disks and many members at once (docs/design/protocol.md).
+#![allow(clippy::disallowed_methods)]
+
+mod bench;
+mod claims;
+mod crashes;
+mod damage;
+mod fences;
+mod lost;
+mod ratchet;
+mod reuse;
+mod runs;
