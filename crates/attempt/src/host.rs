@@ -1,0 +1,56 @@
+//! What all attempts of one engine share.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use prunella_model::EnvName;
+use prunella_process::Guardian;
+use prunella_store::{Store, records::Owner};
+use prunella_sys::Sys;
+
+use crate::{Pool, Redactor};
+
+/// A secret's value; never printed.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// How a locked environment is entered.
+#[derive(Debug, Clone, Default)]
+pub struct EnvironmentUse {
+    /// Variables such as `PATH` and `VIRTUAL_ENV`.
+    pub variables: Vec<(String, String)>,
+}
+
+/// What all attempts of one engine, or the one attempt of `exec`, share; cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    /// The store; its writer id is that of the engine.
+    pub store: Store,
+    /// The machine.
+    pub sys: Sys,
+    /// Who spawns.
+    pub guardian: Guardian,
+    /// Who owns the attempts: this process and its guardian.
+    pub owner: Owner,
+    /// Where workspaces are made; on the store's file system outputs are taken in by rename.
+    pub work: PathBuf,
+    /// A directory with a short path for sockets.
+    pub sockets: PathBuf,
+    /// The locked environment of steps.
+    pub environment: EnvironmentUse,
+    /// The values of all declared secrets.
+    pub secrets: Arc<BTreeMap<EnvName, Secret>>,
+    /// What blackens them in captured output.
+    pub redactor: Arc<Redactor>,
+    /// Time kept back before a deadline, for storing what is there.
+    pub margin: Duration,
+    /// Variables of the caller, read once.
+    pub inherited: Arc<Vec<(OsString, OsString)>>,
+    /// What one attempt leaves clean for the next.
+    pub pool: Arc<Pool>,
+}

@@ -1,0 +1,38 @@
+//! One attempt of one step, from guard to verdict.
+//!
+//! Everything that may not go wrong happens here, the same on a laptop and in a pod: claim, workspace, restore, run,
+//! notice, validate, promote (`docs/design/protocol.md`, One attempt). Engines only start attempts.
+//!
+//! Reading order: [`attempt`] (the order of things), `supervise` (the loop while the program runs), `snapshots`
+//! (checkpoints), `validate`, `workspace`.
+
+mod claimer;
+mod control;
+mod end;
+mod formats;
+mod host;
+mod log;
+mod pool;
+mod redact;
+mod request;
+mod run;
+mod snapshots;
+mod socket;
+mod supervise;
+mod tell;
+mod validate;
+mod variables;
+mod verdict;
+mod watcher;
+mod workspace;
+
+pub use claimer::{close_dead, orphan_evidence, sweep_attempt};
+pub use control::{Control, Deadline};
+pub use host::{EnvironmentUse, Host, Secret};
+pub use log::{LogLine, decode_log};
+pub use pool::Pool;
+pub use redact::Redactor;
+pub use request::{BoundArtifact, Budgets, Request, RestoreFrom};
+pub use run::attempt;
+pub use tell::{Tell, Told};
+pub use verdict::{Failure, Success, Verdict};

@@ -1,0 +1,71 @@
+//! What an attempt is asked to do.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prunella_healing::Spent;
+use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, SlotId, StepId, StepKey};
+use prunella_store::records::{GraphRecord, StoredArtifact};
+
+/// An input, bound to content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundArtifact {
+    /// What and where it is.
+    pub stored: StoredArtifact,
+    /// The base name under which it is laid out.
+    pub base_name: String,
+    /// The producer's slot; nothing for data.
+    pub slot: Option<SlotId>,
+    /// `data.NAME` or `STEP.OUTPUT`.
+    pub source: String,
+}
+
+/// Which checkpoint to go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestoreFrom {
+    /// The newest that verifies.
+    #[default]
+    Newest,
+    /// The newest that verifies before this one.
+    Before(CheckpointId),
+    /// None: start from zero.
+    Zero,
+}
+
+/// One attempt of one step.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The run.
+    pub run: RunId,
+    /// What it executes.
+    pub graph: Arc<GraphRecord>,
+    /// The step.
+    pub step: StepId,
+    /// Its key.
+    pub key: StepKey,
+    /// Its inputs.
+    pub inputs: BTreeMap<PortName, BoundArtifact>,
+    /// The orchestrator's number of this try.
+    pub retry_index: Option<u64>,
+    /// Whether to close a live attempt of another run instead of waiting.
+    pub take_over: bool,
+    /// The epoch that a look just found free.
+    pub expected: Option<Epoch>,
+    /// Which checkpoint to go on from.
+    pub restore: RestoreFrom,
+    /// The memory limit, if it has grown.
+    pub memory: Option<ByteSize>,
+    /// Halves the interval between snapshots.
+    pub checkpoint_sooner: bool,
+    /// Whether the counters start anew (`--reset-budgets`).
+    pub budgets: Budgets,
+}
+
+/// Where the counters of a step go on from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Budgets {
+    /// From the newest closed slot of this run and step.
+    #[default]
+    Continue,
+    /// From these.
+    From(Box<Spent>),
+}

@@ -1,0 +1,464 @@
+//! One attempt in order: guard and claim, workspace, restore, run, validate, promote.
+
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+
+use prunella_healing::{Ending, Evidence, InputDamaged, NoticeSeen, Phase, Spent, Traits, ValidationProblem, finished};
+use prunella_model::{
+    ArtifactKind, AttemptId, CheckpointId, Command, ParamValue, PortName, Reference, SlotId, Step, shell_quote,
+};
+use prunella_process::{Ended, SpawnSpec};
+use prunella_store::{
+    ClaimRequest, Claimed, Filled, ReadyCommit, StoreError,
+    records::{InputProvenance, Provenance, StoredArtifact, Timeline},
+};
+use tokio::sync::watch;
+
+use crate::{
+    Control, Failure, Host, Request, RestoreFrom, Success, Told, Verdict,
+    claimer::ForRequest,
+    end::{self, fail, spent_before, trouble},
+    snapshots::millis,
+    supervise::Supervision,
+    tell::Tell,
+    validate::{self, run_validator, validate},
+    variables::variables,
+    watcher::Watcher,
+    workspace::{NoWorkspace, Workspace},
+};
+
+/// Runs one attempt and answers how it came out; the slot is filled when it answers, unless the verdict says otherwise.
+///
+/// Dropping the future kills the step's tree and leaves the slot open for the next one to close.
+pub async fn attempt(
+    host: &Host,
+    request: &Request,
+    control: watch::Receiver<Control>,
+    tell: Arc<dyn Tell>,
+) -> Verdict {
+    let Some(step) = request.graph.graph.pipeline.steps.get(request.step.name.as_str()) else {
+        return broken(request, format!("the graph has no step `{}`", request.step));
+    };
+    let traits = Traits::of(step);
+    let claim = ClaimRequest {
+        run: request.run.clone(),
+        step: request.step.clone(),
+        key: request.key,
+        owner: host.owner.clone(),
+        retry_index: request.retry_index,
+        take_over: request.take_over,
+        expected: request.expected,
+    };
+    let claimer = ForRequest { host, request, traits: &traits, tell: &*tell };
+    let mut stop = control.clone();
+    let claimed = tokio::select! {
+        claimed = host.store.claim(&claim, &claimer) => claimed,
+        // A slot that was claimed at this very moment stays open; its owner closes it with the run.
+        () = noticed(&mut stop) => return stopped(&control),
+    };
+    let (slot, view) = match claimed {
+        Ok(Claimed::Reused(slot, committed)) => {
+            let (artifacts, timeline) = (committed.artifacts, committed.timeline);
+            return Verdict::Reused(Success { slot, artifacts, timeline });
+        }
+        Ok(Claimed::Ours(slot, view)) => (slot, view),
+        Err(error) => return unclaimed(&error),
+    };
+    tell.tell(Told::Claimed { slot });
+    let before = spent_before(&view, &request.run, &request.step, &request.budgets);
+    let run = Run {
+        host,
+        request,
+        step,
+        traits: &traits,
+        slot,
+        before: &before,
+        control,
+        tell,
+        begun: host.sys.clock.monotonic(),
+    };
+    run.go().await
+}
+
+async fn noticed(control: &mut watch::Receiver<Control>) {
+    // An engine that is gone counts as a notice.
+    let _gone = control.wait_for(|word| *word != Control::Run).await;
+}
+
+fn stopped(control: &watch::Receiver<Control>) -> Verdict {
+    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Claim);
+    match &*control.borrow() {
+        Control::Notice(deadline) => {
+            let source = deadline.source.clone();
+            evidence.stop_requested = source == "stop";
+            evidence.notice = Some(NoticeSeen { source, at_ms: 0, deadline_ms: None });
+        }
+        Control::Run | Control::Kill => evidence.stop_requested = true,
+    }
+    without_slot(evidence)
+}
+
+fn without_slot(evidence: Evidence) -> Verdict {
+    let traits = Traits::default();
+    let (class, spent) = prunella_healing::assess(&Spent::default(), &evidence, &traits);
+    Verdict::Failed(Failure {
+        slot: None,
+        class,
+        evidence: Box::new(evidence),
+        spent: Box::new(spent),
+        timeline: Timeline::default(),
+        closed: false,
+    })
+}
+
+fn broken(_request: &Request, problem: String) -> Verdict {
+    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Guard);
+    evidence.contract = Some(problem);
+    without_slot(evidence)
+}
+
+fn unclaimed(error: &StoreError) -> Verdict {
+    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Claim);
+    evidence.storage = Some(trouble(error));
+    without_slot(evidence)
+}
+
+struct Run<'a> {
+    host: &'a Host,
+    request: &'a Request,
+    step: &'a Step,
+    traits: &'a Traits,
+    slot: SlotId,
+    before: &'a Spent,
+    control: watch::Receiver<Control>,
+    tell: Arc<dyn Tell>,
+    begun: Duration,
+}
+
+impl Run<'_> {
+    fn at_ms(&self) -> u64 {
+        millis(self.host.sys.clock.monotonic().saturating_sub(self.begun))
+    }
+
+    async fn fail(&self, evidence: Evidence, timeline: Timeline) -> Verdict {
+        let (slot, before, traits) = (self.slot, self.before, self.traits);
+        fail(self.host, self.request, end::Ending { slot, before, evidence, traits, timeline }).await
+    }
+
+    async fn fail_with(&self, phase: Phase, error: &StoreError, timeline: Timeline) -> Verdict {
+        let mut evidence = Evidence::of(Ending::NeverStarted, phase);
+        evidence.storage = Some(trouble(error));
+        self.fail(evidence, timeline).await
+    }
+
+    async fn go(self) -> Verdict {
+        let mut timeline = Timeline::default();
+        timeline.phases.push(("workspace".to_owned(), self.at_ms()));
+        let workspace = match Workspace::make(self.host, self.request, self.step, &self.slot).await {
+            Ok(workspace) => workspace,
+            Err(NoWorkspace::Damaged { input, problem }) => {
+                let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
+                evidence.input_damaged = Some(InputDamaged { input, detail: problem });
+                return self.fail(evidence, timeline).await;
+            }
+            Err(NoWorkspace::Store(error)) => return self.fail_with(Phase::Workspace, &error, timeline).await,
+        };
+        let verdict = self.work(&workspace, timeline).await;
+        match &verdict {
+            // What was rejected stays for inspection.
+            Verdict::Failed(_) => workspace.remove_checkpoints(&*self.host.sys.fs),
+            _ => workspace.remove(self.host, self.step.checkpoint.is_some()),
+        }
+        verdict
+    }
+
+    async fn work(&self, workspace: &Workspace, mut timeline: Timeline) -> Verdict {
+        let mut skipped = Vec::new();
+        let mut restored = None;
+        if self.step.checkpoint.is_some() {
+            timeline.phases.push(("restore".to_owned(), self.at_ms()));
+            let began = self.at_ms();
+            match self.restore(workspace, &mut skipped).await {
+                Ok(Some(id)) => {
+                    let took_ms = self.at_ms().saturating_sub(began);
+                    timeline.restored = Some((id, took_ms));
+                    restored = Some(id);
+                    self.tell.tell(Told::Restored { checkpoint: id, took_ms });
+                }
+                Ok(None) => {}
+                Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
+            }
+        }
+        let id = AttemptId { store: self.host.store.id().to_owned(), run: self.request.run.clone(), slot: self.slot };
+        let socket = match self.host.pool.socket(&self.host.sockets) {
+            Ok(socket) => socket,
+            Err(source) => {
+                let path = self.host.sockets.clone();
+                return self.fail_with(Phase::Workspace, &StoreError::Io { path, source }, timeline).await;
+            }
+        };
+        let path = &socket.path;
+        let variables = variables(self.host, self.request, self.step, &id, workspace, restored.is_some(), path);
+        let command = self.command();
+        let spec = SpawnSpec {
+            attempt_id: id.to_string(),
+            argv: command.iter().map(OsString::from).collect(),
+            env: variables.clone(),
+            cwd: workspace.root.clone(),
+            memory_limit: self.request.memory.or(self.step.resources.memory).map(prunella_model::ByteSize::bytes),
+        };
+        // Before the program: what it writes in its first moment is new, not something that was restored.
+        let watcher = self
+            .step
+            .checkpoint
+            .as_ref()
+            .map(|checkpoint| Watcher::new(&workspace.checkpoint, checkpoint.format.clone(), &*self.host.sys.fs));
+        timeline.phases.push(("run".to_owned(), self.at_ms()));
+        let started = self.at_ms();
+        let running = match self.host.guardian.spawn(spec).await {
+            Ok(running) => running,
+            Err(error) => {
+                let mut evidence = Evidence::of(Ending::SpawnFailed { reason: error.to_string() }, Phase::Run);
+                evidence.restored = restored;
+                if error.remedy() == prunella_process::Remedy::NewGuardian {
+                    evidence.ended = Ending::SupervisorDied;
+                }
+                return self.fail(evidence, timeline).await;
+            }
+        };
+        self.tell.tell(Told::Started { pid: running.pid() });
+        let supervision = Supervision {
+            host: self.host,
+            request: self.request,
+            step: self.step,
+            slot: self.slot,
+            workspace,
+            control: self.control.clone(),
+            tell: self.tell.clone(),
+            begun: self.begun,
+            restored,
+        };
+        let mut watched = supervision.run(running, socket, watcher).await;
+        watched.evidence.checkpoint_damaged = skipped;
+        timeline.checkpoints = watched.checkpoints;
+        timeline.ended_ms = watched.ended_ms;
+        timeline.process_ms = watched.ended_ms.saturating_sub(started);
+        timeline.notice_ms = watched.evidence.notice.as_ref().map(|notice| notice.at_ms);
+        if let Some(Ended { cpu, memory_peak, .. }) = &watched.ended {
+            timeline.cpu_ms = millis(*cpu);
+            timeline.memory_peak_bytes = *memory_peak;
+        }
+        let last_log: Vec<_> = watched.last_log.into_iter().collect();
+        if watched.fenced {
+            return Verdict::Fenced(self.slot);
+        }
+        // A program that was told to end at its deadline has not finished, whatever it exits with.
+        if watched.evidence.timeout || !finished(&watched.evidence, self.traits) {
+            if let (Some(error), true) = (&watched.trouble, watched.evidence.newer_checkpoint.is_none()) {
+                watched.evidence.storage = Some(trouble(error));
+            }
+            // Lost log lines are not worth another failure.
+            let _log = self.host.store.put_small(last_log).await;
+            return self.fail(watched.evidence, timeline).await;
+        }
+        self.promote(workspace, watched.evidence, timeline, restored, command, last_log, &variables, &id.to_string())
+            .await
+    }
+
+    /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.
+    async fn restore(
+        &self,
+        workspace: &Workspace,
+        skipped: &mut Vec<CheckpointId>,
+    ) -> Result<Option<CheckpointId>, StoreError> {
+        let before = match self.request.restore {
+            RestoreFrom::Zero => return Ok(None),
+            RestoreFrom::Newest => None,
+            RestoreFrom::Before(id) => Some(id),
+        };
+        // Listed only after the claim: every predecessor is closed (I4).
+        for id in self.host.store.checkpoints(&self.request.key).await? {
+            if before.is_some_and(|before| id >= before) {
+                continue;
+            }
+            match self.host.store.restore(&self.slot, &id, &workspace.checkpoint).await? {
+                Ok(_) => return Ok(Some(id)),
+                Err(problem) => {
+                    skipped.push(id);
+                    self.tell.tell(Told::CheckpointSkipped { checkpoint: id, problem });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the command as it is run.
+    fn command(&self) -> Vec<String> {
+        let params = &self.request.graph.graph.pipeline.params;
+        let value = |reference: &Reference| -> Option<String> {
+            match reference {
+                Reference::Param(name) => params.get(name).map(ParamValue::to_string),
+                Reference::Input(name) => {
+                    let input = self.request.inputs.get(name)?;
+                    Some(format!("inputs/{name}/{}", input.base_name))
+                }
+                Reference::Output(name) => Some(self.step.outputs.get(name)?.path.to_string()),
+                Reference::Item(_) => None,
+            }
+        };
+        // References were checked when the pipeline was read; an unknown one stays visible.
+        let or_source =
+            |rendered: Result<String, Reference>, source: &str| rendered.unwrap_or_else(|_| source.to_owned());
+        match &self.step.run {
+            Command::Shell(template) => {
+                let script = template.render(|reference| value(reference).map(|value| shell_quote(&value)));
+                let script = or_source(script, template.source());
+                ["/bin/sh", "-e", "-c", &script].map(str::to_owned).into()
+            }
+            Command::Argv(templates) => {
+                templates.iter().map(|template| or_source(template.render(value), template.source())).collect()
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn promote(
+        &self,
+        workspace: &Workspace,
+        mut evidence: Evidence,
+        mut timeline: Timeline,
+        restored: Option<CheckpointId>,
+        command: Vec<String>,
+        last_log: Vec<(prunella_objects::ObjectKey, bytes::Bytes)>,
+        variables: &[(OsString, OsString)],
+        attempt_id: &str,
+    ) -> Verdict {
+        timeline.phases.push(("validate".to_owned(), self.at_ms()));
+        evidence.phase = Phase::Validate;
+        let (mut artifacts, mut objects) = (BTreeMap::new(), Vec::new());
+        for (name, output) in &self.step.outputs {
+            let kind = if output.tree { ArtifactKind::Tree } else { ArtifactKind::File };
+            let path = workspace.root.join(output.path.as_str());
+            let taken = match self.host.store.take_output(&self.slot, &path, kind).await {
+                Ok(taken) => taken,
+                Err(error @ (StoreError::Unfit { .. } | StoreError::Tree { .. })) => {
+                    let problem = problem_of(&error, &workspace.root);
+                    let _log = self.host.store.put_small(last_log).await;
+                    return self.reject(evidence, timeline, name, problem).await;
+                }
+                Err(error) => return self.fail_late(evidence, timeline, &error).await,
+            };
+            let checked = match validate(self.host, name, output, &taken).await {
+                Ok(None) => match &output.check.command {
+                    None => Ok(None),
+                    Some(command) => {
+                        let (host, root) = (self.host, &workspace.root);
+                        match run_validator(host, name, command, &taken, root, variables, attempt_id).await {
+                            Ok(validate::Verdict::Passed) => Ok(None),
+                            Ok(validate::Verdict::Refused(problem)) => Ok(Some(problem)),
+                            Ok(validate::Verdict::Cut(ended)) => {
+                                evidence.ended = ended;
+                                let _log = self.host.store.put_small(last_log).await;
+                                return self.fail(evidence, timeline).await;
+                            }
+                            Err(error) => Err(error),
+                        }
+                    }
+                },
+                other => other,
+            };
+            match checked {
+                Ok(None) => {}
+                Ok(Some(problem)) => {
+                    self.keep_rejected(&taken.stored, &taken.objects, &path).await;
+                    let _log = self.host.store.put_small(last_log).await;
+                    evidence.validation = Some(problem);
+                    return self.fail(evidence, timeline).await;
+                }
+                Err(error) => return self.fail_late(evidence, timeline, &error).await,
+            }
+            artifacts.insert(name.clone(), taken.stored);
+            // A validator's objects are created already; a second create of the same bytes changes nothing.
+            objects.extend(taken.objects);
+        }
+        objects.extend(last_log);
+        timeline.phases.push(("promote".to_owned(), self.at_ms()));
+        evidence.phase = Phase::Promote;
+        let provenance = self.provenance(restored, command);
+        let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
+        let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
+        match self.host.store.commit(&self.slot, ready).await {
+            Ok(Filled::Ours) => Verdict::Committed(success),
+            Ok(Filled::Theirs(_)) => Verdict::Fenced(self.slot),
+            Err(error) => self.fail_late(evidence, timeline, &error).await,
+        }
+    }
+
+    async fn reject(&self, mut evidence: Evidence, timeline: Timeline, name: &PortName, problem: String) -> Verdict {
+        evidence.validation = Some(ValidationProblem { output: name.to_string(), problem });
+        self.fail(evidence, timeline).await
+    }
+
+    async fn fail_late(&self, mut evidence: Evidence, timeline: Timeline, error: &StoreError) -> Verdict {
+        evidence.storage = Some(trouble(error));
+        self.fail(evidence, timeline).await
+    }
+
+    /// Puts a rejected output back where the step wrote it, for inspection; it was moved to be checked.
+    async fn keep_rejected(
+        &self,
+        stored: &StoredArtifact,
+        objects: &[(prunella_objects::ObjectKey, bytes::Bytes)],
+        path: &std::path::Path,
+    ) {
+        if matches!(self.host.sys.fs.metadata(path), Ok(None))
+            && self.host.store.put_small(objects.to_vec()).await.is_ok()
+        {
+            let _not_worth_a_failure = self.host.store.lay_out(stored, path).await;
+        }
+    }
+
+    fn provenance(&self, restored: Option<CheckpointId>, command: Vec<String>) -> Provenance {
+        let graph = &self.request.graph.graph;
+        let referenced = self.step.run.templates().iter().flat_map(|template| template.references());
+        let params = referenced
+            .filter_map(|reference| match reference {
+                Reference::Param(name) => {
+                    graph.pipeline.params.get(name).map(|value| (name.to_string(), value.clone()))
+                }
+                Reference::Input(_) | Reference::Output(_) | Reference::Item(_) => None,
+            })
+            .collect();
+        let inputs = self.request.inputs.iter().map(|(name, input)| {
+            let provenance =
+                InputProvenance { artifact: input.stored.artifact, slot: input.slot, source: input.source.clone() };
+            (name.clone(), provenance)
+        });
+        let mut remarks = Vec::new();
+        for (name, pin) in &graph.data {
+            let source = format!("data.{name}");
+            if !pin.pinned && self.request.inputs.values().any(|input| input.source == source) {
+                remarks.push(format!("{source} was not pinned"));
+            }
+        }
+        Provenance {
+            pipeline: graph.pipeline.name.clone(),
+            command,
+            code: graph.code_of(&self.request.step.name).map(|code| code.digest),
+            environment: graph.environment.as_ref().map(|pin| pin.digest),
+            platform: format!("{}-{}", graph.platform.os, graph.platform.arch),
+            params,
+            env: self.step.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
+            inputs: inputs.collect(),
+            restored,
+            remarks,
+        }
+    }
+}
+
+fn problem_of(error: &StoreError, root: &std::path::Path) -> String {
+    let text = match error {
+        StoreError::Unfit { problem, .. } => return problem.clone(),
+        other => other.to_string(),
+    };
+    text.replace(&format!("{}/", root.display()), "")
+}

@@ -1,0 +1,255 @@
+//! Snapshots of complete checkpoint entries: taken, so that the program may go on; durable, so that they survive.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use prunella_model::{CheckpointId, SlotId};
+use prunella_store::{Snapshot, StoreError, records::CheckpointMark};
+use prunella_sys::{FileKind, Fs, ReadLease, blocking, read_lease};
+use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
+
+use crate::{Host, Told, socket::Reply, tell::Tell};
+
+/// An entry to be taken.
+pub(crate) struct Wanted {
+    /// Its name in the checkpoint directory.
+    pub(crate) entry: String,
+    /// Whether the program promised never to write to it again.
+    pub(crate) sealed: bool,
+    /// What it said about its progress.
+    pub(crate) progress: Option<serde_json::Value>,
+    /// Who waits for an answer.
+    pub(crate) reply: Option<UnboundedSender<Reply>>,
+}
+
+/// What became of one snapshot.
+pub(crate) enum Stored {
+    /// Durable.
+    Durable(CheckpointMark),
+    /// The entry was being written to, or gone: nothing was taken.
+    Missed,
+    /// The slot is filled: nothing of this attempt counts any more.
+    Fenced,
+    /// The store or the disk refused.
+    Failed(StoreError),
+}
+
+/// Takes and stores one snapshot at a time, the newest first; one more may wait.
+pub(crate) struct Snapshots {
+    slot: SlotId,
+    every: Duration,
+    seq: u64,
+    last: Option<Duration>,
+    running: Option<JoinHandle<Stored>>,
+    waiting: Option<Wanted>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(slot: SlotId, every: Duration) -> Self {
+        Self { slot, every, seq: 0, last: None, running: None, waiting: None }
+    }
+
+    /// Asks for a snapshot; one that still waits gives way to it.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        if let Some(older) = self.waiting.replace(wanted)
+            && let Some(reply) = older.reply
+        {
+            let _gone = reply.send(Reply::Superseded);
+        }
+    }
+
+    /// Starts the next snapshot if none is running and the interval has passed (or `now_please`).
+    pub(crate) fn start(
+        &mut self,
+        host: &Host,
+        directories: (&Path, &Path),
+        tell: &Arc<dyn Tell>,
+        now: Duration,
+        now_please: bool,
+    ) {
+        let due = now_please || self.last.is_none_or(|last| now.saturating_sub(last) >= self.every);
+        if self.running.is_some() || !due {
+            return;
+        }
+        let Some(wanted) = self.waiting.take() else { return };
+        self.seq += 1;
+        self.last = Some(now);
+        let (directory, staged) = directories;
+        let job = Job {
+            host: host.clone(),
+            slot: self.slot,
+            seq: self.seq,
+            from: directory.join(&wanted.entry),
+            staged: staged.join(self.seq.to_string()),
+            wanted,
+            tell: tell.clone(),
+        };
+        self.running = Some(tokio::spawn(job.run()));
+    }
+
+    /// Returns whether a snapshot is being taken or waits.
+    pub(crate) fn busy(&self) -> bool {
+        self.running.is_some() || self.waiting.is_some()
+    }
+
+    /// Waits for the running snapshot; never answers while there is none.
+    pub(crate) async fn finished(&mut self) -> Stored {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let stored = running.await;
+        self.running = None;
+        stored.unwrap_or(Stored::Missed)
+    }
+}
+
+struct Job {
+    host: Host,
+    slot: SlotId,
+    seq: u64,
+    from: std::path::PathBuf,
+    staged: std::path::PathBuf,
+    wanted: Wanted,
+    tell: Arc<dyn Tell>,
+}
+
+impl Job {
+    async fn run(self) -> Stored {
+        let clock = self.host.sys.clock.clone();
+        let begun = clock.monotonic();
+        let (fs, from, to) = (self.host.sys.fs.clone(), self.from.clone(), self.staged.clone());
+        let sealed = self.wanted.sealed;
+        let bytes = match blocking(move || stage(&*fs, &from, &to, sealed)).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                self.discard();
+                self.answer(Reply::Missed);
+                return Stored::Missed;
+            }
+            Err(source) => {
+                self.discard();
+                self.answer(Reply::Failed { problem: source.to_string() });
+                return Stored::Failed(StoreError::Io { path: self.from.clone(), source });
+            }
+        };
+        let taken = clock.monotonic();
+        let took_ms = millis(taken.saturating_sub(begun));
+        let checkpoint = CheckpointId { slot: self.slot, seq: self.seq };
+        self.tell.tell(Told::Taken { checkpoint, bytes, took_ms });
+        self.answer(Reply::Taken { seq: self.seq });
+        let progress = self.wanted.progress.clone();
+        let stored =
+            self.host.store.put_checkpoint(&self.slot, self.seq, &self.wanted.entry, &self.staged, progress).await;
+        self.discard();
+        match stored {
+            Ok(Snapshot::Durable { id, bytes }) => {
+                let durable = clock.monotonic();
+                let store_ms = millis(durable.saturating_sub(taken));
+                self.tell.tell(Told::Durable { checkpoint: id, bytes, took_ms: store_ms });
+                self.answer(Reply::Durable { seq: self.seq });
+                let (taken_ms, durable_ms) = (millis(taken), millis(durable));
+                Stored::Durable(CheckpointMark { seq: self.seq, taken_ms, durable_ms, took_ms, bytes })
+            }
+            Ok(Snapshot::Fenced) => {
+                self.answer(Reply::Failed { problem: "this attempt was closed by another".to_owned() });
+                Stored::Fenced
+            }
+            Err(error) => {
+                self.answer(Reply::Failed { problem: error.to_string() });
+                Stored::Failed(error)
+            }
+        }
+    }
+
+    fn answer(&self, reply: Reply) {
+        if let Some(sender) = &self.wanted.reply {
+            let _gone = sender.send(reply);
+        }
+    }
+
+    fn discard(&self) {
+        let fs = &self.host.sys.fs;
+        let _nothing_there = match fs.metadata(&self.staged) {
+            Ok(Some(meta)) if meta.kind == FileKind::Dir => fs.remove_dir_all(&self.staged),
+            Ok(Some(_)) => fs.remove_file(&self.staged),
+            Ok(None) | Err(_) => Ok(()),
+        };
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes a private copy of one moment of the entry; nothing if it was being written to or is gone.
+///
+/// Never a mixture of moments: a file is read under a read lease where the file system has them, otherwise its size, times
+/// and inode are the same before and after. A second name is given only to what the program sealed.
+fn stage(fs: &dyn Fs, from: &Path, to: &Path, sealed: bool) -> std::io::Result<Option<u64>> {
+    let Some(before) = fs.metadata(from)? else { return Ok(None) };
+    match before.kind {
+        FileKind::File => stage_file(fs, from, to, sealed),
+        FileKind::Dir => {
+            fs.create_dir(to)?;
+            let mut bytes = 0;
+            for entry in fs.list(from)? {
+                let (inner, target) = (from.join(&entry.name), to.join(&entry.name));
+                if entry.kind == FileKind::Symlink {
+                    fs.symlink(&fs.read_link(&inner)?, &target)?;
+                    continue;
+                }
+                match stage(fs, &inner, &target, sealed)? {
+                    Some(size) => bytes += size,
+                    None => return Ok(None),
+                }
+            }
+            // An entry that lost or gained a name meanwhile is not one moment.
+            let after = fs.metadata(from)?;
+            Ok(after.is_some_and(|after| after.mtime_ns == before.mtime_ns && after.ino == before.ino).then_some(bytes))
+        }
+        FileKind::Symlink | FileKind::Special => Ok(None),
+    }
+}
+
+fn stage_file(fs: &dyn Fs, from: &Path, to: &Path, sealed: bool) -> std::io::Result<Option<u64>> {
+    if sealed {
+        fs.hard_link(from, to)?;
+        return Ok(fs.metadata(to)?.map(|meta| meta.len));
+    }
+    let lease = match read_lease(from) {
+        Ok(ReadLease::Granted(held)) => Some(held),
+        Ok(ReadLease::Writers) => return Ok(None),
+        Ok(ReadLease::Unsupported) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let before = fs.metadata(from)?;
+    if !fs.reflink(from, to)? {
+        copy(fs, from, to)?;
+    }
+    let after = fs.metadata(from)?;
+    let intact = lease.as_ref().is_none_or(prunella_sys::LeaseHeld::intact);
+    let same = match (&before, &after) {
+        // Removed or replaced while it was read: the moment that was read is still one moment.
+        (Some(before), Some(after)) => before.ino != after.ino || before == after,
+        _ => true,
+    };
+    if !(intact && same) {
+        return Ok(None);
+    }
+    if let Some(before) = before {
+        if before.mode_exec {
+            fs.set_executable(to, true)?;
+        }
+        return Ok(Some(before.len));
+    }
+    Ok(None)
+}
+
+fn copy(fs: &dyn Fs, from: &Path, to: &Path) -> std::io::Result<()> {
+    let (mut source, mut target) = (fs.open_read(from)?, fs.create_new(to)?);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut source, &mut buffer)? {
+            0 => return Ok(()),
+            n => std::io::Write::write_all(&mut target, &buffer[..n])?,
+        }
+    }
+}

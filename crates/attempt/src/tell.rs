@@ -1,0 +1,89 @@
+//! What an attempt tells while it goes on.
+
+use prunella_model::{CheckpointId, RunId, SlotId};
+use prunella_process::Stream;
+
+/// Something that happened in an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// Another run's live attempt holds the key; this one waits for it.
+    Waiting {
+        /// That attempt.
+        slot: SlotId,
+        /// Its run.
+        holder: RunId,
+    },
+    /// The slot is ours.
+    Claimed {
+        /// It.
+        slot: SlotId,
+    },
+    /// A checkpoint was restored.
+    Restored {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// How long it took.
+        took_ms: u64,
+    },
+    /// A checkpoint could not be used, and the one before it is tried.
+    CheckpointSkipped {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Why.
+        problem: String,
+    },
+    /// The program runs.
+    Started {
+        /// Its pid.
+        pid: u32,
+    },
+    /// It wrote a line (redacted, without its end).
+    Line {
+        /// Where to.
+        stream: Stream,
+        /// The text.
+        text: String,
+    },
+    /// It told its progress.
+    Progress {
+        /// As it was told.
+        value: serde_json::Value,
+    },
+    /// A snapshot was taken: the program may go on.
+    Taken {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Its size.
+        bytes: u64,
+        /// How long its bytes were being read.
+        took_ms: u64,
+    },
+    /// A snapshot survives this machine.
+    Durable {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Its size.
+        bytes: u64,
+        /// From taken to durable.
+        took_ms: u64,
+    },
+    /// A notice was passed on.
+    Noticed {
+        /// Where it came from.
+        source: String,
+        /// Until the kill.
+        grace_ms: u64,
+    },
+}
+
+/// Hears what an attempt tells; must not block.
+pub trait Tell: Send + Sync {
+    /// Called for everything that happens, in order.
+    fn tell(&self, told: Told);
+}
+
+impl<F: Fn(Told) + Send + Sync> Tell for F {
+    fn tell(&self, told: Told) {
+        self(told);
+    }
+}

@@ -1,0 +1,79 @@
+//! The variables that a step sees.
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
+
+use prunella_model::{AttemptId, PortName, Step};
+
+use crate::{Host, Request, workspace::Workspace};
+
+/// Variables of the caller that every step sees; the rest only by `pass_env`.
+const PASSED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "USER",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
+/// Returns the whole environment of the step's process; later entries win over earlier ones.
+pub(crate) fn variables(
+    host: &Host,
+    request: &Request,
+    step: &Step,
+    id: &AttemptId,
+    workspace: &Workspace,
+    restored: bool,
+    socket: &Path,
+) -> Vec<(OsString, OsString)> {
+    let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
+    for (name, value) in host.inherited.iter() {
+        let text = name.to_string_lossy();
+        let passed = PASSED.contains(&text.as_ref())
+            || text.starts_with("CUDA_")
+            || step.pass_env.iter().any(|wanted| wanted.as_str() == text);
+        if passed {
+            all.insert(name.clone(), value.clone());
+        }
+    }
+    let mut set = |name: String, value: OsString| {
+        all.insert(name.into(), value);
+    };
+    for (name, value) in &host.environment.variables {
+        set(name.clone(), value.into());
+    }
+    for (name, value) in &step.env {
+        set(name.as_str().to_owned(), value.into());
+    }
+    for name in &step.secrets {
+        if let Some(secret) = host.secrets.get(name) {
+            set(name.as_str().to_owned(), secret.0.clone().into());
+        }
+    }
+    let port = |kind: &str, name: &PortName| format!("PRUNELLA_{kind}_{}", name.to_variable());
+    for (name, input) in &request.inputs {
+        set(port("INPUT", name), workspace.input(name, &input.base_name).into());
+    }
+    for (name, output) in &step.outputs {
+        set(port("OUTPUT", name), workspace.root.join(output.path.as_str()).into());
+    }
+    if let Some(checkpoint) = &step.checkpoint {
+        set("PRUNELLA_CHECKPOINT_DIR".to_owned(), workspace.checkpoint.clone().into());
+        set("PRUNELLA_GRACE_SECONDS".to_owned(), checkpoint.grace.duration().as_secs().to_string().into());
+    }
+    set("PRUNELLA_RESTORED".to_owned(), if restored { "1" } else { "0" }.into());
+    set("PRUNELLA_RUN_ID".to_owned(), request.run.as_str().into());
+    set("PRUNELLA_STEP".to_owned(), request.step.to_string().into());
+    set("PRUNELLA_STEP_KEY".to_owned(), request.key.hex().into());
+    set("PRUNELLA_ATTEMPT".to_owned(), id.slot.epoch.to_string().into());
+    set("PRUNELLA_ATTEMPT_ID".to_owned(), id.to_string().into());
+    set("PRUNELLA_SOCKET".to_owned(), socket.into());
+    all.into_iter().collect()
+}
