@@ -1,0 +1,77 @@
+//! From planned inputs to the bytes that an attempt reads.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use prunella_attempt::BoundArtifact;
+use prunella_model::{PortName, SlotId, StepId};
+use prunella_store::{
+    Store,
+    records::{GraphRecord, StoredArtifact},
+};
+
+use crate::{EngineError, Origin, PlannedInput};
+
+/// The artifacts of commits, as far as this engine has met them.
+#[derive(Default)]
+pub(crate) struct Shelf(HashMap<SlotId, Arc<BTreeMap<PortName, StoredArtifact>>>);
+
+impl Shelf {
+    pub(crate) fn keep(&mut self, slot: SlotId, artifacts: &BTreeMap<PortName, StoredArtifact>) {
+        if !artifacts.is_empty() {
+            self.0.insert(slot, Arc::new(artifacts.clone()));
+        }
+    }
+
+    pub(crate) async fn artifacts(
+        &mut self,
+        store: &Store,
+        slot: SlotId,
+    ) -> Result<Arc<BTreeMap<PortName, StoredArtifact>>, EngineError> {
+        if let Some(known) = self.0.get(&slot) {
+            return Ok(known.clone());
+        }
+        let read = Arc::new(store.committed(&slot).await?.map(|committed| committed.artifacts).unwrap_or_default());
+        self.0.insert(slot, read.clone());
+        Ok(read)
+    }
+
+    /// Returns where the bytes of each input lie.
+    pub(crate) async fn bind(
+        &mut self,
+        store: &Store,
+        graph: &GraphRecord,
+        step: &StepId,
+        planned: BTreeMap<PortName, PlannedInput>,
+    ) -> Result<BTreeMap<PortName, BoundArtifact>, EngineError> {
+        let mut bound = BTreeMap::new();
+        for (name, input) in planned {
+            let PlannedInput { artifact, base_name, origin } = input;
+            let artifact = match origin {
+                Origin::Data(data) => {
+                    let stored = graph.brought.iter().find(|stored| stored.artifact == artifact);
+                    let stored = stored.cloned().ok_or_else(|| crate::BindError::UnknownData {
+                        step: step.clone(),
+                        input: name.clone(),
+                        data: data.clone(),
+                    })?;
+                    BoundArtifact { stored, base_name, slot: None, source: format!("data.{data}") }
+                }
+                Origin::Slot { step: producer, slot, output } => {
+                    let stored = self.artifacts(store, slot).await?.get(&output).cloned();
+                    let stored = stored.ok_or_else(|| crate::BindError::NoOutput {
+                        step: step.clone(),
+                        input: name.clone(),
+                        producer: producer.name.clone(),
+                        output: output.clone(),
+                    })?;
+                    BoundArtifact { stored, base_name, slot: Some(slot), source: format!("{producer}.{output}") }
+                }
+            };
+            bound.insert(name, artifact);
+        }
+        Ok(bound)
+    }
+}

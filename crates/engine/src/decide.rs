@@ -1,0 +1,296 @@
+//! What is to be done next: a pure function of state, plan, time and capacity.
+
+use prunella_healing::{JitterSeed, Remedy, Spent, memory_for, remedy};
+use prunella_journal::{
+    Ended, Event, NextTry, RestoreFrom, RunState, RunStatus, Stage, StepIndex, StepState, StopHow, Todo,
+};
+use prunella_model::{Class, Epoch, RunId, SlotId, Span, StepId, StepKey};
+
+use crate::admission::{Capacity, Taken};
+use crate::plan::Plan;
+
+/// Something that the driver is to do. Doing it twice is harmless: whatever decides is created once in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Compute the step's key ([`Plan::key`]) and append `StepKeyed`.
+    BindKey {
+        /// The step.
+        step: StepIndex,
+    },
+    /// Look for a commit of the key; append `StepReused`, `StepMissed`, or `StepWaiting`.
+    Guard {
+        /// The step.
+        step: StepIndex,
+        /// Its key.
+        key: StepKey,
+    },
+    /// Claim a slot and start an attempt; append `AttemptStarted`, `StepReused` or `StepWaiting`.
+    StartAttempt {
+        /// The step.
+        step: StepIndex,
+        /// Its key.
+        key: StepKey,
+        /// Its conditions; the wait is over.
+        next: NextTry,
+    },
+    /// Wait for another run's attempt to end or die; append `StepReused`, `StepMissed`, or `StepWaiting` for another.
+    Watch {
+        /// The step.
+        step: StepIndex,
+        /// The slot.
+        slot: SlotId,
+        /// The run that holds it.
+        holder: RunId,
+    },
+    /// Tell a running attempt that the run stops.
+    Interrupt {
+        /// The step.
+        step: StepIndex,
+        /// Its slot.
+        slot: SlotId,
+        /// How.
+        how: StopHow,
+    },
+    /// Mark the producer's commit as damaged in the store, and append `InputDamaged`.
+    Reproduce {
+        /// The consumer that found the damage.
+        step: StepIndex,
+        /// Its attempt that found it.
+        attempt: SlotId,
+        /// The producer.
+        producer: StepIndex,
+        /// The commit.
+        slot: SlotId,
+    },
+    /// Append this event; there is nothing else to do.
+    Append(Event),
+    /// Ask again at this time of the driver's clock.
+    WakeAt(Span),
+    /// Make what was promised durable, append `RunEnded`, and leave.
+    EndRun {
+        /// How it ends.
+        status: RunStatus,
+    },
+}
+
+/// Returns what is to be done now, and notes it as under way, so that asking again gives nothing twice.
+///
+/// Costs what changed since the last time, not the size of the graph: it reads the lists that the fold keeps. No I/O, no
+/// clock, no randomness: equal arguments give equal commands, in the same order. A command that could not be carried out
+/// is given back by [`RunState::release`]; [`Command::WakeAt`] is repeated as long as it holds. Ask again after carrying out
+/// anything but waiting: what takes back what was done (`Reproduce`, `StepRebound`) is never given together with starts.
+#[must_use]
+pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if state.ended().is_some() || state.driver() == 0 {
+        return commands;
+    }
+    state.advance(now);
+    while let Some((step, how)) = state.take_interrupt() {
+        if let StepState::Running(running) = state.state(step) {
+            commands.push(Command::Interrupt { step, slot: running.slot, how });
+        }
+    }
+    if state.stopping().is_none() {
+        go_on(state, plan, capacity, &mut commands);
+    }
+    if let Some(status) = end_of(state)
+        && state.issue_end()
+    {
+        commands.push(Command::EndRun { status });
+    }
+    commands
+}
+
+fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut Vec<Command>) {
+    // What is planned anew comes first, so that nothing starts on what it replaces.
+    while let Some(step) = next(state, Todo::Rebind) {
+        commands.push(Command::Append(Event::StepRebound { step: plan.id(step).clone() }));
+    }
+    while let Some(step) = next(state, Todo::Heal) {
+        commands.push(heal(state, plan, step));
+    }
+    // These take back what is done: what could be started now may not be startable after them, so they go alone.
+    if commands.iter().any(takes_back) {
+        return;
+    }
+    block(state, plan, commands);
+    while let Some(step) = next(state, Todo::Bind) {
+        commands.push(Command::BindKey { step });
+    }
+    while let Some(step) = next(state, Todo::Guard) {
+        let key = state.state(step).key().expect("a step to guard has its key");
+        commands.push(Command::Guard { step, key });
+    }
+    while let Some(step) = next(state, Todo::Watch) {
+        if let StepState::Held { slot, holder } = state.state(step) {
+            commands.push(Command::Watch { step, slot: *slot, holder: holder.clone() });
+        }
+    }
+    admit(state, plan, capacity, commands);
+    if let Some(at) = state.next_timer() {
+        commands.push(Command::WakeAt(at));
+    }
+}
+
+fn takes_back(command: &Command) -> bool {
+    matches!(command, Command::Reproduce { .. } | Command::Append(Event::StepRebound { .. }))
+}
+
+fn next(state: &mut RunState, todo: Todo) -> Option<StepIndex> {
+    let step = state.list(todo).first()?;
+    state.issue(step);
+    Some(step)
+}
+
+fn heal(state: &RunState, plan: &Plan, step: StepIndex) -> Command {
+    let StepState::Ended(ended) = state.state(step) else { unreachable!("only ended attempts are on this list") };
+    let id = plan.id(step).clone();
+    let none = Spent::default();
+    let spent = state.spent(step).unwrap_or(&none);
+    let run = state.run().expect("an attempt has ended, so the run has begun");
+    let (policy, traits) = (&plan.step(step).retry, plan.traits(step));
+    let seed = JitterSeed { run, step: &id, attempt: Epoch(ended.slot.epoch.0) };
+    let healing = |next: NextTry, remedy: String| {
+        Command::Append(Event::StepHealing { step: id.clone(), class: ended.class, next, remedy })
+    };
+    match remedy(policy, &traits, ended.class, &ended.evidence, spent, &seed) {
+        Remedy::Retry(retry) => {
+            let next = NextTry::from(retry);
+            healing(next, words(&next))
+        }
+        Remedy::Wait { delay } => {
+            let next = NextTry { delay: delay.into(), ..as_before(ended, spent, plan, step) };
+            healing(next, "waits for a machine".to_owned())
+        }
+        Remedy::Reproduce { input } => match plan.producer(step, &input) {
+            Some(producer) => match damaged_slot(state, ended, producer) {
+                Some(slot) => Command::Reproduce { step, attempt: ended.slot, producer, slot },
+                None => {
+                    let next = as_before(ended, spent, plan, step);
+                    healing(next, format!("again, once `{}` is made anew", plan.id(producer)))
+                }
+            },
+            None => failed(&id, Class::InputDamaged, format!("the data behind its input `{input}` is lost")),
+        },
+        Remedy::GiveUp { class, why, hint, .. } => {
+            let why = if hint.is_empty() || why == hint { why } else { format!("{why}; {hint}") };
+            failed(&id, class, why)
+        }
+        // It was stopped by someone, and this driver is asked to go on.
+        Remedy::None => {
+            let next = as_before(ended, spent, plan, step);
+            healing(next, words(&next))
+        }
+    }
+}
+
+/// The conditions of the attempt before, as far as they still hold.
+fn as_before(ended: &Ended, spent: &Spent, plan: &Plan, step: StepIndex) -> NextTry {
+    NextTry {
+        delay: Span::default(),
+        memory: memory_for(&plan.step(step).resources, spent),
+        restore: if spent.rejected.is_some() { ended.next.restore } else { RestoreFrom::Newest },
+        ..ended.next
+    }
+}
+
+/// The commit that the attempt read; nothing if the producer has been, or is being, made anew since the attempt started.
+fn damaged_slot(state: &RunState, ended: &Ended, producer: StepIndex) -> Option<SlotId> {
+    let done = state.done(producer)?;
+    ((done.driver, done.at) <= (ended.driver, ended.since)).then_some(done.slot)
+}
+
+fn failed(step: &StepId, class: Class, why: String) -> Command {
+    Command::Append(Event::StepFailed { step: step.clone(), class, why })
+}
+
+fn words(next: &NextTry) -> String {
+    let mut words = match next.restore {
+        RestoreFrom::Newest => "again from the newest checkpoint".to_owned(),
+        RestoreFrom::Before(checkpoint) => format!("again from a checkpoint before {checkpoint}"),
+        RestoreFrom::Zero => "again from zero".to_owned(),
+    };
+    if let Some(memory) = next.memory {
+        words.push_str(&format!(", with {memory}"));
+    }
+    if next.checkpoint_sooner {
+        words.push_str(", with checkpoints at half the interval");
+    }
+    words
+}
+
+/// Blocks everything that needs what was given up, to the ends of the graph at once.
+fn block(state: &mut RunState, plan: &Plan, commands: &mut Vec<Command>) {
+    while let Some(first) = next(state, Todo::Block) {
+        let Some(by) = culprit(state, first) else { continue };
+        let mut stack = vec![first];
+        while let Some(step) = stack.pop() {
+            commands.push(Command::Append(Event::StepBlocked { step: plan.id(step).clone(), by: plan.id(by).clone() }));
+            for &consumer in plan.topology().consumers(step) {
+                // Others are blocked when what they are at has ended.
+                if state.state(consumer).stage() == Stage::Waiting && !state.is_issued(consumer) {
+                    state.issue(consumer);
+                    stack.push(consumer);
+                }
+            }
+        }
+    }
+}
+
+/// The step that was given up, on account of which this one is blocked.
+fn culprit(state: &RunState, step: StepIndex) -> Option<StepIndex> {
+    state.topology().needs(step).iter().find_map(|need| match state.state(*need) {
+        StepState::Failed { .. } => Some(*need),
+        StepState::Blocked { by } => Some(*by),
+        _ => None,
+    })
+}
+
+/// Starts what fits: always the first step in the order of the file, of those that fit.
+fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut Vec<Command>) {
+    let mut taken = Taken::default();
+    let active: Vec<StepIndex> = state.running().iter().chain(state.list(Todo::Starting).iter()).collect();
+    for step in active {
+        let memory = match state.state(step) {
+            StepState::Running(running) => running.next.memory,
+            StepState::Ready { next, .. } => next.memory,
+            _ => None,
+        };
+        taken.add(plan.demand(step, memory));
+    }
+    while !taken.is_full(capacity) {
+        let mut best: Option<(StepIndex, StepKey, NextTry)> = None;
+        for lane in 0..state.lanes() {
+            let Some(step) = state.list(Todo::Start(lane)).first() else { continue };
+            let StepState::Ready { key, next, .. } = state.state(step) else { continue };
+            let demand = plan.demand(step, next.memory);
+            let fits = !capacity.can_ever(&demand) || capacity.fits(&taken, &demand);
+            if fits && best.as_ref().is_none_or(|(other, ..)| step < *other) {
+                best = Some((step, *key, *next));
+            }
+        }
+        let Some((step, key, next)) = best else { break };
+        state.issue(step);
+        let demand = plan.demand(step, next.memory);
+        if capacity.can_ever(&demand) {
+            taken.add(demand);
+            commands.push(Command::StartAttempt { step, key, next });
+        } else {
+            let why = format!("needs {} accelerators, this machine has {}", demand.gpu, capacity.gpu);
+            commands.push(failed(plan.id(step), Class::Capacity, why));
+        }
+    }
+}
+
+fn end_of(state: &RunState) -> Option<RunStatus> {
+    if !state.running().is_empty() || !state.list(Todo::Starting).is_empty() {
+        return None;
+    }
+    match (state.open(), state.stopping()) {
+        (0, _) if state.all_settled() => Some(RunStatus::Succeeded),
+        (0, _) => Some(RunStatus::Failed),
+        (_, Some(_)) => Some(RunStatus::Stopped),
+        (_, None) => None,
+    }
+}

@@ -1,0 +1,393 @@
+//! The loop that carries a run through: decide, do, append, wait.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
+use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
+use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
+use prunella_process::{Guardian, GuardianOptions};
+use prunella_store::{DriverLease, StoreError, records::GraphRecord, records::ProcessId};
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
+
+use crate::{
+    Capacity, EngineError, Outcome, Plan,
+    bind::Shelf,
+    notebook::Notebook,
+    recover::{clear_after, end_running},
+    reuse_walk::walk,
+    told::event_of,
+    verdicts::{Follows, follow},
+};
+
+/// How a run is driven.
+#[derive(Debug, Clone)]
+pub struct DriveOptions {
+    /// What attempts may take of the machine.
+    pub capacity: Capacity,
+    /// Whether to replace a driver that lives.
+    pub take_over: bool,
+    /// Whether all budgets are refilled.
+    pub reset_budgets: bool,
+    /// The program's version, for the journal.
+    pub version: String,
+}
+
+/// Watches a run go by; must not block.
+pub trait Spectator: Send + Sync {
+    /// The run is taken up: what earlier drivers left in its journal, before the first event of this one.
+    fn begins(&self, earlier: &[Stamped], state: &RunState, plan: &Plan) {
+        let _nothing_to_show = (earlier, state, plan);
+    }
+    /// The state changed by this event.
+    fn event(&self, event: &Stamped, state: &RunState, plan: &Plan);
+    /// An attempt wrote a line, or told its progress.
+    fn told(&self, step: StepIndex, told: &Told, plan: &Plan);
+}
+
+/// How often the driver gives a sign of life and looks for a newer driver.
+const ALIVE: Duration = Duration::from_secs(10);
+/// How often it looks for a request to stop.
+const STOP_LOOK: Duration = Duration::from_millis(500);
+
+pub(crate) enum Heard {
+    Told(StepIndex, Told),
+    Ended(StepIndex, Box<Verdict>),
+    Free(StepIndex, Result<(), StoreError>),
+}
+
+pub(crate) struct Active {
+    pub(crate) control: watch::Sender<Control>,
+    pub(crate) abort: AbortHandle,
+    pub(crate) slot: Option<SlotId>,
+}
+
+pub(crate) struct Driver<'a> {
+    pub(crate) host: Host,
+    pub(crate) run: RunId,
+    pub(crate) record: Arc<GraphRecord>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) state: RunState,
+    pub(crate) scope: KeyScope,
+    pub(crate) options: &'a DriveOptions,
+    pub(crate) notebook: Notebook,
+    pub(crate) shelf: Shelf,
+    pub(crate) active: HashMap<StepIndex, Active>,
+    pub(crate) unclaimed: HashMap<StepIndex, u32>,
+    pub(crate) bindings: HashMap<StepIndex, u64>,
+    /// Epochs that a look just found free.
+    pub(crate) free: HashMap<StepIndex, Epoch>,
+    pub(crate) heard: mpsc::UnboundedSender<Heard>,
+    pub(crate) spectator: Arc<dyn Spectator>,
+    pub(crate) word: Control,
+}
+
+/// Drives a run to its end: succeeded, failed, or stopped and resumable.
+///
+/// A run that another engine drove is taken up once that engine is proved dead (or with `take_over`).
+///
+/// # Errors
+/// [`EngineError::Driven`] if another engine lives; others if the run could not be driven on. What was committed stands.
+pub async fn drive(
+    host: Host,
+    run: RunId,
+    options: &DriveOptions,
+    mut control: watch::Receiver<Control>,
+    spectator: Arc<dyn Spectator>,
+) -> Result<Outcome, EngineError> {
+    let record = Arc::new(host.store.graph(&run).await?);
+    let plan = Arc::new(Plan::build(record.graph.clone(), &record.targets)?);
+    let lease = host.store.drive(&run, &host.owner, options.take_over, options.reset_budgets).await?;
+    let (driver, before) = match lease {
+        DriverLease::Ours { n, before } => (n, before),
+        DriverLease::Live(_, there) => return Err(EngineError::Driven { run, owner: Box::new(there.owner) }),
+    };
+    if let Some(before) = before {
+        clear_after(&host.store, &run, &before).await?;
+    }
+    let read = read_all(&**host.store.objects(), &run).await?;
+    let state = RunState::fold(plan.topology().clone(), &read.events)
+        .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
+    let continues = read.position;
+    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
+    let scope = KeyScope { run: run.clone(), driver };
+    let mut this = Driver {
+        host,
+        run,
+        record,
+        plan,
+        state,
+        scope,
+        options,
+        notebook,
+        shelf: Shelf::default(),
+        active: HashMap::new(),
+        unclaimed: HashMap::new(),
+        bindings: HashMap::new(),
+        free: HashMap::new(),
+        heard,
+        spectator,
+        word: Control::Run,
+    };
+    this.spectator.begins(&read.events, &this.state, &this.plan);
+    drop(read);
+    this.begin(driver, continues).await?;
+    let driven = this.go(&mut control, &mut hearing).await;
+    if driven.is_err() {
+        // Nothing may run on unseen: the trees die with their attempts.
+        for active in this.active.values() {
+            active.abort.abort();
+        }
+    }
+    driven
+}
+
+impl Driver<'_> {
+    async fn begin(&mut self, driver: u64, continues: Position) -> Result<(), EngineError> {
+        if self.state.run().is_none() {
+            let pipeline = &self.record.graph.pipeline;
+            self.append(Event::RunStarted {
+                run: self.run.clone(),
+                pipeline: pipeline.name.clone(),
+                graph: self.record.graph.digest(),
+                params: pipeline.params.clone(),
+            })?;
+        }
+        let (engine, budgets_reset) = (self.options.version.clone(), self.options.reset_budgets);
+        self.append(Event::DriverStarted { driver, engine, continues, budgets_reset })?;
+        for (id, (n, _)) in self.host.store.bindings(&self.run).await? {
+            if let Some(step) = self.plan.index(&id) {
+                self.bindings.insert(step, n);
+            }
+        }
+        for event in end_running(&self.host.store, &self.plan, &self.state).await? {
+            self.append(event)?;
+        }
+        self.reuse_what_is_there().await
+    }
+
+    /// Finds in one walk every commit that this run can reuse, and records them together.
+    async fn reuse_what_is_there(&mut self) -> Result<(), EngineError> {
+        let walked = walk(&self.host.store, &self.plan, Some(&self.state), &self.scope).await?;
+        let (found, rest): (Vec<_>, Vec<_>) = walked.into_iter().partition(|walked| walked.found.is_some());
+        for part in found.chunks(4096) {
+            let slots: Vec<SlotId> =
+                part.iter().filter_map(|walked| walked.found.as_ref().map(|found| found.slot)).collect();
+            let confirmed = self.host.store.reuse_all(&self.run, &slots).await?;
+            for (walked, confirmed) in part.iter().zip(confirmed) {
+                let (Some(found), Some(key), true) = (&walked.found, walked.key, confirmed) else { continue };
+                let step = self.plan.id(walked.step).clone();
+                if self.state.state(walked.step).stage() == Stage::Bindable {
+                    self.append(Event::StepKeyed { step: step.clone(), key })?;
+                }
+                let artifacts = found.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect();
+                let event = Event::StepReused { step, slot: found.slot, artifacts };
+                // A second step of the same key waits for the first and is guarded by the loop.
+                if self.state.check(&event).is_ok() {
+                    self.shelf.keep(found.slot, &found.artifacts);
+                    self.append(event)?;
+                }
+            }
+        }
+        // The look that found nothing is the guard of these steps.
+        for walked in rest {
+            let (Some(key), Some(epoch)) = (walked.key, walked.free) else { continue };
+            if self.state.state(walked.step).stage() == Stage::Bindable {
+                let step = self.plan.id(walked.step).clone();
+                self.append(Event::StepKeyed { step: step.clone(), key })?;
+                self.append_if_legal(Event::StepMissed { step })?;
+                self.free.insert(walked.step, epoch);
+            }
+        }
+        Ok(())
+    }
+
+    async fn go(
+        &mut self,
+        control: &mut watch::Receiver<Control>,
+        hearing: &mut mpsc::UnboundedReceiver<Heard>,
+    ) -> Result<Outcome, EngineError> {
+        let clock = self.host.sys.clock.clone();
+        let start = clock.monotonic();
+        let (mut next_alive, mut next_look, mut alive) = (start + ALIVE, start + STOP_LOOK, 0);
+        let first = control.borrow_and_update().clone();
+        self.obey(first)?;
+        let mut batch = Vec::new();
+        loop {
+            let mut wake = None;
+            if let Some(status) = self.carry_out(&mut wake).await? {
+                return self.end(status).await;
+            }
+            let now = clock.monotonic();
+            let until = wake.map_or(Duration::MAX, |at: Span| {
+                let left = at.as_millis().saturating_sub(self.notebook.now().as_millis());
+                now + Duration::from_millis(left)
+            });
+            let until = until.min(next_alive).min(next_look);
+            tokio::select! {
+                biased;
+                n = hearing.recv_many(&mut batch, 256) => {
+                    debug_assert!(n > 0, "the driver holds a sender");
+                    for heard in batch.drain(..) {
+                        self.hear(heard).await?;
+                    }
+                }
+                changed = control.changed() => {
+                    let word = if changed.is_ok() { control.borrow_and_update().clone() } else { Control::Kill };
+                    self.obey(word)?;
+                    if changed.is_err() {
+                        *control = watch::channel(Control::Kill).1;
+                    }
+                }
+                () = self.host.guardian.died() => self.new_guardian().await?,
+                error = self.notebook.failed() => return Err(error),
+                () = clock.sleep(until.saturating_sub(now)) => {}
+            }
+            let now = clock.monotonic();
+            if now >= next_look {
+                next_look = now + STOP_LOOK;
+                match self.host.store.asked_to_stop(&self.run, self.scope.driver).await {
+                    Ok(Some(true)) => self.obey(Control::Kill)?,
+                    Ok(Some(false)) if self.word == Control::Run => {
+                        self.obey(Control::Notice(Deadline { source: "stop".to_owned(), at: None }))?;
+                    }
+                    // Not asked, or the store does not answer: it is asked again soon.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            if now >= next_alive {
+                next_alive = now + ALIVE;
+                alive += 1;
+                let _hint = self.host.store.driver_alive(&self.run, self.scope.driver, alive).await;
+                self.host.store.still_driving(&self.run, self.scope.driver).await?;
+            }
+        }
+    }
+
+    /// Applies an event, shows it, and gives it to the writer.
+    pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
+        let stamped = self.notebook.stamp(event);
+        self.state.apply(&stamped).map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
+        let record = match &stamped.event {
+            Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
+                self.plan.index(step).map(|index| {
+                    let n = self.bindings.entry(index).or_insert(0);
+                    *n += 1;
+                    self.host.store.binding_op(&self.run, step, *n, *slot)
+                })
+            }
+            _ => None,
+        };
+        self.spectator.event(&stamped, &self.state, &self.plan);
+        self.notebook.write(stamped, record);
+        Ok(())
+    }
+
+    /// Appends an event unless the run has overtaken it meanwhile.
+    pub(crate) fn append_if_legal(&mut self, event: Event) -> Result<(), EngineError> {
+        if self.state.check(&event).is_ok() { self.append(event) } else { Ok(()) }
+    }
+
+    /// Passes a word of the outside on to everything that runs.
+    fn obey(&mut self, word: Control) -> Result<(), EngineError> {
+        if word == Control::Run || self.word == Control::Kill {
+            return Ok(());
+        }
+        let how = match &word {
+            Control::Kill => StopHow::Now,
+            Control::Notice(_) | Control::Run => StopHow::Checkpoint,
+        };
+        self.word = word;
+        self.append_if_legal(Event::StopRequested { how })?;
+        // Also attempts that wait for a slot: the journal does not know them yet.
+        for active in self.active.values() {
+            active.control.send_replace(self.word.clone());
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, heard: Heard) -> Result<(), EngineError> {
+        match heard {
+            Heard::Told(step, told) => {
+                let Some(active) = self.active.get_mut(&step) else { return Ok(()) };
+                if let Told::Claimed { slot } = &told {
+                    active.slot = Some(*slot);
+                }
+                let event = event_of(self.plan.id(step), active.slot, self.host.store.writer(), &told);
+                if matches!(told, Told::Waiting { .. }) {
+                    // Waiting needs no place of its own: the attempt ends here and the key is watched.
+                    active.abort.abort();
+                    self.active.remove(&step);
+                }
+                self.spectator.told(step, &told, &self.plan);
+                event.map_or(Ok(()), |event| self.append_if_legal(event))
+            }
+            Heard::Ended(step, verdict) => {
+                if self.active.remove(&step).is_none() {
+                    return Ok(());
+                }
+                if let Verdict::Committed(success) | Verdict::Reused(success) = &*verdict {
+                    self.shelf.keep(success.slot, &success.artifacts);
+                }
+                let unclaimed = self.unclaimed.entry(step).or_insert(0);
+                match follow(&self.host.store, self.plan.id(step), *verdict, unclaimed).await? {
+                    Follows::Event(event) => self.append_if_legal(event),
+                    Follows::Nothing => {
+                        self.state.release(step);
+                        Ok(())
+                    }
+                }
+            }
+            Heard::Free(step, free) => {
+                free?;
+                self.append_if_legal(Event::StepMissed { step: self.plan.id(step).clone() })
+            }
+        }
+    }
+
+    /// Replaces a guardian that was killed; its steps are dead and end by themselves.
+    async fn new_guardian(&mut self) -> Result<(), EngineError> {
+        let guardian = Guardian::start(GuardianOptions::default()).await?;
+        let identity = guardian.identity();
+        self.host.owner.guardian = Some(ProcessId { pid: identity.pid, start_ticks: identity.start_ticks });
+        self.host.guardian = guardian;
+        Ok(())
+    }
+
+    /// Makes durable what was promised, moves the names if the whole pipeline succeeded, and ends the run.
+    async fn end(&mut self, status: RunStatus) -> Result<Outcome, EngineError> {
+        self.host.store.still_driving(&self.run, self.scope.driver).await?;
+        self.notebook.flush().await?;
+        if status == RunStatus::Succeeded && self.record.targets.is_empty() {
+            let mut artifacts = BTreeMap::new();
+            for step in self.plan.indices() {
+                let Some(slot) = self.state.done(step).map(|done| done.slot) else { continue };
+                for (port, stored) in self.shelf.artifacts(&self.host.store, slot).await?.iter() {
+                    artifacts.insert(format!("{}.{port}", self.plan.id(step)), (slot, stored.clone()));
+                }
+            }
+            let pipeline = &self.record.graph.pipeline.name;
+            self.host.store.move_names(pipeline, self.record.order, &self.run, artifacts).await?;
+        }
+        self.append(Event::RunEnded { status })?;
+        self.notebook.flush().await?;
+        if status == RunStatus::Succeeded {
+            // Workspaces of attempts that failed on the way were kept for inspection until now.
+            let _left_over = self.host.sys.fs.remove_dir_all(&self.host.work.join(self.run.as_str()));
+        }
+        Ok(Outcome {
+            run: self.run.clone(),
+            status,
+            wall: self.notebook.now(),
+            state: self.state.clone(),
+            plan: self.plan.clone(),
+        })
+    }
+}

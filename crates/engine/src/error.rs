@@ -1,0 +1,88 @@
+//! What stops a whole run, and what the caller must do.
+
+use prunella_journal::{IllegalEvent, JournalError};
+use prunella_model::{RunId, StepId};
+use prunella_process::ProcessError;
+use prunella_store::{StoreError, records::Owner};
+
+use crate::{BindError, PlanError};
+
+/// A run that could not be driven on; what it had committed stands, and it can be resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The graph cannot be run.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An input has no content.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal holds an event that cannot have happened.
+    #[error("the journal of run `{run}` is not one: {source}")]
+    Illegal {
+        /// The run.
+        run: RunId,
+        /// The event.
+        #[source]
+        source: IllegalEvent,
+    },
+    /// The guardian cannot be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Another engine drives the run.
+    #[error("run `{run}` is driven by another engine (process {} on {})", owner.process.pid, owner.machine)]
+    Driven {
+        /// The run.
+        run: RunId,
+        /// That engine.
+        owner: Box<Owner>,
+    },
+    /// Another process drives under the same number: this one leaves.
+    #[error("another process writes the journal of run `{run}` under our number")]
+    Twin {
+        /// The run.
+        run: RunId,
+    },
+    /// An attempt ended without a verdict: a mistake of Prunella's own. Its processes are dead.
+    #[error("the attempt of `{step}` broke off without a verdict")]
+    BrokenOff {
+        /// The step.
+        step: StepId,
+    },
+    /// The graph has no such step.
+    #[error("run `{run}` has no step `{step}`")]
+    NoStep {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: StepId,
+    },
+    /// A step that was asked for cannot run yet.
+    #[error("`{step}` needs `{need}`, which has no commit in this run")]
+    NotReady {
+        /// The step.
+        step: StepId,
+        /// What it needs.
+        need: StepId,
+    },
+}
+
+impl EngineError {
+    /// Returns whether the same call again can succeed by itself: the run is interrupted, not refused.
+    pub fn is_resumable(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Journal(_) | Self::Process(_) | Self::Twin { .. } | Self::BrokenOff { .. } => true,
+            Self::Plan(_)
+            | Self::Bind(_)
+            | Self::Illegal { .. }
+            | Self::Driven { .. }
+            | Self::NoStep { .. }
+            | Self::NotReady { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Waiting for another run's attempt to end or die, without holding a place of one's own.
+
+use std::time::Duration;
+
+use prunella_model::SlotId;
+use prunella_store::{KeyState, LEASE, Layout, Observer, Store, StoreError};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Answers when the attempt no longer stands in the way: it committed, was closed, or its owner is dead.
+pub(crate) async fn until_free(store: &Store, slot: &SlotId) -> Result<(), StoreError> {
+    let mut observer = Observer::default();
+    loop {
+        let view = store.look(&slot.key).await?;
+        match view.state() {
+            KeyState::Open(open, start) if open == *slot => {
+                if store.owner_gone(&start.owner) == Some(true)
+                    || observer.expired(store, &Layout::alive(slot), LEASE).await?
+                {
+                    return Ok(());
+                }
+            }
+            KeyState::Open(..) | KeyState::Committed(..) | KeyState::Free(_) => return Ok(()),
+        }
+        store.sys().clock.sleep(LOOK_AGAIN).await;
+    }
+}

@@ -1,0 +1,32 @@
+//! Whole runs: plan and decide, pure; driver and recovery, at the edge.
+//!
+//! [`Plan`] is static. [`decide`] says what is to be done next, from the state that the journal's events fold to; the
+//! driver ([`drive`]) does it and appends what happened. A dead engine's run is taken up by [`drive`] again: it folds the
+//! journal, closes what ran, and goes on.
+
+mod admission;
+mod bind;
+mod carry_out;
+mod decide;
+mod driver;
+mod error;
+mod exec;
+mod held;
+mod notebook;
+mod outcome;
+mod plan;
+mod plan_inputs;
+mod recover;
+mod reuse_walk;
+mod told;
+mod verdicts;
+
+pub use admission::Capacity;
+pub use decide::{Command, decide};
+pub use driver::{DriveOptions, Spectator, drive};
+pub use error::EngineError;
+pub use exec::{Upstream, exec_request};
+pub use outcome::{Outcome, is_finished, load_state};
+pub use plan::{Demand, Plan, PlanError};
+pub use plan_inputs::{BindError, Origin, PlannedInput};
+pub use reuse_walk::{Found, Walked, key_of, walk};

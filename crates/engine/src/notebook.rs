@@ -1,0 +1,152 @@
+//! The journal of a driver: events are applied at once and written in groups, in order, one group at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use prunella_journal::{Event, JournalError, SegmentId, Stamped, segment_op};
+use prunella_model::{RunId, Span};
+use prunella_objects::{Created, Objects, Op};
+use prunella_sys::Sys;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::EngineError;
+
+/// Lines that are written together at most.
+const MOST: usize = 4096;
+/// How long a store that refuses is asked again before the driver gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long lines are gathered before they are written: the journal only reports what records decided, so it need not cost
+/// a durable write of its own for every step.
+const GATHER: Duration = Duration::from_millis(20);
+
+enum Line {
+    Event(Box<Stamped>, Option<Op>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// Where a driver writes what happened; the writing itself goes on beside it (group commit).
+pub(crate) struct Notebook {
+    lines: mpsc::UnboundedSender<Line>,
+    writer: Option<JoinHandle<Result<(), EngineError>>>,
+    sys: Sys,
+    began: Duration,
+}
+
+impl Notebook {
+    pub(crate) fn open(objects: Arc<dyn Objects>, sys: Sys, run: RunId, driver: u64) -> Self {
+        let (lines, received) = mpsc::unbounded_channel();
+        let began = sys.clock.monotonic();
+        let writer = Writer { objects, sys: sys.clone(), run, driver, seq: 0 };
+        Self { lines, writer: Some(tokio::spawn(writer.write(received))), sys, began }
+    }
+
+    /// Returns the driver's time: monotonic, since its start.
+    pub(crate) fn now(&self) -> Span {
+        self.sys.clock.monotonic().saturating_sub(self.began).into()
+    }
+
+    /// Returns the event with its times.
+    pub(crate) fn stamp(&self, event: Event) -> Stamped {
+        Stamped { at_ms: u64::try_from(self.sys.clock.wall_ms()).unwrap_or(0), mono: self.now(), event }
+    }
+
+    /// Gives an event, and the record that goes with it, to the writer.
+    pub(crate) fn write(&self, stamped: Stamped, record: Option<Op>) {
+        // A writer that is gone has failed; `failed` and `flush` say so.
+        let _failed = self.lines.send(Line::Event(Box::new(stamped), record));
+    }
+
+    /// Waits until everything written so far is durable.
+    pub(crate) async fn flush(&mut self) -> Result<(), EngineError> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.lines.send(Line::Flush(done)).is_ok();
+        if sent && wait.await.is_ok() { Ok(()) } else { Err(self.failed().await) }
+    }
+
+    /// Waits for the writer to fail; never answers while it works.
+    pub(crate) async fn failed(&mut self) -> EngineError {
+        match &mut self.writer {
+            None => std::future::pending().await,
+            Some(writer) => {
+                let ended = writer.await;
+                self.writer = None;
+                match ended {
+                    Ok(Err(error)) => error,
+                    Ok(Ok(())) | Err(_) => EngineError::Journal(JournalError::Torn { segment: "the last".to_owned() }),
+                }
+            }
+        }
+    }
+}
+
+struct Writer {
+    objects: Arc<dyn Objects>,
+    sys: Sys,
+    run: RunId,
+    driver: u64,
+    seq: u64,
+}
+
+impl Writer {
+    async fn write(mut self, mut lines: mpsc::UnboundedReceiver<Line>) -> Result<(), EngineError> {
+        let mut group = Vec::new();
+        while lines.recv_many(&mut group, MOST).await > 0 {
+            self.gather(&mut lines, &mut group).await;
+            let (mut events, mut ops, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            for line in group.drain(..) {
+                match line {
+                    Line::Event(stamped, op) => {
+                        events.push(*stamped);
+                        ops.extend(op);
+                    }
+                    Line::Flush(done) => waiting.push(done),
+                }
+            }
+            if !events.is_empty() {
+                self.seq += 1;
+                let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
+                // The records first: the segment only reports them.
+                ops.push(segment_op(&id, &events));
+                self.put(ops).await?;
+            }
+            for done in waiting {
+                let _gone = done.send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what comes within the gathering time; a flush ends it.
+    async fn gather(&self, lines: &mut mpsc::UnboundedReceiver<Line>, group: &mut Vec<Line>) {
+        let mut time = self.sys.clock.sleep(GATHER);
+        while group.len() < MOST && !matches!(group.last(), Some(Line::Flush(_))) {
+            tokio::select! {
+                () = &mut time => return,
+                n = lines.recv_many(group, MOST) => if n == 0 { return },
+            }
+        }
+    }
+
+    async fn put(&self, ops: Vec<Op>) -> Result<(), EngineError> {
+        let begun = self.sys.clock.monotonic();
+        loop {
+            match self.objects.batch(ops.clone()).await {
+                Ok(created) => {
+                    return match (created.last(), ops.last()) {
+                        (Some(Created::There(there)), Some(Op::Create { bytes, .. })) if there != bytes => {
+                            Err(EngineError::Twin { run: self.run.clone() })
+                        }
+                        _ => Ok(()),
+                    };
+                }
+                Err(error) if self.sys.clock.monotonic().saturating_sub(begun) >= PATIENCE => {
+                    return Err(prunella_store::StoreError::from(error).into());
+                }
+                Err(_) => self.sys.clock.sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+}

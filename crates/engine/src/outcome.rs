@@ -1,0 +1,53 @@
+//! How a run came out, and its state as its journal tells it.
+
+use std::sync::Arc;
+
+use prunella_journal::{Event, RunState, RunStatus, Stamped, last_event, read_all};
+use prunella_model::{RunId, Span};
+use prunella_store::{Store, records::GraphRecord};
+
+use crate::{EngineError, Plan};
+
+/// How a run came out.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub status: RunStatus,
+    /// How long this driver drove it.
+    pub wall: Span,
+    /// Its state at the end.
+    pub state: RunState,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+}
+
+/// Returns the plan, the state and all events of a run, from the store alone.
+///
+/// # Errors
+/// [`EngineError`] if there is no such run or its journal cannot be read.
+pub async fn load_state(
+    store: &Store,
+    run: &RunId,
+) -> Result<(Arc<GraphRecord>, Arc<Plan>, RunState, Vec<Stamped>), EngineError> {
+    let record = Arc::new(store.graph(run).await?);
+    let plan = Arc::new(Plan::build(record.graph.clone(), &record.targets)?);
+    let events = read_all(&**store.objects(), run).await?.events;
+    let state = RunState::fold(plan.topology().clone(), &events)
+        .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
+    Ok((record, plan, state, events))
+}
+
+/// Returns whether the run has succeeded or failed: nothing is left to go on with by itself.
+///
+/// Costs one listing and one segment, whatever the size of the run.
+///
+/// # Errors
+/// [`EngineError`] if the journal cannot be read.
+pub async fn is_finished(store: &Store, run: &RunId) -> Result<bool, EngineError> {
+    Ok(match last_event(&**store.objects(), run).await? {
+        Some(Stamped { event: Event::RunEnded { status }, .. }) => status != RunStatus::Stopped,
+        _ => false,
+    })
+}

@@ -1,0 +1,139 @@
+//! What is there already: a walk over the plan that follows commits as far as they reach.
+
+use std::collections::BTreeMap;
+
+use prunella_journal::{RunState, Stage, StepIndex};
+use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepId, StepKey, step_key};
+use prunella_store::{KeyState, Store, records::StoredArtifact};
+
+use crate::{EngineError, Plan};
+
+/// A commit that stands for a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its artifacts.
+    pub artifacts: BTreeMap<PortName, StoredArtifact>,
+}
+
+/// What the walk learnt of one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walked {
+    /// The step.
+    pub step: StepIndex,
+    /// Its key; nothing while an input has no content yet.
+    pub key: Option<StepKey>,
+    /// The commit, if there is one.
+    pub found: Option<Found>,
+    /// The epoch that is free, if there is no commit and nothing stands in its way.
+    pub free: Option<Epoch>,
+}
+
+/// Walks the plan in order of need and looks for a commit of every step whose inputs have content.
+///
+/// Reads only. Steps that `state` knows as done are followed from there; others are looked up.
+///
+/// # Errors
+/// [`EngineError`] if the store did not answer.
+pub async fn walk(
+    store: &Store,
+    plan: &Plan,
+    state: Option<&RunState>,
+    scope: &KeyScope,
+) -> Result<Vec<Walked>, EngineError> {
+    let mut content: Vec<Option<Vec<(PortName, Artifact)>>> = vec![None; plan.len()];
+    let mut missing: Vec<usize> = plan.indices().map(|step| plan.topology().needs(step).len()).collect();
+    let mut ready: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
+    let mut walked: Vec<Option<Walked>> = vec![None; plan.len()];
+    let mut next = 0;
+    // In waves: everything whose inputs have content is looked up together.
+    while next < ready.len() {
+        let wave: Vec<StepIndex> = ready[next..].to_vec();
+        next = ready.len();
+        let mut asked = Vec::new();
+        for &step in &wave {
+            let mut here = Walked { step, key: None, found: None, free: None };
+            if let Some(done) = state.and_then(|state| state.done(step)) {
+                here.key = Some(done.slot.key);
+                content[step.as_usize()] = Some(done.artifacts.to_vec());
+            } else if state.is_none_or(|state| is_open(state.state(step).stage()))
+                && let Some(key) = key_of(plan, step, &content, scope)
+            {
+                here.key = Some(key);
+                asked.push((step, key));
+            }
+            walked[step.as_usize()] = Some(here);
+        }
+        let keys: Vec<StepKey> = asked.iter().map(|(_, key)| *key).collect();
+        for ((step, _), view) in asked.iter().zip(store.look_all(&keys).await?) {
+            let Some(here) = &mut walked[step.as_usize()] else { continue };
+            match view.state() {
+                KeyState::Committed(slot, committed) => {
+                    let artifacts = committed.artifacts.iter();
+                    content[step.as_usize()] =
+                        Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
+                    here.found = Some(Found { slot, artifacts: committed.artifacts.clone() });
+                }
+                KeyState::Free(epoch) => here.free = Some(epoch),
+                KeyState::Open(..) => {}
+            }
+        }
+        for &step in wave.iter().filter(|step| content[step.as_usize()].is_some()) {
+            for &consumer in plan.topology().consumers(step) {
+                let left = &mut missing[consumer.as_usize()];
+                *left -= 1;
+                if *left == 0 {
+                    ready.push(consumer);
+                }
+            }
+        }
+    }
+    // Steps that were reached stand in the order of need; the others follow in the order of the file.
+    let mut order: Vec<Walked> = Vec::with_capacity(plan.len());
+    for step in ready {
+        order.extend(walked[step.as_usize()].take());
+    }
+    let reached: std::collections::HashSet<StepIndex> = order.iter().map(|walked| walked.step).collect();
+    order.extend(plan.indices().filter(|step| !reached.contains(step)).map(|step| Walked {
+        step,
+        key: None,
+        found: None,
+        free: None,
+    }));
+    Ok(order)
+}
+
+/// Returns whether it is not decided yet what becomes of a step.
+const fn is_open(stage: Stage) -> bool {
+    matches!(stage, Stage::Waiting | Stage::Bindable | Stage::Keyed)
+}
+
+/// Returns the key that a step has when the steps before it give this content, by their place in the plan.
+///
+/// Answers nothing while an input has no content.
+pub fn key_of(
+    plan: &Plan,
+    step: StepIndex,
+    content: &[Option<Vec<(PortName, Artifact)>>],
+    scope: &KeyScope,
+) -> Option<StepKey> {
+    let mut bound = BTreeMap::new();
+    for (name, source) in &plan.step(step).inputs {
+        let input = match source {
+            Source::Data(data) => {
+                let pin = plan.graph().data.get(data)?;
+                let base_name = pin.base_name.clone();
+                BoundInput { kind: pin.artifact.kind, base_name, digest: pin.artifact.digest }
+            }
+            Source::Step { step: producer, output } => {
+                let producer = plan.index(&StepId::plain(producer.clone()))?;
+                let (_, artifact) = content[producer.as_usize()].as_ref()?.iter().find(|(name, _)| name == output)?;
+                let base_name = plan.step(producer).outputs.get(output)?.path.base_name().to_owned();
+                BoundInput { kind: artifact.kind, base_name, digest: artifact.digest }
+            }
+        };
+        bound.insert(name.clone(), input);
+    }
+    Some(step_key(plan.graph(), plan.id(step), plan.step(step), &bound, scope))
+}

@@ -1,0 +1,469 @@
+//! A driver without a machine: it carries out what `decide` says against a store in memory, in virtual time.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use prunella_engine::{Capacity, Command, Plan, decide};
+use prunella_healing::{Ending, Evidence, InputDamaged, Phase, Spent, assess};
+use prunella_journal::*;
+use prunella_model::{Command as Run, *};
+
+/// A step of a test's graph.
+#[derive(Debug, Clone, Default)]
+pub struct Spec {
+    /// What it runs; steps with one command and the same inputs are the same work.
+    pub command: String,
+    /// Producers of its inputs.
+    pub needs: Vec<String>,
+    pub resources: Resources,
+    pub retry: RetryPolicy,
+}
+
+pub fn spec(needs: &[&str]) -> Spec {
+    Spec { command: String::new(), needs: needs.iter().map(|n| (*n).to_owned()).collect(), ..Spec::default() }
+}
+
+pub fn name(text: &str) -> StepName {
+    StepName::new(text).expect("a name")
+}
+
+pub fn id(text: &str) -> StepId {
+    StepId::plain(name(text))
+}
+
+/// The graph of these steps; every step has one output, and every need is an input `in-<producer>`.
+pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
+    let out = PortName::new("out").expect("a name");
+    let output = Output { path: RelPath::new("out").expect("a path"), tree: false, check: Check::default() };
+    let step = |own: &str, spec: &Spec| {
+        let text = if spec.command.is_empty() { own } else { &spec.command };
+        let input = |need: &String| {
+            (
+                PortName::new(&format!("in-{need}")).expect("a name"),
+                Source::Step { step: name(need), output: out.clone() },
+            )
+        };
+        Step {
+            run: Run::Shell(Template::parse(text).expect("a template")),
+            inputs: spec.needs.iter().map(input).collect(),
+            outputs: BTreeMap::from([(out.clone(), output.clone())]),
+            checkpoint: None,
+            resources: spec.resources,
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            secrets: Vec::new(),
+            secret_files: Default::default(),
+            retry: spec.retry.clone(),
+            timeout: None,
+            stall: None,
+            deterministic: true,
+            reuse: Reuse::Always,
+            on_notice: OnNotice::Interrupt,
+            after: Vec::new(),
+            code: None,
+        }
+    };
+    Arc::new(Graph {
+        format: GRAPH_FORMAT,
+        pipeline: Pipeline {
+            name: PipelineName::new("test").expect("a name"),
+            params: BTreeMap::new(),
+            data: BTreeMap::new(),
+            code: Vec::new(),
+            environment: None,
+            steps: steps.iter().map(|(own, spec)| (name(own), step(own, spec))).collect(),
+        },
+        data: BTreeMap::new(),
+        code: None,
+        step_code: BTreeMap::new(),
+        environment: None,
+        platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
+        force: BTreeMap::new(),
+    })
+}
+
+pub const ROOMY: Capacity = Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 8 };
+
+/// How an attempt turns out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It commits an output with this content.
+    Commits(String),
+    /// Somebody kills it.
+    Killed,
+    /// It exits with 1 and always the same words.
+    Fails,
+    /// The bytes of its first input are lost.
+    FindsDamage,
+    /// Another run has the key: it waits, and then finds a commit with this content.
+    Waits(String),
+}
+
+#[derive(Debug, Clone)]
+struct Commit {
+    slot: SlotId,
+    artifacts: BTreeMap<PortName, Artifact>,
+    damaged: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Doing {
+    Guarding(StepKey),
+    Claiming(StepKey),
+    Working(SlotId, Fate),
+    Watching(SlotId, String),
+}
+
+/// What decides how each attempt of a step turns out: the step, the key, and how many attempts of the key were.
+pub type Fates<'a> = Box<dyn FnMut(&StepId, StepKey, u64) -> Fate + 'a>;
+
+/// A run in virtual time.
+pub struct Sim<'a> {
+    pub plan: Plan,
+    pub state: RunState,
+    pub journal: Vec<Stamped>,
+    pub capacity: Capacity,
+    pub now: u64,
+    pub starts: BTreeMap<String, u32>,
+    pub most_at_once: usize,
+    driver: u64,
+    fates: Fates<'a>,
+    commits: BTreeMap<StepKey, Vec<Commit>>,
+    epochs: BTreeMap<StepKey, u64>,
+    doing: BTreeMap<StepIndex, (u64, Doing)>,
+    random: u64,
+}
+
+impl<'a> Sim<'a> {
+    pub fn new(graph: Arc<Graph>, capacity: Capacity, seed: u64, fates: Fates<'a>) -> Self {
+        let plan = Plan::build(graph, &[]).expect("a plan");
+        let state = RunState::new(Arc::clone(plan.topology()));
+        let mut sim = Self {
+            plan,
+            state,
+            journal: Vec::new(),
+            capacity,
+            now: 0,
+            starts: BTreeMap::new(),
+            most_at_once: 0,
+            driver: 0,
+            fates,
+            commits: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            doing: BTreeMap::new(),
+            random: seed | 1,
+        };
+        let graph = sim.plan.graph().digest();
+        let pipeline = sim.plan.graph().pipeline.name.clone();
+        let run = RunId::new("run-1").expect("a run id");
+        sim.tell(Event::RunStarted { run, pipeline, graph, params: BTreeMap::new() });
+        sim.new_driver();
+        sim
+    }
+
+    pub fn random(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below
+    }
+
+    fn tell(&mut self, event: Event) {
+        let stamped = Stamped { at_ms: 0, mono: Span::from_millis(self.now), event };
+        self.state.apply(&stamped).unwrap_or_else(|e| panic!("{e}: {:?}", stamped.event));
+        self.journal.push(stamped);
+    }
+
+    fn tell_if_legal(&mut self, event: Event) {
+        if self.state.check(&event).is_ok() {
+            self.tell(event);
+        }
+    }
+
+    fn new_driver(&mut self) {
+        self.driver += 1;
+        self.now = 0;
+        let driver = self.driver;
+        self.tell(Event::DriverStarted {
+            driver,
+            engine: "test".to_owned(),
+            continues: Position::START,
+            budgets_reset: false,
+        });
+    }
+
+    /// The engine dies: everything that is not in the journal or the store is gone, and another engine goes on.
+    pub fn crash(&mut self) {
+        self.doing.clear();
+        self.state = RunState::fold(Arc::clone(self.plan.topology()), &self.journal).expect("its own journal");
+        self.new_driver();
+        let running: Vec<StepIndex> = self.state.running().iter().collect();
+        for step in running {
+            let StepState::Running(running) = self.state.state(step) else { unreachable!() };
+            let slot = running.slot;
+            let commit = self.commits.get(&slot.key).and_then(|all| all.iter().find(|commit| commit.slot == slot));
+            match commit.map(|commit| commit.artifacts.clone()) {
+                Some(artifacts) => self.committed(step, slot, artifacts),
+                None => self.ended(step, slot, Evidence::of(Ending::SupervisorDied, Phase::Run)),
+            }
+        }
+    }
+
+    pub fn stop(&mut self) {
+        self.tell_if_legal(Event::StopRequested { how: StopHow::Checkpoint });
+    }
+
+    fn committed(&mut self, step: StepIndex, slot: SlotId, artifacts: BTreeMap<PortName, Artifact>) {
+        let step = self.plan.id(step).clone();
+        self.tell(Event::StepCommitted { step, slot, artifacts, compute: Span::from_millis(1) });
+    }
+
+    fn ended(&mut self, step: StepIndex, slot: SlotId, evidence: Evidence) {
+        let before = self.state.spent(step).cloned().unwrap_or_default();
+        let (class, spent): (Class, Spent) = assess(&before, &evidence, &self.plan.traits(step));
+        let id = self.plan.id(step).clone();
+        self.tell(Event::AttemptEnded {
+            step: id,
+            slot,
+            class,
+            evidence: Box::new(evidence),
+            spent: Box::new(spent),
+            compute: Span::from_millis(1),
+            lost: Span::from_millis(1),
+        });
+    }
+
+    fn newest(&self, key: StepKey) -> Option<Commit> {
+        self.commits.get(&key)?.last().filter(|commit| !commit.damaged).cloned()
+    }
+
+    fn commit(&mut self, slot: SlotId, content: &str) -> Commit {
+        let artifact = Artifact {
+            kind: ArtifactKind::File,
+            digest: Digest::of(content.as_bytes()),
+            size_bytes: content.len() as u64,
+        };
+        let artifacts = BTreeMap::from([(PortName::new("out").expect("a name"), artifact)]);
+        let commit = Commit { slot, artifacts, damaged: false };
+        self.commits.entry(slot.key).or_default().push(commit.clone());
+        commit
+    }
+
+    fn do_later(&mut self, step: StepIndex, doing: Doing) {
+        let at = self.now + self.random(20);
+        assert!(self.doing.insert(step, (at, doing)).is_none(), "two things at once about one step");
+    }
+
+    /// Asks `decide`, carries out what it says, and checks what must hold; answers how the run ends, if it does.
+    pub fn ask(&mut self) -> Option<RunStatus> {
+        loop {
+            let now = Span::from_millis(self.now);
+            let mut twin = self.state.clone();
+            let commands = decide(&mut self.state, &self.plan, now, &self.capacity);
+            assert_eq!(commands, decide(&mut twin, &self.plan, now, &self.capacity), "equal states, equal commands");
+            let again = decide(&mut twin, &self.plan, now, &self.capacity);
+            for command in again {
+                let twice = commands.contains(&command) && !matches!(command, Command::WakeAt(_));
+                assert!(!twice, "given twice: {command:?}");
+            }
+            let mut told = false;
+            for command in commands {
+                told |= !matches!(
+                    command,
+                    Command::Guard { .. } | Command::StartAttempt { .. } | Command::Watch { .. } | Command::WakeAt(_)
+                );
+                if let Command::EndRun { status } = command {
+                    self.tell(Event::RunEnded { status });
+                    return Some(status);
+                }
+                self.carry_out(command);
+            }
+            self.check();
+            if !told {
+                return None;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::BindKey { step } => {
+                let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
+                let key = self.plan.key(&self.state, step, &scope).expect("every producer is done");
+                self.tell(Event::StepKeyed { step: self.plan.id(step).clone(), key });
+            }
+            Command::Guard { step, key } => self.do_later(step, Doing::Guarding(key)),
+            Command::StartAttempt { step, key, .. } => {
+                assert!(self.state.stopping().is_none(), "nothing starts while the run stops");
+                for need in self.plan.topology().needs(step) {
+                    assert!(self.state.done(*need).is_some(), "a step starts before its producer has committed");
+                }
+                let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
+                assert_eq!(
+                    self.plan.key(&self.state, step, &scope),
+                    Ok(key),
+                    "a step starts on what is no longer its input"
+                );
+                self.do_later(step, Doing::Claiming(key));
+            }
+            Command::Watch { step, slot, .. } => {
+                let content = format!("theirs of {}", slot.key.short());
+                self.do_later(step, Doing::Watching(slot, content));
+            }
+            Command::Interrupt { step, .. } => {
+                let stopped = Evidence { stop_requested: true, ..Evidence::of(Ending::Exited { code: 0 }, Phase::Run) };
+                let Some((_, Doing::Working(slot, _))) = self.doing.remove(&step) else {
+                    panic!("interrupts what does not run")
+                };
+                self.ended(step, slot, stopped);
+            }
+            Command::Reproduce { step, producer, slot, .. } => {
+                for commit in self.commits.get_mut(&slot.key).into_iter().flatten().filter(|commit| commit.slot == slot)
+                {
+                    commit.damaged = true;
+                }
+                let (step, producer) = (self.plan.id(step).clone(), self.plan.id(producer).clone());
+                self.tell(Event::InputDamaged { step, producer, slot });
+            }
+            Command::Append(event) => self.tell(event),
+            Command::WakeAt(at) => assert!(at.as_millis() > self.now, "wakes in the past"),
+            Command::EndRun { .. } => unreachable!("looked at before"),
+        }
+    }
+
+    /// What must hold at every instant.
+    fn check(&mut self) {
+        let mut keys = BTreeSet::new();
+        let (mut cpu, mut memory, mut gpu, mut attempts) = (0, 0, 0, 0);
+        for (step, (_, doing)) in &self.doing {
+            let key = match doing {
+                Doing::Claiming(key) => *key,
+                Doing::Working(slot, _) => slot.key,
+                Doing::Guarding(_) | Doing::Watching(..) => continue,
+            };
+            assert!(keys.insert(key), "two attempts of one key at once");
+            let memory_now = match self.state.state(*step) {
+                StepState::Running(running) => running.next.memory,
+                StepState::Ready { next, .. } => next.memory,
+                _ => None,
+            };
+            let demand = self.plan.demand(*step, memory_now);
+            cpu += demand.cpu_millis;
+            memory += demand.memory_bytes;
+            gpu += demand.gpu;
+            attempts += 1;
+        }
+        self.most_at_once = self.most_at_once.max(attempts);
+        assert!(attempts <= self.capacity.jobs);
+        assert!(gpu <= self.capacity.gpu, "accelerators that are not there");
+        let over = cpu > self.capacity.cpu_millis || memory > self.capacity.memory_bytes;
+        assert!(!over || attempts == 1, "more than the machine has, and not alone");
+    }
+
+    /// Lets time pass until something happens, and answers whether anything can.
+    pub fn pass(&mut self) -> bool {
+        let next = self.doing.iter().map(|(step, (at, _))| (*at, *step)).min();
+        let timer = self.state.next_timer().map(Span::as_millis).filter(|_| self.state.stopping().is_none());
+        match (next, timer) {
+            (None, None) => return false,
+            (Some((at, step)), timer) if timer.is_none_or(|timer| at <= timer) => {
+                self.now = self.now.max(at);
+                let (_, doing) = self.doing.remove(&step).expect("it was just seen");
+                self.happens(step, doing);
+            }
+            (_, timer) => self.now = self.now.max(timer.unwrap_or(0)),
+        }
+        true
+    }
+
+    fn happens(&mut self, step: StepIndex, doing: Doing) {
+        let id = self.plan.id(step).clone();
+        match doing {
+            Doing::Guarding(key) => match self.newest(key) {
+                Some(Commit { slot, artifacts, .. }) => self.tell(Event::StepReused { step: id, slot, artifacts }),
+                None => self.tell(Event::StepMissed { step: id }),
+            },
+            Doing::Claiming(key) => {
+                if let Some(Commit { slot, artifacts, .. }) = self.newest(key) {
+                    return self.tell(Event::StepReused { step: id, slot, artifacts });
+                }
+                let epoch = self.epochs.entry(key).or_insert(0);
+                *epoch += 1;
+                let slot = SlotId { key, epoch: Epoch(*epoch) };
+                let fate = (self.fates)(&id, key, slot.epoch.0);
+                if let Fate::Waits(_) = fate {
+                    let holder = RunId::new("run-2").expect("a run id");
+                    return self.tell(Event::StepWaiting { step: id, slot, holder });
+                }
+                *self.starts.entry(id.name.as_str().to_owned()).or_insert(0) += 1;
+                self.tell(Event::AttemptStarted { step: id, slot, writer: WriterId::from_random(1) });
+                self.do_later(step, Doing::Working(slot, fate));
+            }
+            Doing::Watching(slot, content) => {
+                let Commit { artifacts, .. } = self.commit(slot, &content);
+                self.tell(Event::StepReused { step: id, slot, artifacts });
+            }
+            Doing::Working(slot, fate) => self.works_out(step, slot, fate),
+        }
+    }
+
+    fn works_out(&mut self, step: StepIndex, slot: SlotId, fate: Fate) {
+        let exit = |code| Evidence::of(Ending::Exited { code }, Phase::Run);
+        match fate {
+            Fate::Commits(content) => {
+                let artifacts = self.commit(slot, &content).artifacts;
+                // The commit stands; now and then the engine dies before it can say so.
+                if self.random(40) == 0 && self.driver < 4 {
+                    return self.crash();
+                }
+                self.committed(step, slot, artifacts);
+            }
+            Fate::Killed => {
+                self.ended(step, slot, Evidence::of(Ending::Signaled { signal: 9, by_us: None }, Phase::Run));
+            }
+            Fate::Fails => self.ended(step, slot, exit(1)),
+            Fate::FindsDamage => {
+                let input = self.plan.step(step).inputs.keys().next().expect("only steps with inputs find damage");
+                let damaged = InputDamaged { input: input.as_str().to_owned(), detail: "gone".to_owned() };
+                let evidence = Evidence { input_damaged: Some(damaged), ..exit(0) };
+                self.ended(step, slot, evidence);
+            }
+            Fate::Waits(_) => unreachable!("never claims a slot"),
+        }
+    }
+
+    /// Goes on until the run ends.
+    pub fn finish(&mut self) -> RunStatus {
+        for _ in 0..100_000 {
+            if let Some(status) = self.ask() {
+                return status;
+            }
+            assert!(self.pass(), "nothing is under way, and the run has not ended: {:?}", self.stages());
+        }
+        panic!("the run does not end: {:?}", self.stages());
+    }
+
+    pub fn resume(&mut self) {
+        self.doing.clear();
+        self.new_driver();
+    }
+
+    pub fn stages(&self) -> Vec<(String, Stage)> {
+        let of = |step| (self.plan.id(step).to_string(), self.state.state(step).stage());
+        self.plan.indices().map(of).collect()
+    }
+
+    pub fn stage(&self, step: &str) -> Stage {
+        self.state.state(self.plan.index(&id(step)).expect("a step")).stage()
+    }
+
+    pub fn done(&self) -> BTreeSet<String> {
+        let done = |step: &StepIndex| self.state.state(*step).stage() == Stage::Done && !self.state.is_stale(*step);
+        self.plan.indices().filter(done).map(|step| self.plan.id(step).to_string()).collect()
+    }
+
+    pub fn started(&self, step: &str) -> u32 {
+        self.starts.get(step).copied().unwrap_or(0)
+    }
+}

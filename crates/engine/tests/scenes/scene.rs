@@ -1,0 +1,345 @@
+//! What the tests share: a pipeline from text, a store, engines that die when told, and an eye on what happens.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told};
+use prunella_engine::{Capacity, DriveOptions, EngineError, Outcome, Plan, Spectator, drive, load_state};
+use prunella_journal::{Event, RunState, Stamped, StepIndex};
+use prunella_manifest::{FileKind, Files, Overrides, Source, read};
+use prunella_model::*;
+use prunella_objects::Embedded;
+use prunella_process::{Guardian, GuardianOptions};
+use prunella_store::records::{Closed, End, ProcessId};
+use prunella_store::{NewRun, Store};
+use prunella_sys::Sys;
+use tokio::sync::{Notify, watch};
+
+pub type Test = (&'static str, fn());
+
+/// Names a test after its function, which is async.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub const TESTS: &[$crate::scene::Test] = &[$((stringify!($name), || $crate::scene::run($name()))),*];
+    };
+}
+
+/// Longer than anything here takes on a busy machine; only a failing test gets there.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await.expect("the test takes too long") });
+    runtime.shutdown_background();
+}
+
+/// A directory with a store, and whatever steps leave outside of it.
+pub struct Scene {
+    pub scratch: tempfile::TempDir,
+    pub sys: Sys,
+    pub secrets: BTreeMap<EnvName, Secret>,
+    store: PathBuf,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = scratch.path().join("store");
+        Self { scratch, sys: Sys::real(), secrets: BTreeMap::new(), store }
+    }
+
+    /// A scene whose store and workspaces lie elsewhere.
+    pub fn with_store_at(store: PathBuf) -> Self {
+        Self { store, ..Self::new() }
+    }
+
+    pub fn store_dir(&self) -> &Path {
+        &self.store
+    }
+
+    /// A path outside of every workspace.
+    pub fn outside(&self, name: &str) -> String {
+        self.scratch.path().join(name).display().to_string()
+    }
+
+    /// How often each word was written into the file `ran` outside.
+    pub fn ran(&self) -> BTreeMap<String, usize> {
+        let mut count = BTreeMap::new();
+        for line in std::fs::read_to_string(self.outside("ran")).unwrap_or_default().lines() {
+            *count.entry(line.to_owned()).or_default() += 1;
+        }
+        count
+    }
+
+    /// The graph of these steps. `$OUT` in the text is the outside, `$EXE` this program.
+    pub fn graph(&self, steps: &str) -> Graph {
+        let exe = std::env::current_exe().unwrap();
+        let steps = steps
+            .replace("$OUT", &self.scratch.path().display().to_string())
+            .replace("$EXE", &exe.display().to_string());
+        let indented: String = steps.lines().map(|line| format!("  {line}\n")).collect();
+        let text = format!("prunella: v1\nname: scene\nsteps:\n{indented}");
+        let source = Source { name: "scene".into(), text };
+        let read = read(&source, &Overrides::default(), &NoFiles).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+        Graph {
+            format: GRAPH_FORMAT,
+            pipeline: read.pipeline,
+            data: BTreeMap::new(),
+            code: None,
+            step_code: BTreeMap::new(),
+            environment: None,
+            platform: Platform { os: "linux".into(), arch: "x86_64".into() },
+            force: BTreeMap::new(),
+        }
+    }
+
+    pub fn open(&self) -> Store {
+        Store::new(Arc::new(Embedded::open(&self.sys, &self.store).unwrap()), self.sys.clone())
+    }
+
+    /// An engine with a guardian of its own; its records name a process that can be killed in its place.
+    pub async fn engine(&self) -> Engine {
+        let store = self.open();
+        let guardian = Guardian::start(GuardianOptions::default()).await.unwrap();
+        let body = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let identity = guardian.identity();
+        let mut owner = store.this_owner(Some(ProcessId { pid: identity.pid, start_ticks: identity.start_ticks }));
+        let start_ticks = self.sys.machine.process_start_ticks(body.id()).unwrap();
+        owner.process = ProcessId { pid: body.id(), start_ticks };
+        let sockets = tempfile::Builder::new().prefix("scene").tempdir_in("/tmp").unwrap();
+        let redactor = Redactor::new(self.secrets.iter().map(|(name, value)| (name.as_str(), value.0.as_str())));
+        let host = Host {
+            work: self.store.join("work"),
+            sockets: sockets.path().to_owned(),
+            store,
+            sys: self.sys.clone(),
+            guardian,
+            owner,
+            environment: EnvironmentUse::default(),
+            secrets: Arc::new(self.secrets.clone()),
+            redactor: Arc::new(redactor),
+            margin: Duration::from_millis(100),
+            inherited: Arc::new(self.sys.env.vars_os()),
+            pool: Arc::default(),
+        };
+        let (word, control) = watch::channel(Control::Run);
+        Engine { host, body, word, control, eye: Arc::default(), _sockets: sockets }
+    }
+}
+
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn kind(&self, _: &str) -> Option<FileKind> {
+        None
+    }
+    fn glob_matches(&self, _: &str) -> usize {
+        0
+    }
+}
+
+/// Everything that an engine was seen to do.
+#[derive(Default)]
+pub struct Eye {
+    seen: Mutex<(Vec<Event>, Vec<String>)>,
+    more: Notify,
+}
+
+impl Spectator for Eye {
+    fn event(&self, event: &Stamped, _: &RunState, _: &Plan) {
+        self.seen.lock().unwrap().0.push(event.event.clone());
+        self.more.notify_waiters();
+    }
+
+    fn told(&self, _: StepIndex, told: &Told, _: &Plan) {
+        if let Told::Line { text, .. } = told {
+            self.seen.lock().unwrap().1.push(text.clone());
+            self.more.notify_waiters();
+        }
+    }
+}
+
+impl Eye {
+    pub fn events(&self) -> Vec<Event> {
+        self.seen.lock().unwrap().0.clone()
+    }
+
+    /// Waits until something was seen, and returns it.
+    pub async fn until<T>(&self, what: impl Fn(&Event) -> Option<T>) -> T {
+        self.until_all(|events| events.iter().find_map(&what)).await
+    }
+
+    /// Waits until all that was seen so far amounts to something, and returns it.
+    pub async fn until_all<T>(&self, what: impl Fn(&[Event]) -> Option<T>) -> T {
+        loop {
+            let more = self.more.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            if let Some(found) = what(&self.seen.lock().unwrap().0) {
+                return found;
+            }
+            more.await;
+        }
+    }
+
+    /// Waits until a step has written this line.
+    pub async fn until_line(&self, line: &str) {
+        loop {
+            let more = self.more.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            if self.seen.lock().unwrap().1.iter().any(|one| one == line) {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    /// Waits until a checkpoint is durable.
+    pub async fn until_durable(&self) -> CheckpointId {
+        self.until(|event| match event {
+            Event::CheckpointDurable { checkpoint, .. } => Some(*checkpoint),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until the program of an attempt runs, and returns its process.
+    pub async fn until_running(&self) -> u32 {
+        self.until(|event| match event {
+            Event::ProcessStarted { pid, .. } => Some(*pid),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The classes of all ended attempts, in order.
+    pub fn classes(&self) -> Vec<Class> {
+        let class = |event: &Event| match event {
+            Event::AttemptEnded { class, .. } => Some(*class),
+            _ => None,
+        };
+        self.events().iter().filter_map(class).collect()
+    }
+}
+
+pub struct Engine {
+    pub host: Host,
+    body: Child,
+    word: watch::Sender<Control>,
+    control: watch::Receiver<Control>,
+    pub eye: Arc<Eye>,
+    _sockets: tempfile::TempDir,
+}
+
+impl Engine {
+    pub async fn begin(&self, run: &str, graph: &Graph) -> RunId {
+        let run = RunId::new(run).unwrap();
+        let new = NewRun { run: run.clone(), graph: graph.clone(), brought: Vec::new(), targets: Vec::new() };
+        self.host.store.create_run(new).await.unwrap();
+        run
+    }
+
+    pub async fn try_drive(&self, run: &RunId) -> Result<Outcome, EngineError> {
+        let options = DriveOptions {
+            capacity: Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 0 },
+            take_over: false,
+            reset_budgets: false,
+            version: "test".into(),
+        };
+        drive(self.host.clone(), run.clone(), &options, self.control.clone(), self.eye.clone()).await
+    }
+
+    pub async fn drive(&self, run: &RunId) -> Outcome {
+        match tokio::time::timeout(DEADLINE / 2, self.try_drive(run)).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => panic!("{error}: {:#?}", self.eye.events()),
+            Err(_) => {
+                let (_, _, _, events) = load_state(&self.host.store, run).await.unwrap();
+                let lines: Vec<String> = events.iter().map(|one| format!("{} {:?}", one.mono, one.event)).collect();
+                panic!("the run does not end:\n{}", lines.join("\n"));
+            }
+        }
+    }
+
+    /// Begins a run and drives it to its end.
+    pub async fn complete(&self, run: &str, graph: &Graph) -> Outcome {
+        let run = self.begin(run, graph).await;
+        self.drive(&run).await
+    }
+
+    pub fn say(&self, word: Control) {
+        self.word.send_replace(word);
+    }
+
+    /// Dies as by SIGKILL, with its guardian: what was being driven has been dropped by the caller.
+    pub async fn die(mut self) {
+        self.body.kill().unwrap();
+        self.body.wait().unwrap();
+        self.host.guardian.clone().stop().await;
+    }
+
+    /// The newest bytes of an output of a step, if it was committed in that run.
+    pub async fn result(&self, run: &RunId, step: &str, output: &str) -> Option<Vec<u8>> {
+        let step = StepId::plain(StepName::new(step).unwrap());
+        let slot = self.host.store.binding(run, &step).await.unwrap()?;
+        let committed = self.host.store.committed(&slot).await.unwrap()?;
+        let stored = committed.artifacts[&PortName::new(output).unwrap()].clone();
+        let to = tempfile::tempdir().unwrap();
+        self.host.store.lay_out(&stored, &to.path().join("x")).await.unwrap();
+        Some(std::fs::read(to.path().join("x")).unwrap())
+    }
+
+    /// The class of every closed slot of the step's key, in order.
+    pub async fn closed(&self, slot: &SlotId) -> Vec<Closed> {
+        let view = self.host.store.look(&slot.key).await.unwrap();
+        let closed = |view: &prunella_store::SlotView| match &view.end.as_ref()?.end {
+            End::Closed(closed) => Some(closed.clone()),
+            End::Committed(_) => None,
+        };
+        view.slots.values().filter_map(closed).collect()
+    }
+
+    /// Checks that the journal folds and that what it calls done verifies.
+    pub async fn check(&self, run: &RunId) {
+        let (_, plan, state, _) = load_state(&self.host.store, run).await.unwrap();
+        for step in plan.indices() {
+            let Some(done) = state.done(step) else { continue };
+            for one in self.host.store.verify_slot(&done.slot).await.unwrap() {
+                one.outcome.unwrap_or_else(|error| panic!("I1: {} of {}: {error}", one.port, plan.id(step)));
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _gone_before = self.body.kill();
+        let _gone_before = self.body.wait();
+    }
+}
+
+/// The slot of the first attempt that was started.
+pub fn first_slot(eye: &Eye) -> SlotId {
+    let slot = |event: &Event| match event {
+        Event::AttemptStarted { slot, .. } => Some(*slot),
+        _ => None,
+    };
+    eye.events().iter().find_map(slot).expect("an attempt was started")
+}
+
+/// Kills a process as anybody might.
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+pub fn terminate(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
