@@ -1,0 +1,56 @@
+//! Answers on standard output: whole, or quietly cut short when nobody reads any more (`| head`).
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// Writes text to standard output.
+///
+/// # Errors
+/// [`CliError::Closed`] if nobody reads it any more.
+pub fn say(text: &str) -> Result<(), CliError> {
+    say_bytes(text.as_bytes())
+}
+
+/// Writes bytes to standard output, as they are.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(unwritten)
+}
+
+/// Writes a value as JSON to standard output.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json(value: &impl Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(value).expect("answers have only string keys");
+    text.push('\n');
+    say(&text)
+}
+
+/// Writes a value as one line of JSON to standard output, for answers that go on.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json_line(value: &impl Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_string(value).expect("answers have only string keys");
+    text.push('\n');
+    say(&text)
+}
+
+/// Tells people something that is not the answer: on standard error, lost if nobody reads it.
+pub fn note(text: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{text}");
+}
+
+fn unwritten(error: std::io::Error) -> CliError {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => CliError::Closed,
+        _ => CliError::Io("standard output".into(), error),
+    }
+}

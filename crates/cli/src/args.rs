@@ -1,0 +1,71 @@
+//! What may stand on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// Machine-learning pipelines that finish correctly although machines vanish.
+#[derive(Debug, Parser)]
+#[command(
+    name = "prunella",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 succeeded, 1 failed, 2 wrong \
+    input or usage, 75 stopped or interrupted and resumable, 78 refused."
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How to answer.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// The store's directory [default: `.prunella` beside the pipeline file].
+    #[arg(long, global = true, value_name = "DIR", env = "PRUNELLA_STORE")]
+    pub store: Option<PathBuf>,
+}
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs; the schemas are in docs/cli.md.
+    Json,
+}
+
+/// The commands. The first lines of each command's own documentation are its help.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Init(commands::init::Init),
+    Validate(commands::validate::Validate),
+    Pin(commands::pin::Pin),
+    Plan(commands::plan::Plan),
+    Run(commands::run::Run),
+    Resume(commands::resume::Resume),
+    Stop(commands::stop::Stop),
+    Status(commands::status::Status),
+    Logs(commands::logs::Logs),
+    Explain(commands::explain::Explain),
+    Get(commands::get::Get),
+    Runs(commands::runs::Runs),
+    Exec(commands::exec::Exec),
+    Tell(commands::tell::Tell),
+    Doctor(commands::doctor::Doctor),
+}
+
+/// Which pipeline, and which of its steps.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Which {
+    /// The pipeline file (default ./pipeline.yaml), then steps: only these and what they need.
+    #[arg(value_name = "FILE|STEP")]
+    pub words: Vec<String>,
+
+    /// Set a parameter.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}

@@ -1,0 +1,116 @@
+//! One command, one file.
+
+pub mod doctor;
+pub mod exec;
+pub mod explain;
+pub mod get;
+pub mod init;
+pub mod logs;
+pub mod pin;
+pub mod plan;
+pub mod resume;
+pub mod run;
+pub mod runs;
+pub mod status;
+pub mod stop;
+pub mod tell;
+pub mod validate;
+
+use std::path::Path;
+
+use prunella_model::{RunId, StepId, StepName};
+use prunella_store::Store;
+
+use crate::{
+    args::{Args, Command},
+    context::Context,
+    error::CliError,
+    open,
+    project::Place,
+};
+
+/// Does what the arguments ask for and returns the exit code.
+///
+/// # Errors
+/// [`CliError`] with what went wrong.
+pub async fn run(args: Args) -> Result<u8, CliError> {
+    let context = Context::new(&args);
+    match args.command {
+        Command::Init(command) => command.run(&context),
+        Command::Validate(command) => command.run(&context),
+        Command::Pin(command) => command.run(&context),
+        Command::Plan(command) => command.run(&context).await,
+        Command::Run(command) => command.run(&context).await,
+        Command::Resume(command) => command.run(&context).await,
+        Command::Stop(command) => command.run(&context).await,
+        Command::Status(command) => command.run(&context).await,
+        Command::Logs(command) => command.run(&context).await,
+        Command::Explain(command) => command.run(&context).await,
+        Command::Get(command) => command.run(&context).await,
+        Command::Runs(command) => command.run(&context).await,
+        Command::Exec(command) => command.run(&context).await,
+        Command::Tell(command) => command.run(&context),
+        Command::Doctor(command) => command.run(&context).await,
+    }
+}
+
+/// Returns the store of the present directory, or the one that was named, for reading.
+///
+/// # Errors
+/// [`CliError::Store`] if there is none.
+pub fn reading(context: &Context) -> Result<Store, CliError> {
+    open::store_read_only(context, &Place::of(context, Path::new("pipeline.yaml")).store)
+}
+
+/// Returns the run and the step that the words of a command name: `STEP` (of the newest run) or `RUN STEP`.
+///
+/// # Errors
+/// [`CliError::Usage`] if there is no such run, or it has no such step.
+pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, StepId), CliError> {
+    let (run, step) = match words {
+        [step] => (None, step),
+        [run, step] => (Some(run.as_str()), step),
+        _ => return Err(CliError::Usage("name a step, or a run and a step".to_owned(), None)),
+    };
+    let run = which_run(store, run).await?;
+    let record = store.graph(&run).await?;
+    match StepName::new(step) {
+        Ok(name) if record.graph.pipeline.steps.contains_key(name.as_str()) => Ok((run, StepId::plain(name))),
+        _ => {
+            let names: Vec<&str> = record.graph.pipeline.steps.keys().map(StepName::as_str).collect();
+            Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))))
+        }
+    }
+}
+
+/// Returns what there is, for somebody who named what there is not; at most a line of it.
+pub fn among(what: &str, names: &[&str]) -> String {
+    const MOST: usize = 12;
+    let more = if names.len() > MOST { ", …" } else { "" };
+    format!("the {what} are {}{more}", names[..names.len().min(MOST)].join(", "))
+}
+
+/// Returns the run that `text` names, by its id or a unique beginning of it; the newest if there is no text.
+///
+/// # Errors
+/// [`CliError::Usage`] if there is none, or more than one.
+pub async fn which_run(store: &Store, text: Option<&str>) -> Result<RunId, CliError> {
+    let runs = store.runs().await?;
+    let Some(text) = text else {
+        let newest = runs.into_iter().max_by_key(|run| (run.at_ms, run.order));
+        return newest.map(|run| run.run).ok_or_else(|| {
+            CliError::Usage("there is no run yet".to_owned(), Some("begin one with `prunella run`".to_owned()))
+        });
+    };
+    let mut found: Vec<_> = runs.into_iter().filter(|run| run.run.as_str().starts_with(text)).collect();
+    match (found.pop(), found.pop()) {
+        (Some(run), None) => Ok(run.run),
+        (None, _) => {
+            Err(CliError::Usage(format!("there is no run `{text}`"), Some("`prunella runs` lists them".to_owned())))
+        }
+        (Some(one), Some(two)) => Err(CliError::Usage(
+            format!("`{text}` could be {} or {}", one.run, two.run),
+            Some("give more of its id".to_owned()),
+        )),
+    }
+}

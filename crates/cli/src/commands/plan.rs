@@ -1,0 +1,196 @@
+//! `prunella plan`: what a run would do, before anything runs.
+
+use std::sync::Arc;
+
+use clap::Args;
+use prunella_engine::{Plan as EnginePlan, load_state};
+use prunella_model::{KeyScope, RunId};
+use prunella_objects::{Memory, ObjectsError};
+use prunella_store::{Store, StoreError};
+use serde_json::{Value, json};
+
+use super::run::{are_steps, forced, unfinished};
+use crate::{
+    answer::{say, say_json},
+    args::{Output, Which},
+    condition::{self, Condition},
+    context::Context,
+    error::CliError,
+    forecast::{Forecast, Question, Verdict, earlier, forecast, number_of},
+    open,
+    present::{Line, Paint, Tone, columns, count, short},
+    project::{Footprint, Strictness, find, prepare, read},
+};
+
+/// Say what a run would do with each step, and why.
+///
+/// Runs nothing and changes nothing. reused: a commit stands for it. resumed: it goes on from a checkpoint. to run: from the beginning. open: that depends
+/// on the bytes that a step before it gives.
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    which: Which,
+
+    /// As if a new run began, even if an unfinished one could go on.
+    #[arg(long)]
+    new: bool,
+
+    /// As if the result of this step were made anew.
+    #[arg(long, value_name = "STEP")]
+    force: Vec<String>,
+}
+
+struct Answer {
+    pipeline: String,
+    goes_on: Option<RunId>,
+    /// Whether an engine drives that run now.
+    driven: bool,
+    steps: Vec<Forecast>,
+    unpinned: Vec<String>,
+    unlocked: bool,
+}
+
+impl Plan {
+    /// Runs.
+    ///
+    /// # Errors
+    /// [`CliError`] for a wrong pipeline file, or a store that does not answer.
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
+        let (place, targets) = find(context, &self.which)?;
+        let pipeline = read(context, &place, &self.which.set)?.pipeline;
+        let force = forced(&self.force, &pipeline)?;
+        are_steps(&targets, &pipeline)?;
+        let prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
+        let store = match open::store_read_only(context, &place.store) {
+            // Nothing has run here yet: plan against an empty store.
+            Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
+                Store::new(Arc::new(Memory::new(&context.sys)), context.sys.clone())
+            }
+            store => store?,
+        };
+        let going_on =
+            if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
+        let state = match &going_on {
+            Some((run, _)) => Some(load_state(&store, run).await?.2),
+            None => None,
+        };
+        let driven = match &going_on {
+            Some((run, _)) => condition::now(&store, run).await?.1 == Condition::Running,
+            None => false,
+        };
+        let (run, driver) = match &going_on {
+            Some((run, _)) => (run.clone(), store.driver_of(run).await?.map_or(1, |(n, _, _)| n + 1)),
+            None => (RunId::new("a-new-run").expect("it is one"), 1),
+        };
+        let graph = Arc::new(prepared.graph);
+        let plan = EnginePlan::build(graph.clone(), &targets).map_err(prunella_engine::EngineError::from)?;
+        let earlier = earlier(&store, &graph.pipeline.name, &plan).await?;
+        let question = Question {
+            store: &store,
+            plan: &plan,
+            state: state.as_ref(),
+            scope: &KeyScope { run, driver },
+            earlier: &earlier,
+            unlocked: prepared.unlocked,
+        };
+        let unpinned = graph.data.iter().filter(|(_, pin)| !pin.pinned).map(|(name, _)| format!("data.{name}"));
+        let answer = Answer {
+            pipeline: graph.pipeline.name.to_string(),
+            driven,
+            goes_on: going_on.map(|(run, _)| run),
+            steps: forecast(&question).await?,
+            unpinned: unpinned.collect(),
+            unlocked: prepared.unlocked,
+        };
+        match context.output {
+            Output::Json => say_json(&as_json(&answer))?,
+            Output::Text => say(&text(Paint::of(context), &answer))?,
+        }
+        Ok(0)
+    }
+}
+
+const WORDS: [(&str, &str); 4] = [("reused", "reused"), ("resumed", "resumed"), ("to run", "to_run"), ("open", "open")];
+
+fn as_json(answer: &Answer) -> Value {
+    let steps: Vec<Value> = answer
+        .steps
+        .iter()
+        .map(|one| {
+            let mut step = json!({
+                "step": one.step.to_string(),
+                "verdict": one.verdict.as_str().replace(' ', "_"),
+                "why": one.why,
+                "unused_checkpoints": one.unused_checkpoints,
+            });
+            if let Some(key) = one.key {
+                step["key"] = key.hex().into();
+            }
+            match one.verdict {
+                Verdict::Reused(slot) => step["epoch"] = slot.epoch.0.into(),
+                Verdict::Resumed(checkpoint) => step["checkpoint"] = checkpoint.to_string().into(),
+                Verdict::ToRun | Verdict::Open => {}
+            }
+            step
+        })
+        .collect();
+    let summary: serde_json::Map<String, Value> =
+        WORDS.iter().map(|(word, key)| ((*key).to_owned(), number_of(&answer.steps, word).into())).collect();
+    json!({
+        "pipeline": answer.pipeline,
+        "goes_on": answer.goes_on,
+        "driven": answer.driven,
+        "summary": summary,
+        "steps": steps,
+        "unpinned": answer.unpinned,
+        "environment_locked": !answer.unlocked,
+    })
+}
+
+fn text(paint: Paint, answer: &Answer) -> String {
+    let counts: Vec<String> = WORDS
+        .iter()
+        .map(|(word, _)| (number_of(&answer.steps, word), *word))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
+    let run = match &answer.goes_on {
+        Some(run) if answer.driven => format!("run {}, which an engine drives now", short(run)),
+        Some(run) => format!("goes on with run {}", short(run)),
+        None => "a new run".to_owned(),
+    };
+    let steps = count(answer.steps.len(), "step");
+    let mut out = format!("{}  {run}, {steps}: {}\n", paint.tone(Tone::Strong, &answer.pipeline), counts.join(", "));
+    let lines: Vec<Line> = answer
+        .steps
+        .iter()
+        .map(|one| {
+            let tone = match one.verdict {
+                Verdict::Reused(_) => Tone::Good,
+                Verdict::Resumed(_) | Verdict::Open => Tone::Busy,
+                Verdict::ToRun => Tone::Plain,
+            };
+            let mut why = one.why.join(", ");
+            why.push_str(&match one.unused_checkpoints {
+                0 => String::new(),
+                1 => "; 1 checkpoint of the old key is not used".to_owned(),
+                n => format!("; {n} checkpoints of the old key are not used"),
+            });
+            Line(tone, vec![one.verdict.as_str().to_owned(), one.step.to_string(), why])
+        })
+        .collect();
+    out.push_str(&columns(paint, &lines));
+    if answer.unlocked {
+        out.push_str("the environment is not locked yet: the first run locks it into prunella.lock\n");
+    }
+    if !answer.unpinned.is_empty() {
+        out.push_str(&format!(
+            "{} not as prunella.lock says: `prunella pin` first, or `prunella run --allow-unpinned`\n",
+            match answer.unpinned.as_slice() {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(", ")),
+            }
+        ));
+    }
+    out
+}

@@ -1,0 +1,183 @@
+//! `prunella run`: run the pipeline, or go on with its newest unfinished run.
+
+use std::sync::Arc;
+
+use clap::Args;
+use prunella_attempt::Host;
+use prunella_engine::{Capacity, DriveOptions, drive, is_finished};
+use prunella_journal::RunStatus;
+use prunella_model::{Graph, Pipeline, RunId, StepName};
+use prunella_store::{Store, records::GraphRecord};
+
+use crate::{
+    args::Which,
+    context::Context,
+    error::CliError,
+    open,
+    progress::Screen,
+    project::{Footprint, Place, Strictness, find, prepare, read},
+    signals,
+};
+
+/// Run the pipeline, or go on with its newest unfinished run.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
+    how: How,
+
+    /// Begin a new run even if an unfinished one could go on.
+    #[arg(long)]
+    new: bool,
+
+    /// Make the result of this step anew, although it is there.
+    #[arg(long, value_name = "STEP")]
+    force: Vec<String>,
+
+    /// Accept data that is not in prunella.lock or has changed; it is recorded.
+    #[arg(long)]
+    allow_unpinned: bool,
+}
+
+/// How a run is driven.
+#[derive(Debug, Args)]
+pub struct How {
+    /// How many steps run at once (default: the number of processors).
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+
+    /// Replace an engine that still drives the run.
+    #[arg(long)]
+    pub take_over: bool,
+
+    /// Show what steps write.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+impl Run {
+    /// Runs.
+    ///
+    /// # Errors
+    /// [`CliError`] with what went wrong.
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
+        let (place, targets) = find(context, &self.which)?;
+        let pipeline = read(context, &place, &self.which.set)?.pipeline;
+        let force = forced(&self.force, &pipeline)?;
+        are_steps(&targets, &pipeline)?;
+        let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
+        let prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
+        let store = open::store(context, &place.store)?;
+        let unfinished =
+            if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
+        let (run, record) = match unfinished {
+            Some(found) => found,
+            None => prepared.create_run(context, &store, &place, &targets).await?,
+        };
+        drive_run(context, store, &place, run, &record, &self.how, false).await
+    }
+}
+
+/// Returns the steps to force.
+///
+/// # Errors
+/// [`CliError::Usage`] for a name that is no step's.
+pub fn forced(names: &[String], pipeline: &Pipeline) -> Result<Vec<StepName>, CliError> {
+    let mut force = Vec::new();
+    for name in names {
+        match StepName::new(name) {
+            Ok(step) if pipeline.steps.contains_key(name.as_str()) => force.push(step),
+            _ => return Err(CliError::Usage(format!("there is no step `{name}` to force"), Some(known(pipeline)))),
+        }
+    }
+    Ok(force)
+}
+
+/// Refuses targets that are no steps.
+///
+/// # Errors
+/// [`CliError::Usage`] names the first, and the steps that there are.
+pub fn are_steps(targets: &[StepName], pipeline: &Pipeline) -> Result<(), CliError> {
+    match targets.iter().find(|name| !pipeline.steps.contains_key(name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(CliError::Usage(format!("there is no step `{unknown}`"), Some(known(pipeline)))),
+    }
+}
+
+fn known(pipeline: &Pipeline) -> String {
+    let names: Vec<&str> = pipeline.steps.keys().map(StepName::as_str).collect();
+    super::among("steps", &names)
+}
+
+/// Returns the newest run of the pipeline if it executes this graph for these targets and can go on.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn unfinished(
+    store: &Store,
+    graph: &Graph,
+    targets: &[StepName],
+) -> Result<Option<(RunId, GraphRecord)>, CliError> {
+    let Some(newest) = store.runs_of(&graph.pipeline.name, 1).await?.into_iter().next() else { return Ok(None) };
+    let Some(record) = store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await? else {
+        return Ok(None);
+    };
+    let same = record.graph.digest() == graph.digest() && record.targets == targets;
+    Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
+}
+
+/// Drives a run on this machine with its screen, and returns the exit code.
+///
+/// # Errors
+/// [`CliError`] with what went wrong.
+pub async fn drive_run(
+    context: &Context,
+    store: Store,
+    place: &Place,
+    run: RunId,
+    record: &GraphRecord,
+    how: &How,
+    reset_budgets: bool,
+) -> Result<u8, CliError> {
+    let host: Host = open::host(context, store, &place.store, &place.base, &record.graph).await?;
+    let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.store, how.verbose));
+    let on_stop = screen.clone();
+    let control = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
+    let machine = &context.sys.machine;
+    let jobs = how.jobs.unwrap_or_else(|| machine.cpu_count()).max(1);
+    let options = DriveOptions {
+        capacity: Capacity {
+            jobs,
+            // Somebody who asks for more jobs than processors means it.
+            cpu_millis: (machine.cpu_count().max(jobs) as u64).saturating_mul(1000),
+            memory_bytes: machine.memory_total(),
+            gpu: gpus(context),
+        },
+        take_over: how.take_over,
+        reset_budgets,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let sockets = host.sockets.clone();
+    let guardian = host.guardian.clone();
+    let ticking = screen.clone().tick(context.sys.clock.clone());
+    let outcome = drive(host, run, &options, control, screen.clone()).await;
+    ticking.abort();
+    guardian.stop().await;
+    let _left_over = context.sys.fs.remove_dir_all(&sockets);
+    let outcome = outcome.inspect_err(|_| screen.clear())?;
+    let code = match outcome.status {
+        RunStatus::Succeeded => 0,
+        RunStatus::Failed => 1,
+        RunStatus::Stopped => 75,
+    };
+    screen.end(&outcome, code);
+    Ok(code)
+}
+
+/// Returns how many accelerators this machine shows.
+fn gpus(context: &Context) -> u32 {
+    let listed = context.sys.fs.list(std::path::Path::new("/proc/driver/nvidia/gpus"));
+    listed.map_or(0, |gpus| u32::try_from(gpus.len()).unwrap_or(u32::MAX))
+}

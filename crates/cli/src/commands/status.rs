@@ -1,0 +1,291 @@
+//! `prunella status`: how a run and each of its steps is.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use prunella_engine::{Plan, load_state};
+use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
+use prunella_model::{RunId, SlotId, StepId};
+use serde_json::{Value, json};
+
+use super::{reading, which_run};
+use crate::{
+    answer::{say, say_json},
+    args::Output,
+    condition::{self, Condition, Driver, StepCondition},
+    context::Context,
+    error::CliError,
+    history,
+    present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
+};
+
+/// Show how a run and each of its steps is.
+///
+/// Works while an engine drives the run, on any machine that can read the store.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The run, or the beginning of its id [default: the newest].
+    run: Option<String>,
+
+    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished.
+    #[arg(long)]
+    exit_status: bool,
+}
+
+struct Answer<'a> {
+    run: &'a RunId,
+    plan: &'a Plan,
+    state: &'a RunState,
+    events: &'a [Stamped],
+    started_at_ms: i64,
+    driver: Option<Driver>,
+    condition: Condition,
+    figures: RunMetrics,
+    /// What `exec` made, or what a killed engine had no time to tell.
+    bound: BTreeMap<StepId, (u64, SlotId)>,
+}
+
+impl Status {
+    /// Runs.
+    ///
+    /// # Errors
+    /// [`CliError`] if there is no such run, or the store does not answer.
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
+        let store = reading(context)?;
+        let run = which_run(&store, self.run.as_deref()).await?;
+        let (record, plan, state, events) = load_state(&store, &run).await?;
+        let (driver, condition) = condition::of(&store, &run, state.ended()).await?;
+        let answer = Answer {
+            run: &run,
+            plan: &plan,
+            state: &state,
+            events: &events,
+            started_at_ms: record.at_ms,
+            driver,
+            condition,
+            figures: metrics(&events),
+            bound: store.bindings(&run).await?,
+        };
+        match context.output {
+            Output::Json => say_json(&answer.as_json())?,
+            Output::Text => say(&answer.text(Paint::of(context)))?,
+        }
+        Ok(if self.exit_status { condition.code() } else { 0 })
+    }
+}
+
+impl Answer<'_> {
+    fn as_json(&self) -> Value {
+        let steps: Vec<Value> = self.plan.indices().map(|step| self.step_json(step)).collect();
+        let driver = self.driver.as_ref().map(|driver| {
+            let owner = &driver.record.owner;
+            json!({ "number": driver.number, "pid": owner.process.pid, "machine": owner.machine, "alive": driver.alive })
+        });
+        json!({
+            "run": self.run,
+            "pipeline": self.plan.graph().pipeline.name,
+            "status": self.condition,
+            "driver": driver,
+            "started_at_ms": self.started_at_ms,
+            "figures": self.figures,
+            "steps": steps,
+        })
+    }
+
+    /// Returns the commit that stands for a step although the journal does not say so.
+    fn untold(&self, step: StepIndex) -> Option<SlotId> {
+        let (_, slot) = self.bound.get(self.plan.id(step)).filter(|_| self.state.done(step).is_none())?;
+        // A step that is being made anew is bound to what was damaged.
+        (!matches!(self.state.state(step), StepState::Running(_) | StepState::Ended(_))).then_some(*slot)
+    }
+
+    fn condition_of(&self, step: StepIndex) -> StepCondition {
+        match self.untold(step) {
+            Some(_) => StepCondition::Done,
+            None => StepCondition::of(self.state, step, self.condition),
+        }
+    }
+
+    fn step_json(&self, step: StepIndex) -> Value {
+        let id = self.plan.id(step);
+        let state = self.state.state(step);
+        let mut out = json!({
+            "step": id.to_string(),
+            "state": self.condition_of(step),
+            "attempts": self.state.attempts(step),
+            "detail": self.detail(step),
+        });
+        if let Some(key) = state.key() {
+            out["key"] = key.hex().into();
+        }
+        if let Some(slot) = self.untold(step).or_else(|| slot_of(state)) {
+            out["epoch"] = slot.epoch.0.into();
+        }
+        match state {
+            StepState::Running(running) => {
+                if let Some(durable) = running.durable.or(running.restored) {
+                    out["checkpoint"] = durable.to_string().into();
+                }
+            }
+            StepState::Failed { class, why } => {
+                out["class"] = class.as_str().into();
+                out["why"] = why.to_string().into();
+            }
+            _ => {}
+        }
+        out
+    }
+
+    /// Returns what else there is to say about a step.
+    fn detail(&self, step: StepIndex) -> String {
+        let id = self.plan.id(step);
+        if let Some(slot) = self.untold(step) {
+            return attempt(id, &slot);
+        }
+        match self.state.state(step) {
+            StepState::Waiting => {
+                let needs = self.plan.topology().needs(step);
+                let open: Vec<String> = needs
+                    .iter()
+                    .filter(|need| self.state.done(**need).is_none())
+                    .map(|need| self.plan.id(*need).to_string())
+                    .collect();
+                format!("waits for {}", open.join(", "))
+            }
+            StepState::Bindable | StepState::Keyed { .. } => String::new(),
+            StepState::Queued { .. } => "waits for an equal step".to_owned(),
+            StepState::Ready { .. } => self.last_failure(step),
+            StepState::Held { slot, holder } => format!("waits for {} of run {}", attempt(id, slot), short(holder)),
+            StepState::Running(running) => {
+                let mut text = attempt(id, &running.slot);
+                if let (Some(pid), Condition::Running) = (running.pid, self.condition) {
+                    text.push_str(&format!(", process {pid}"));
+                }
+                if let Some(checkpoint) = running.durable {
+                    text.push_str(&format!(", checkpoint {checkpoint}"));
+                } else if let Some(checkpoint) = running.restored {
+                    text.push_str(&format!(", back at checkpoint {checkpoint}"));
+                }
+                text
+            }
+            StepState::Ended(_) => self.last_failure(step),
+            StepState::Done(done) if done.reused => attempt(id, &done.slot),
+            StepState::Done(done) => match self.state.attempts(step) {
+                0 | 1 => attempt(id, &done.slot),
+                n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
+            },
+            StepState::Failed { class, why } => format!("{class}: {why}"),
+            StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
+        }
+    }
+
+    fn last_failure(&self, step: StepIndex) -> String {
+        let attempts = history::attempts(self.events, self.plan.id(step));
+        let last = attempts.last().and_then(|last| last.failure.as_ref().map(|failure| (last.slot, failure)));
+        last.map_or_else(String::new, |(slot, failure)| {
+            let name = attempt(self.plan.id(step), &slot);
+            match failure.healing {
+                Some((_, remedy)) => format!("{name} ended as {}; {remedy}", failure.class),
+                None => format!("{name} ended as {}", failure.class),
+            }
+        })
+    }
+
+    fn text(&self, paint: Paint) -> String {
+        let tone = match self.condition {
+            Condition::Succeeded => Tone::Good,
+            Condition::Failed => Tone::Bad,
+            Condition::Running | Condition::Interrupted | Condition::Stopped => Tone::Busy,
+        };
+        let pipeline = paint.tone(Tone::Strong, self.plan.graph().pipeline.name.as_str());
+        let mut out = format!("{pipeline}  run {}  {}", self.run, paint.tone(tone, self.condition.as_str()));
+        if let (Condition::Running, Some(driver)) = (self.condition, &self.driver) {
+            out.push_str(&match driver.alive {
+                Some(_) => format!(" (process {})", driver.record.owner.process.pid),
+                None => " (on another machine)".to_owned(),
+            });
+        }
+        out.push_str(&format!(
+            "\nstarted {}, driven for {}\n",
+            moment(self.started_at_ms),
+            lasting(self.figures.wall.as_millis())
+        ));
+        let lines: Vec<Line> = self
+            .plan
+            .indices()
+            .map(|step| {
+                let is = self.condition_of(step);
+                let (tone, mark) = mark(is);
+                Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
+            })
+            .collect();
+        out.push_str(&columns(paint, &lines));
+        out.push_str(&healed(&self.figures));
+        out.push_str(&self.next());
+        out
+    }
+
+    fn next(&self) -> String {
+        let run = short(self.run);
+        match self.condition {
+            Condition::Running => format!("  next: prunella logs STEP --follow     prunella stop {run}\n"),
+            Condition::Interrupted | Condition::Stopped => format!("  next: prunella resume {run}\n"),
+            Condition::Failed => {
+                let failed = self.plan.indices().find(|step| self.condition_of(*step) == StepCondition::Failed);
+                failed.map_or_else(String::new, |step| {
+                    let step = self.plan.id(step);
+                    format!("  next: prunella explain {run} {step}     prunella logs {run} {step}\n")
+                })
+            }
+            Condition::Succeeded => String::new(),
+        }
+    }
+}
+
+/// Returns what the interruptions of a run cost, as a line; nothing if there were none.
+fn healed(figures: &RunMetrics) -> String {
+    let all = figures.interruptions.len();
+    if all == 0 {
+        return String::new();
+    }
+    let mut out = match figures.healed as usize {
+        0 => format!("{}, none healed", count(all, "interruption")),
+        healed if healed == all => format!("{} healed", count(all, "interruption")),
+        healed => format!("{healed} of {all} interruptions healed"),
+    };
+    if let Some(mean) = figures.mttr() {
+        let average = if figures.healed > 1 { " on average" } else { "" };
+        out.push_str(&format!(" in {}{average}", lasting(mean.as_millis())));
+    }
+    let (lost, compute) = (figures.lost.as_millis(), figures.compute.as_millis());
+    out.push_str(&format!("; lost {} of {} ({:.1} %)\n", lasting(lost), lasting(compute), figures.waste() * 100.0));
+    out
+}
+
+fn mark(is: StepCondition) -> (Tone, char) {
+    match is {
+        StepCondition::Done | StepCondition::Reused => (Tone::Good, '✓'),
+        StepCondition::Running | StepCondition::Healing => (Tone::Busy, '↻'),
+        StepCondition::Interrupted => (Tone::Busy, '!'),
+        StepCondition::Failed => (Tone::Bad, '✗'),
+        StepCondition::Waiting | StepCondition::Ready | StepCondition::Held | StepCondition::Blocked => {
+            (Tone::Dim, '·')
+        }
+    }
+}
+
+fn slot_of(state: &StepState) -> Option<SlotId> {
+    match state {
+        StepState::Running(running) => Some(running.slot),
+        StepState::Ended(ended) => Some(ended.slot),
+        StepState::Done(done) => Some(done.slot),
+        StepState::Held { slot, .. } => Some(*slot),
+        StepState::Waiting
+        | StepState::Bindable
+        | StepState::Keyed { .. }
+        | StepState::Queued { .. }
+        | StepState::Ready { .. }
+        | StepState::Failed { .. }
+        | StepState::Blocked { .. } => None,
+    }
+}

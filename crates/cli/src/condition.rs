@@ -1,0 +1,153 @@
+//! How a run is: what its journal says, and whether an engine still drives it.
+
+use prunella_journal::{Event, RunState, RunStatus, Stage, Stamped, StepIndex, StepState, last_event};
+use prunella_model::RunId;
+use prunella_store::{Store, records::DriverRecord};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// How a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// An engine drives it.
+    Running,
+    /// Its engine is gone; it can go on.
+    Interrupted,
+    /// It was stopped and can go on.
+    Stopped,
+    /// Every step is done.
+    Succeeded,
+    /// A step was given up.
+    Failed,
+}
+
+impl Condition {
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Returns the exit code that `prunella run` has for it; a run that goes on is not finished, as an interrupted one.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::Failed => 1,
+            Self::Running | Self::Interrupted | Self::Stopped => 75,
+        }
+    }
+}
+
+/// The engine that drives a run, or did so last.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    /// Its number.
+    pub number: u64,
+    /// Its record.
+    pub record: DriverRecord,
+    /// Whether it lives; nothing if that cannot be known from this machine.
+    pub alive: Option<bool>,
+}
+
+/// Returns the newest driver of a run, and how the run is.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn of(store: &Store, run: &RunId, ended: Option<RunStatus>) -> Result<(Option<Driver>, Condition), CliError> {
+    let driver = store.driver_of(run).await?.map(|(number, record, alive)| Driver { number, record, alive });
+    let condition = match ended {
+        Some(RunStatus::Succeeded) => Condition::Succeeded,
+        Some(RunStatus::Failed) => Condition::Failed,
+        Some(RunStatus::Stopped) => Condition::Stopped,
+        None => match driver.as_ref().map(|driver| driver.alive) {
+            Some(Some(true) | None) => Condition::Running,
+            Some(Some(false)) | None => Condition::Interrupted,
+        },
+    };
+    Ok((driver, condition))
+}
+
+/// Returns the newest driver of a run, and how the run is, without reading its whole journal.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Condition), CliError> {
+    let ended = match last_event(&**store.objects(), run).await? {
+        Some(Stamped { event: Event::RunEnded { status }, .. }) => Some(status),
+        _ => None,
+    };
+    of(store, run, ended).await
+}
+
+/// How a step of a run is, for people and programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepCondition {
+    /// A step that it needs is not done.
+    Waiting,
+    /// It may start.
+    Ready,
+    /// Another run's attempt makes the same; it is waited for.
+    Held,
+    /// An attempt is running.
+    Running,
+    /// An attempt was running when the engine went away.
+    Interrupted,
+    /// An attempt failed and another follows.
+    Healing,
+    /// This run made it.
+    Done,
+    /// An earlier commit stands for it.
+    Reused,
+    /// It was given up.
+    Failed,
+    /// A step that it needs was given up.
+    Blocked,
+}
+
+impl StepCondition {
+    /// Returns the condition of a step in a run.
+    pub fn of(state: &RunState, step: StepIndex, run: Condition) -> Self {
+        let goes_on = run == Condition::Running;
+        match state.state(step).stage() {
+            Stage::Waiting => Self::Waiting,
+            Stage::Bindable | Stage::Keyed | Stage::Queued => Self::Ready,
+            Stage::Ready if state.spent(step).is_some() => Self::Healing,
+            Stage::Ready => Self::Ready,
+            Stage::Held => Self::Held,
+            Stage::Running if goes_on => Self::Running,
+            Stage::Running => Self::Interrupted,
+            Stage::Ended if goes_on => Self::Healing,
+            Stage::Ended => Self::Interrupted,
+            Stage::Done => match state.state(step) {
+                StepState::Done(done) if done.reused => Self::Reused,
+                _ => Self::Done,
+            },
+            Stage::Failed => Self::Failed,
+            Stage::Blocked => Self::Blocked,
+        }
+    }
+
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ready => "ready",
+            Self::Held => "held",
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Healing => "healing",
+            Self::Done => "done",
+            Self::Reused => "reused",
+            Self::Failed => "failed",
+            Self::Blocked => "blocked",
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What a run would do with each step, before anything runs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prunella_engine::{Plan, key_of, load_state, walk};
+use prunella_journal::{RunState, StepIndex};
+use prunella_model::{
+    Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey,
+};
+use prunella_store::{
+    KeyState, KeyView, Store,
+    records::{End, EndRecord, GraphRecord},
+};
+
+use crate::{
+    changes::{Inputs, changes},
+    error::CliError,
+    present::{attempt, short},
+};
+
+/// What a run would do with a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// This commit stands for it.
+    Reused(SlotId),
+    /// It goes on from this checkpoint.
+    Resumed(CheckpointId),
+    /// It runs from the beginning.
+    ToRun,
+    /// That depends on what a step before it gives.
+    Open,
+}
+
+impl Verdict {
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reused(_) => "reused",
+            Self::Resumed(_) => "resumed",
+            Self::ToRun => "to run",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// What a run would do with a step, and why.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// The step.
+    pub step: StepId,
+    /// What.
+    pub verdict: Verdict,
+    /// Its key, if that is certain.
+    pub key: Option<StepKey>,
+    /// Why.
+    pub why: Vec<String>,
+    /// Checkpoints of the key that it had before, which are not used.
+    pub unused_checkpoints: usize,
+}
+
+/// What the newest run that knew a step knew of it.
+pub struct Earlier {
+    run: RunId,
+    record: Arc<GraphRecord>,
+    key: Option<StepKey>,
+    inputs: Inputs,
+    artifacts: Option<Content>,
+}
+
+type Content = Vec<(PortName, Artifact)>;
+
+/// How many runs are looked back.
+const LOOK_BACK: usize = 8;
+
+/// Returns what earlier runs of the pipeline knew of these steps.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn earlier(
+    store: &Store,
+    pipeline: &PipelineName,
+    plan: &Plan,
+) -> Result<BTreeMap<StepId, Earlier>, CliError> {
+    let mut found: BTreeMap<StepId, Earlier> = BTreeMap::new();
+    for run in store.runs_of(pipeline, LOOK_BACK).await? {
+        if found.len() == plan.len() {
+            break;
+        }
+        let (record, old, state, events) = load_state(store, &run.run).await?;
+        let content: Vec<Option<Content>> =
+            old.indices().map(|step| state.done(step).map(|done| done.artifacts.to_vec())).collect();
+        let mut keys: BTreeMap<&StepId, StepKey> = BTreeMap::new();
+        for stamped in &events {
+            if let prunella_journal::Event::StepKeyed { step, key } = &stamped.event {
+                keys.insert(step, *key);
+            }
+        }
+        for step in old.indices() {
+            let id = old.id(step);
+            let key = state.done(step).map(|done| done.slot.key).or(keys.get(id).copied());
+            if plan.index(id).is_none() || found.contains_key(id) || key.is_none() {
+                continue;
+            }
+            let inputs = inputs(&old, step, &content);
+            let artifacts = content[step.as_usize()].clone();
+            let earlier = Earlier { run: run.run.clone(), record: record.clone(), key, inputs, artifacts };
+            found.insert(id.clone(), earlier);
+        }
+    }
+    Ok(found)
+}
+
+/// What the forecast is made from.
+pub struct Question<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The state of the run that would go on; nothing for a new run.
+    pub state: Option<&'a RunState>,
+    /// Who would ask for keys.
+    pub scope: &'a KeyScope,
+    /// What earlier runs knew.
+    pub earlier: &'a BTreeMap<StepId, Earlier>,
+    /// Whether the environment has no lock yet.
+    pub unlocked: bool,
+}
+
+/// Returns what a run would do with each step of the plan, in the order of the file. Reads only.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError> {
+    let Question { store, plan, state, scope, earlier, .. } = *question;
+    let mut keys: Vec<Option<StepKey>> = vec![None; plan.len()];
+    let mut slots: Vec<Option<SlotId>> = vec![None; plan.len()];
+    let mut content: Vec<Option<Content>> = vec![None; plan.len()];
+    for walked in walk(store, plan, state, scope).await? {
+        let at = walked.step.as_usize();
+        keys[at] = walked.key.or_else(|| state.and_then(|state| state.state(walked.step).key()));
+        if let Some(found) = walked.found {
+            slots[at] = Some(found.slot);
+            content[at] = Some(found.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect());
+        } else if let Some(done) = state.and_then(|state| state.done(walked.step)) {
+            slots[at] = Some(done.slot);
+            content[at] = Some(done.artifacts.to_vec());
+        }
+    }
+    // What would be if every step that runs gave the same bytes as the last time.
+    let mut assumed = content.clone();
+    let mut forecasts: Vec<Option<Forecast>> = vec![None; plan.len()];
+    for step in in_order_of_need(plan) {
+        let at = step.as_usize();
+        let id = plan.id(step);
+        let before = earlier.get(id);
+        let likely = keys[at].or_else(|| key_of(plan, step, &assumed, scope));
+        let mut one = Forecast {
+            step: id.clone(),
+            verdict: Verdict::ToRun,
+            key: keys[at],
+            why: Vec::new(),
+            unused_checkpoints: 0,
+        };
+        if let Some(slot) = slots[at] {
+            one.verdict = Verdict::Reused(slot);
+            one.why.push(made_by(store, id, &slot).await?);
+        } else {
+            let running: Vec<String> = plan
+                .topology()
+                .needs(step)
+                .iter()
+                .filter(|need| slots[need.as_usize()].is_none())
+                .map(|need| format!("`{}`", plan.id(*need)))
+                .collect();
+            let view = match likely {
+                Some(key) => Some(store.look(&key).await?),
+                None => None,
+            };
+            let committed = view.as_ref().and_then(|view| match view.state() {
+                KeyState::Committed(_, committed) => Some(committed),
+                KeyState::Open(..) | KeyState::Free(_) => None,
+            });
+            let checkpoint = match likely {
+                Some(key) if plan.step(step).checkpoint.is_some() => store.checkpoints(&key).await?.into_iter().next(),
+                _ => None,
+            };
+            let same = |running: &[String]| match running {
+                [one] => format!("{one} gives the same bytes again"),
+                several => format!("{} give the same bytes again", several.join(", ")),
+            };
+            if let (Some(committed), None) = (committed, keys[at]) {
+                one.verdict = Verdict::Open;
+                one.why.push(format!("runs unless {}", same(&running)));
+                let artifacts = committed.artifacts.iter();
+                assumed[at] = Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
+            } else {
+                match (checkpoint, keys[at]) {
+                    (Some(checkpoint), Some(_)) => {
+                        one.verdict = Verdict::Resumed(checkpoint);
+                        one.why.push(format!("from checkpoint {checkpoint}"));
+                    }
+                    (Some(checkpoint), None) => {
+                        one.verdict = Verdict::Open;
+                        one.why.push(format!("goes on from checkpoint {checkpoint} if {}", same(&running)));
+                    }
+                    (None, _) => {
+                        let now = inputs(plan, step, &assumed);
+                        one.why = why(question, step, before, likely, view.as_ref(), &now);
+                        if !running.is_empty() {
+                            one.why.push(format!("after {}", running.join(", ")));
+                        }
+                    }
+                }
+                assumed[at] = before.and_then(|before| before.artifacts.clone());
+            }
+            if let Some(old) = before.and_then(|before| before.key)
+                && likely != Some(old)
+                && plan.step(step).checkpoint.is_some()
+            {
+                one.unused_checkpoints = store.checkpoints(&old).await?.len();
+            }
+        }
+        forecasts[at] = Some(one);
+    }
+    Ok(forecasts.into_iter().flatten().collect())
+}
+
+async fn made_by(store: &Store, step: &StepId, slot: &SlotId) -> Result<String, CliError> {
+    let by = store.start_of(slot).await?.map(|start| format!(" of run {}", short(&start.run)));
+    Ok(format!("{}{}", attempt(step, slot), by.unwrap_or_default()))
+}
+
+/// Returns why a step runs although it may have run before.
+fn why(
+    question: &Question<'_>,
+    step: StepIndex,
+    before: Option<&Earlier>,
+    likely: Option<StepKey>,
+    view: Option<&KeyView>,
+    now: &Inputs,
+) -> Vec<String> {
+    let plan = question.plan;
+    let id = plan.id(step);
+    if plan.graph().force.contains_key(&id.name) {
+        return vec!["forced".to_owned()];
+    }
+    if question.unlocked {
+        return vec!["the environment is not locked yet; the first run locks it".to_owned()];
+    }
+    match plan.step(step).reuse {
+        Reuse::Always => {}
+        Reuse::Run => return vec!["`reuse: run`: every run makes it anew".to_owned()],
+        Reuse::Never => return vec!["`reuse: never`".to_owned()],
+    }
+    let Some(before) = before else { return vec!["it has never run".to_owned()] };
+    if before.key == likely
+        && let Some(view) = view
+    {
+        return view.slots.iter().next_back().map_or_else(
+            || vec!["its last attempt did not get far".to_owned()],
+            |(epoch, slot)| {
+                let name = format!("{id}@{epoch}");
+                vec![match &slot.end {
+                    _ if slot.damaged => format!("the bytes of {name} were found damaged"),
+                    _ if slot.retired => format!("{name} was retired"),
+                    Some(EndRecord { end: End::Closed(closed), .. }) => format!("{name} ended as {}", closed.class),
+                    Some(EndRecord { end: End::Committed(_), .. }) => format!("{name} cannot be reused"),
+                    None => format!("{name} has not ended"),
+                }]
+            },
+        );
+    }
+    let found = changes(&id.name, (&before.record.graph, &before.inputs), (plan.graph(), now));
+    if found.is_empty() {
+        let run = short(&before.run);
+        return match likely {
+            Some(_) => vec![format!("something in its key changed since run {run}")],
+            None => Vec::new(),
+        };
+    }
+    found
+}
+
+/// Returns the content of a step's inputs, as far as it is known.
+fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inputs {
+    let mut found = Inputs::new();
+    for (name, source) in &plan.step(step).inputs {
+        let digest = match source {
+            Source::Data(data) => plan.graph().data.get(data).map(|pin| pin.artifact.digest),
+            Source::Step { step: producer, output } => plan
+                .index(&StepId::plain(producer.clone()))
+                .and_then(|producer| content[producer.as_usize()].as_ref())
+                .and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output))
+                .map(|(_, artifact)| artifact.digest),
+        };
+        found.extend(digest.map(|digest| (name.clone(), digest)));
+    }
+    found
+}
+
+/// Returns all steps, each behind those that it needs.
+fn in_order_of_need(plan: &Plan) -> Vec<StepIndex> {
+    let topology = plan.topology();
+    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len()).collect();
+    let mut order: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
+    let mut next = 0;
+    while let Some(&step) = order.get(next) {
+        next += 1;
+        for consumer in topology.consumers(step) {
+            let left = &mut missing[consumer.as_usize()];
+            *left -= 1;
+            if *left == 0 {
+                order.push(*consumer);
+            }
+        }
+    }
+    order
+}
+
+/// Returns how many steps have a verdict like this one.
+pub fn number_of(forecasts: &[Forecast], word: &str) -> usize {
+    forecasts.iter().filter(|one| one.verdict.as_str() == word).count()
+}

@@ -1,0 +1,128 @@
+//! Opening the store and setting up what attempts share.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
+use prunella_environment::{PythonLock, ensure, environment_variables};
+use prunella_model::{EnvName, Graph};
+use prunella_objects::Embedded;
+use prunella_process::{Guardian, GuardianOptions};
+use prunella_store::{Store, records::ProcessId};
+
+use crate::{context::Context, error::CliError, progress};
+
+/// Time kept back before a deadline.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// Returns the store at `dir`, made if it is not there.
+pub fn store(context: &Context, dir: &Path) -> Result<Store, CliError> {
+    let objects = Embedded::open(&context.sys, dir)?;
+    Ok(Store::new(Arc::new(objects), context.sys.clone()))
+}
+
+/// Returns the store at `dir` for reading; it must be there.
+pub fn store_read_only(context: &Context, dir: &Path) -> Result<Store, CliError> {
+    let objects = Embedded::open_read_only(&context.sys, dir)?;
+    Ok(Store::new(Arc::new(objects), context.sys.clone()))
+}
+
+/// Starts a guardian and returns what attempts share.
+pub async fn host(context: &Context, store: Store, dir: &Path, base: &Path, graph: &Graph) -> Result<Host, CliError> {
+    let secrets = secrets(context, base, graph)?;
+    // Made before the guardian is started: it takes every process of a session of its own for its own.
+    let environment = environment(context, graph)?;
+    let guardian = Guardian::start(GuardianOptions::default()).await?;
+    let identity = guardian.identity();
+    let owner = store.this_owner(Some(ProcessId { pid: identity.pid, start_ticks: identity.start_ticks }));
+    let redactor = Redactor::new(secrets.iter().map(|(name, secret)| (name.as_str(), secret.0.as_str())));
+    let absolute = std::path::absolute(dir).map_err(CliError::io(dir))?;
+    Ok(Host {
+        work: absolute.join("work"),
+        sockets: sockets(context)?,
+        store,
+        sys: context.sys.clone(),
+        guardian,
+        owner,
+        environment,
+        secrets: Arc::new(secrets),
+        redactor: Arc::new(redactor),
+        margin: MARGIN,
+        inherited: Arc::new(context.sys.env.vars_os()),
+        pool: Arc::default(),
+    })
+}
+
+fn sockets(context: &Context) -> Result<PathBuf, CliError> {
+    let runtime = context.sys.env.var("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // A socket's path may have 107 bytes.
+    let base =
+        runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 60).unwrap_or_else(|| PathBuf::from("/tmp"));
+    remove_dead_sockets(context, &base);
+    let machine = &context.sys.machine;
+    let pid = machine.pid();
+    let ticks = machine.process_start_ticks(pid).unwrap_or(0);
+    let dir = base.join(format!("{SOCKETS}{pid}-{ticks}"));
+    context.sys.fs.create_dir(&dir).map_err(CliError::io(&dir))?;
+    context.sys.fs.set_mode(&dir, 0o700).map_err(CliError::io(&dir))?;
+    Ok(dir)
+}
+
+const SOCKETS: &str = "prunella-";
+
+/// Removes what engines left that were killed: their directories carry pid and start time.
+fn remove_dead_sockets(context: &Context, base: &Path) {
+    let Ok(entries) = context.sys.fs.list(base) else { return };
+    for entry in entries {
+        let name = entry.name.to_string_lossy();
+        let owner = name.strip_prefix(SOCKETS).and_then(|owner| owner.split_once('-'));
+        let Some((pid, ticks)) = owner.and_then(|(pid, ticks)| Some((pid.parse().ok()?, ticks.parse().ok()?))) else {
+            continue;
+        };
+        if context.sys.machine.process_start_ticks(pid) != Some(ticks) {
+            // Another user's, or somebody else was faster.
+            let _not_ours = context.sys.fs.remove_dir_all(&base.join(&entry.name));
+        }
+    }
+}
+
+fn environment(context: &Context, graph: &Graph) -> Result<EnvironmentUse, CliError> {
+    let Some(pin) = &graph.environment else { return Ok(EnvironmentUse::default()) };
+    let lock = PythonLock::from_json(&pin.lock)?;
+    let cache = context.cache().join("environments");
+    let made = ensure(&context.sys, &lock, &cache, &mut |told| progress::environment(context, &told))?;
+    let path = context.sys.env.var("PATH").unwrap_or_default();
+    Ok(EnvironmentUse { variables: environment_variables(&made, &path) })
+}
+
+fn secrets(context: &Context, base: &Path, graph: &Graph) -> Result<BTreeMap<EnvName, Secret>, CliError> {
+    let (mut secrets, mut missing) = (BTreeMap::new(), Vec::new());
+    for (step_name, step) in &graph.pipeline.steps {
+        for name in &step.secrets {
+            let value = match step.secret_files.get(name) {
+                Some(file) => {
+                    let path = base.join(file);
+                    let bytes = context.sys.fs.read(&path).map_err(CliError::io(&path))?;
+                    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
+                }
+                None => context.sys.env.var(name.as_str()),
+            };
+            match value {
+                Some(value) => {
+                    secrets.insert(name.clone(), Secret(value));
+                }
+                None => missing.push(format!("`{name}` (step `{step_name}`)")),
+            }
+        }
+    }
+    if missing.is_empty() {
+        Ok(secrets)
+    } else {
+        let hint = "set them in the environment, or name a file: `secrets: { NAME: { file: PATH } }`";
+        Err(CliError::Usage(format!("secrets are not set: {}", missing.join(", ")), Some(hint.to_owned())))
+    }
+}

@@ -1,0 +1,201 @@
+//! From the pipeline to the graph: data checked against the lock, code digested, environment locked.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prunella_environment::{PythonLock, PythonRequest, lock};
+use prunella_model::{
+    ArtifactKind, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, RunId, StepName,
+};
+use prunella_store::{NewRun, Store, records::GraphRecord};
+use prunella_sys::random_hex;
+
+use super::{
+    code::{Code, collect},
+    data::{Measured, Remembered, measure},
+    files::Beside,
+    lock_file::LockFile,
+    place::Place,
+};
+use crate::{context::Context, error::CliError, progress};
+
+/// How strictly data must agree with the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// Unpinned or changed data is refused.
+    Pinned,
+    /// It is accepted and recorded (`--allow-unpinned`).
+    AllowUnpinned,
+}
+
+/// What making the graph may change beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Footprint {
+    /// An environment without a lock is locked and written to `prunella.lock`; digests are remembered.
+    Write,
+    /// Nothing is written: an environment that is not locked makes a graph that matches no earlier result.
+    Nothing,
+}
+
+/// A graph and the bytes it refers to, not yet in any store.
+pub struct Prepared {
+    /// The graph.
+    pub graph: Graph,
+    /// Whether the environment's lock is missing or out of date (only with [`Footprint::Nothing`]).
+    pub unlocked: bool,
+    data: BTreeMap<prunella_model::DataName, Measured>,
+    codes: Vec<Code>,
+}
+
+/// Returns the graph of `pipeline` as it is now.
+///
+/// # Errors
+/// [`CliError::Refused`] names all data that is not pinned or has changed.
+pub fn prepare(
+    context: &Context,
+    place: &Place,
+    pipeline: Pipeline,
+    strictness: Strictness,
+    footprint: Footprint,
+    force: &[StepName],
+) -> Result<Prepared, CliError> {
+    let mut lock_file = LockFile::read(&place.lock())?;
+    let measured = measure(
+        &context.sys,
+        &pipeline,
+        &place.base,
+        &place.store,
+        match footprint {
+            Footprint::Write => Remembered::Kept,
+            Footprint::Nothing => Remembered::Used,
+        },
+    )?;
+    let mut data = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, found) in &measured {
+        let locked = lock_file.data.get(name);
+        let pinned = locked.is_some_and(|lock| lock.artifact == found.artifact);
+        if !pinned && strictness == Strictness::Pinned {
+            problems.push(match locked {
+                None => format!("`{}` (data.{name}) is not pinned", found.path),
+                Some(lock) => format!(
+                    "`{}` (data.{name}) has changed: it is {}, {} is pinned",
+                    found.path,
+                    found.artifact.digest.short(),
+                    lock.artifact.digest.short()
+                ),
+            });
+        }
+        let base_name = found.path.trim_end_matches('/').rsplit('/').next().unwrap_or(&found.path).to_owned();
+        data.insert(name.clone(), DataPin { artifact: found.artifact, base_name, pinned });
+    }
+    if !problems.is_empty() {
+        let hint = "pin the data as it is with `prunella pin`, or go on without with `--allow-unpinned`".to_owned();
+        return Err(CliError::Refused(problems.join("; "), Some(hint)));
+    }
+    let environment = environment(context, place, &pipeline, &mut lock_file, footprint)?;
+    let unlocked = environment.is_none() && pipeline.environment.is_some();
+    let environment = match unlocked {
+        // What nothing was ever made with.
+        true => Some(EnvironmentPin { digest: Digest::of(b"not locked yet"), lock: serde_json::Value::Null }),
+        false => environment,
+    };
+    let beside = Beside::new(&place.base);
+    let mut codes = Vec::new();
+    let code = match pipeline.code.as_slice() {
+        [] => None,
+        patterns => Some(collect(&place.base, &beside, patterns)?),
+    };
+    codes.extend(code.clone());
+    let mut step_code = BTreeMap::new();
+    for (name, step) in &pipeline.steps {
+        // `code: []` takes the pipeline's code away from the step.
+        if let Some(patterns) = step.code.as_ref().filter(|patterns| code.is_some() || !patterns.is_empty()) {
+            let code = collect(&place.base, &beside, patterns)?;
+            step_code.insert(name.clone(), code.artifact);
+            codes.push(code);
+        }
+    }
+    let os_arch = context.sys.machine.os_arch();
+    let force = force.iter().map(|step| (step.clone(), random_hex(&*context.sys.random, 8))).collect();
+    let graph = Graph {
+        format: GRAPH_FORMAT,
+        data,
+        code: code.map(|code| code.artifact),
+        step_code,
+        environment,
+        platform: Platform { os: os_arch.os.to_owned(), arch: os_arch.arch.to_owned() },
+        force,
+        pipeline,
+    };
+    Ok(Prepared { graph, unlocked, data: measured, codes })
+}
+
+fn environment(
+    context: &Context,
+    place: &Place,
+    pipeline: &Pipeline,
+    lock_file: &mut LockFile,
+    footprint: Footprint,
+) -> Result<Option<EnvironmentPin>, CliError> {
+    let Some(spec) = &pipeline.environment else { return Ok(None) };
+    let request = PythonRequest { requirements: place.base.join(&spec.requirements), python: spec.version.clone() };
+    if let Some(json) = &lock_file.python {
+        let known = PythonLock::from_json(json)?;
+        if known.is_current(&context.sys, &request)? {
+            return Ok(Some(EnvironmentPin { digest: known.digest(), lock: json.clone() }));
+        }
+    }
+    if footprint == Footprint::Nothing {
+        return Ok(None);
+    }
+    let cache = context.cache().join("environments");
+    let made = lock(&context.sys, &request, &cache, &mut |told| progress::environment(context, &told))?;
+    let json = made.to_json();
+    lock_file.python = Some(json.clone());
+    lock_file.write(&context.sys, &place.lock())?;
+    Ok(Some(EnvironmentPin { digest: made.digest(), lock: json }))
+}
+
+impl Prepared {
+    /// Brings code and data into the store and creates the run.
+    ///
+    /// # Errors
+    /// [`CliError`] if the store refuses, or data changed meanwhile.
+    pub async fn create_run(
+        &self,
+        context: &Context,
+        store: &Store,
+        place: &Place,
+        targets: &[StepName],
+    ) -> Result<(RunId, GraphRecord), CliError> {
+        let run = new_run_id(context);
+        let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
+        let mut brought = Vec::new();
+        for measured in self.data.values() {
+            brought.push(store.bring_in(&run, &measured.full, &measured.artifact, &known).await?);
+        }
+        for code in &self.codes {
+            if brought.iter().any(|stored| stored.artifact == code.artifact) {
+                continue;
+            }
+            debug_assert_eq!(code.artifact.kind, ArtifactKind::Tree);
+            let staged = place.store.join(format!("work/code-{}", random_hex(&*context.sys.random, 6)));
+            code.lay_out(&context.sys, &staged)?;
+            let stored = store.bring_in(&run, &staged, &code.artifact, &known).await;
+            let _left_over = context.sys.fs.remove_dir_all(&staged);
+            brought.push(stored?);
+        }
+        let new = NewRun { run: run.clone(), graph: self.graph.clone(), brought, targets: targets.to_vec() };
+        let record = store.create_run(new).await?;
+        Ok((run, record))
+    }
+}
+
+/// Returns an id that begins with the time, so that people find runs sorted; nothing else relies on that.
+fn new_run_id(context: &Context) -> RunId {
+    let mut random = [0; 10];
+    context.sys.random.fill(&mut random);
+    let now = u64::try_from(context.sys.clock.wall_ms()).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid();
+    RunId::new(&id.to_string()).expect("a UUID is 36 characters of [0-9a-f-]")
+}

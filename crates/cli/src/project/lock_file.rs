@@ -1,0 +1,90 @@
+//! `prunella.lock`: what the pipeline's data and environment are, beside the pipeline file and under version control.
+
+use std::{collections::BTreeMap, path::Path};
+
+use prunella_model::{Artifact, DataName};
+use prunella_sys::{Sys, random_hex};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+
+/// The version of the lock file.
+const FORMAT: u32 = 1;
+
+/// A data set, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataLock {
+    /// The path it had, relative to the pipeline file.
+    pub path: String,
+    /// Its content.
+    #[serde(flatten)]
+    pub artifact: Artifact,
+}
+
+/// The lock file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LockFile {
+    /// Its version.
+    pub format: u32,
+    /// The data sets by name.
+    #[serde(default)]
+    pub data: BTreeMap<DataName, DataLock>,
+    /// The locked environment, as the crate `environment` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<serde_json::Value>,
+}
+
+impl Default for LockFile {
+    fn default() -> Self {
+        Self { format: FORMAT, data: BTreeMap::new(), python: None }
+    }
+}
+
+impl LockFile {
+    /// Returns the lock file at `path`, an empty one if there is none.
+    ///
+    /// # Errors
+    /// [`CliError::Refused`] if it cannot be understood: it is never overwritten then.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(CliError::Io(path.to_owned(), error)),
+        };
+        let refused = |problem: String| {
+            let hint = "take it from version control, or delete it and run `prunella pin`".to_owned();
+            CliError::Refused(format!("`{}` cannot be read: {problem}", path.display()), Some(hint))
+        };
+        let lock: Self = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        if lock.format > FORMAT {
+            return Err(refused(format!("it has format {}, this program reads up to {FORMAT}", lock.format)));
+        }
+        Ok(lock)
+    }
+
+    /// Writes the lock file whole: a reader sees the old one or the new one.
+    ///
+    /// # Errors
+    /// [`CliError::Io`] if the directory cannot be written.
+    pub fn write(&self, sys: &Sys, path: &Path) -> Result<(), CliError> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a lock file has only string keys");
+        text.push(b'\n');
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", random_hex(&*sys.random, 6)));
+        let part = path.with_file_name(name);
+        let written = (|| {
+            let mut file = sys.fs.create_new(&part)?;
+            std::io::Write::write_all(&mut file, &text)?;
+            file.sync()?;
+            sys.fs.rename(&part, path)?;
+            sys.fs.sync_dir(match path.parent() {
+                Some(dir) if !dir.as_os_str().is_empty() => dir,
+                _ => Path::new("."),
+            })
+        })();
+        written.map_err(|error| {
+            let _left_over = sys.fs.remove_file(&part);
+            CliError::Io(path.to_owned(), error)
+        })
+    }
+}

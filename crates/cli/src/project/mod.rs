@@ -1,0 +1,15 @@
+//! The pipeline file and what lies beside it: data, code, lock.
+
+mod code;
+mod data;
+mod files;
+mod graph;
+mod lock_file;
+mod place;
+mod read;
+
+pub use data::{Remembered, measure};
+pub use graph::{Footprint, Strictness, prepare};
+pub use lock_file::{DataLock, LockFile};
+pub use place::{Place, find};
+pub use read::read;

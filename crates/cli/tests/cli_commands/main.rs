@@ -1,0 +1,11 @@
+//! The command line as its users meet it: the real binary in a directory of its own.
+#![allow(clippy::disallowed_methods)]
+
+mod docs;
+mod exec;
+mod getting;
+mod home;
+mod looking;
+mod planning;
+mod starting;
+mod stopping;
