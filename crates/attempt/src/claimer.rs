@@ -9,13 +9,16 @@ use prunella_store::{
     records::{Closed, StartRecord},
 };
 
-use crate::{Budgets, Host, Request, Told, end, tell::Tell};
+use tokio::sync::watch;
+
+use crate::{Budgets, Control, Host, Request, Told, control::noticed, end, tell::Tell};
 
 pub(crate) struct ForRequest<'a> {
     pub(crate) host: &'a Host,
     pub(crate) request: &'a Request,
     pub(crate) traits: &'a Traits,
     pub(crate) tell: &'a dyn Tell,
+    pub(crate) control: &'a watch::Receiver<Control>,
 }
 
 #[async_trait]
@@ -38,6 +41,10 @@ impl Claimer for ForRequest<'_> {
         if start.run != self.request.run || start.step != self.request.step {
             self.tell.tell(Told::Waiting { slot: *slot, holder: start.run.clone() });
         }
+    }
+
+    async fn stopped(&self) {
+        noticed(&mut self.control.clone()).await;
     }
 }
 

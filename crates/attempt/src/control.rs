@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// A notice: word that the machine goes away, or that a person wants to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadline {
@@ -21,4 +23,9 @@ pub enum Control {
     Notice(Deadline),
     /// End now.
     Kill,
+}
+
+/// Waits for the first word that ends an attempt. An engine that is gone counts as one.
+pub(crate) async fn noticed(control: &mut watch::Receiver<Control>) {
+    let _gone = control.wait_for(|word| *word != Control::Run).await;
 }

@@ -13,6 +13,7 @@ mod formats;
 mod host;
 mod log;
 mod pool;
+mod promote;
 mod redact;
 mod request;
 mod run;

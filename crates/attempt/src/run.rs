@@ -1,26 +1,22 @@
 //! One attempt in order: guard and claim, workspace, restore, run, validate, promote.
 
-use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
-use prunella_healing::{Ending, Evidence, InputDamaged, NoticeSeen, Phase, Spent, Traits, ValidationProblem, finished};
-use prunella_model::{
-    ArtifactKind, AttemptId, CheckpointId, Command, ParamValue, PortName, Reference, SlotId, Step, shell_quote,
-};
+use prunella_healing::{Ending, Evidence, InputDamaged, NoticeSeen, Phase, Spent, Traits, finished};
+use prunella_model::{AttemptId, CheckpointId, Command, ParamValue, Reference, SlotId, Step, shell_quote};
 use prunella_process::{Ended, SpawnSpec};
-use prunella_store::{
-    ClaimRequest, Claimed, Filled, ReadyCommit, StoreError,
-    records::{InputProvenance, Provenance, StoredArtifact, Timeline},
-};
+use prunella_store::{ClaimRequest, Claimed, StoreError, records::Timeline};
 use tokio::sync::watch;
 
 use crate::{
     Control, Failure, Host, Request, RestoreFrom, Success, Told, Verdict,
     claimer::ForRequest,
+    control::noticed,
     end::{self, fail, spent_before, trouble},
+    promote::Finished,
     snapshots::millis,
     supervise::Supervision,
     tell::Tell,
-    validate::{self, run_validator, validate},
     variables::variables,
     watcher::Watcher,
     workspace::{NoWorkspace, Workspace},
@@ -36,7 +32,7 @@ pub async fn attempt(
     tell: Arc<dyn Tell>,
 ) -> Verdict {
     let Some(step) = request.graph.graph.pipeline.steps.get(request.step.name.as_str()) else {
-        return broken(request, format!("the graph has no step `{}`", request.step));
+        return broken(format!("the graph has no step `{}`", request.step));
     };
     let traits = Traits::of(step);
     let claim = ClaimRequest {
@@ -48,14 +44,9 @@ pub async fn attempt(
         take_over: request.take_over,
         expected: request.expected,
     };
-    let claimer = ForRequest { host, request, traits: &traits, tell: &*tell };
-    let mut stop = control.clone();
-    let claimed = tokio::select! {
-        claimed = host.store.claim(&claim, &claimer) => claimed,
-        // A slot that was claimed at this very moment stays open; its owner closes it with the run.
-        () = noticed(&mut stop) => return stopped(&control),
-    };
-    let (slot, view) = match claimed {
+    let claimer = ForRequest { host, request, traits: &traits, tell: &*tell, control: &control };
+    let (slot, view) = match host.store.claim(&claim, &claimer).await {
+        Ok(Claimed::Stopped) => return without_slot(not_started(&control, Phase::Claim, 0)),
         Ok(Claimed::Reused(slot, committed)) => {
             let (artifacts, timeline) = (committed.artifacts, committed.timeline);
             return Verdict::Reused(Success { slot, artifacts, timeline });
@@ -79,22 +70,18 @@ pub async fn attempt(
     run.go().await
 }
 
-async fn noticed(control: &mut watch::Receiver<Control>) {
-    // An engine that is gone counts as a notice.
-    let _gone = control.wait_for(|word| *word != Control::Run).await;
-}
-
-fn stopped(control: &watch::Receiver<Control>) -> Verdict {
-    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Claim);
+/// Returns what is known of an attempt that was told to end before its program ran: there is nothing to save or wait for.
+fn not_started(control: &watch::Receiver<Control>, phase: Phase, at_ms: u64) -> Evidence {
+    let mut evidence = Evidence::of(Ending::NeverStarted, phase);
     match &*control.borrow() {
         Control::Notice(deadline) => {
             let source = deadline.source.clone();
             evidence.stop_requested = source == "stop";
-            evidence.notice = Some(NoticeSeen { source, at_ms: 0, deadline_ms: None });
+            evidence.notice = Some(NoticeSeen { source, at_ms, deadline_ms: None });
         }
         Control::Run | Control::Kill => evidence.stop_requested = true,
     }
-    without_slot(evidence)
+    evidence
 }
 
 fn without_slot(evidence: Evidence) -> Verdict {
@@ -110,7 +97,7 @@ fn without_slot(evidence: Evidence) -> Verdict {
     })
 }
 
-fn broken(_request: &Request, problem: String) -> Verdict {
+fn broken(problem: String) -> Verdict {
     let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Guard);
     evidence.contract = Some(problem);
     without_slot(evidence)
@@ -122,12 +109,12 @@ fn unclaimed(error: &StoreError) -> Verdict {
     without_slot(evidence)
 }
 
-struct Run<'a> {
-    host: &'a Host,
-    request: &'a Request,
-    step: &'a Step,
+pub(crate) struct Run<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) request: &'a Request,
+    pub(crate) step: &'a Step,
     traits: &'a Traits,
-    slot: SlotId,
+    pub(crate) slot: SlotId,
     before: &'a Spent,
     control: watch::Receiver<Control>,
     tell: Arc<dyn Tell>,
@@ -135,11 +122,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn at_ms(&self) -> u64 {
+    pub(crate) fn at_ms(&self) -> u64 {
         millis(self.host.sys.clock.monotonic().saturating_sub(self.begun))
     }
 
-    async fn fail(&self, evidence: Evidence, timeline: Timeline) -> Verdict {
+    pub(crate) async fn fail(&self, evidence: Evidence, timeline: Timeline) -> Verdict {
         let (slot, before, traits) = (self.slot, self.before, self.traits);
         fail(self.host, self.request, end::Ending { slot, before, evidence, traits, timeline }).await
     }
@@ -150,10 +137,27 @@ impl Run<'_> {
         self.fail(evidence, timeline).await
     }
 
+    async fn noticed(&self) {
+        noticed(&mut self.control.clone()).await;
+    }
+
+    /// Ends an attempt that was told to before its program ran.
+    async fn leave(&self, phase: Phase, mut timeline: Timeline) -> Verdict {
+        let at_ms = self.at_ms();
+        timeline.notice_ms = Some(at_ms);
+        self.fail(not_started(&self.control, phase, at_ms), timeline).await
+    }
+
     async fn go(self) -> Verdict {
         let mut timeline = Timeline::default();
         timeline.phases.push(("workspace".to_owned(), self.at_ms()));
-        let workspace = match Workspace::make(self.host, self.request, self.step, &self.slot).await {
+        let made = tokio::select! {
+            biased;
+            // What was fetched so far is removed by the next attempt of this work.
+            () = self.noticed() => return self.leave(Phase::Fetch, timeline).await,
+            made = Workspace::make(self.host, self.request, self.step, &self.slot) => made,
+        };
+        let workspace = match made {
             Ok(workspace) => workspace,
             Err(NoWorkspace::Damaged { input, problem }) => {
                 let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
@@ -177,7 +181,12 @@ impl Run<'_> {
         if self.step.checkpoint.is_some() {
             timeline.phases.push(("restore".to_owned(), self.at_ms()));
             let began = self.at_ms();
-            match self.restore(workspace, &mut skipped).await {
+            let restored_now = tokio::select! {
+                biased;
+                () = self.noticed() => return self.leave(Phase::Restore, timeline).await,
+                done = self.restore(workspace, &mut skipped) => done,
+            };
+            match restored_now {
                 Ok(Some(id)) => {
                     let took_ms = self.at_ms().saturating_sub(began);
                     timeline.restored = Some((id, took_ms));
@@ -187,6 +196,9 @@ impl Run<'_> {
                 Ok(None) => {}
                 Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
             }
+        }
+        if *self.control.borrow() != Control::Run {
+            return self.leave(Phase::Restore, timeline).await;
         }
         let id = AttemptId { store: self.host.store.id().to_owned(), run: self.request.run.clone(), slot: self.slot };
         let socket = match self.host.pool.socket(&self.host.sockets) {
@@ -260,7 +272,8 @@ impl Run<'_> {
             let _log = self.host.store.put_small(last_log).await;
             return self.fail(watched.evidence, timeline).await;
         }
-        self.promote(workspace, watched.evidence, timeline, restored, command, last_log, &variables, &id.to_string())
+        let (evidence, variables, attempt_id) = (watched.evidence, &*variables, &*id.to_string());
+        self.promote(Finished { workspace, evidence, timeline, restored, command, last_log, variables, attempt_id })
             .await
     }
 
@@ -319,146 +332,4 @@ impl Run<'_> {
             }
         }
     }
-
-    #[allow(clippy::too_many_arguments)]
-    async fn promote(
-        &self,
-        workspace: &Workspace,
-        mut evidence: Evidence,
-        mut timeline: Timeline,
-        restored: Option<CheckpointId>,
-        command: Vec<String>,
-        last_log: Vec<(prunella_objects::ObjectKey, bytes::Bytes)>,
-        variables: &[(OsString, OsString)],
-        attempt_id: &str,
-    ) -> Verdict {
-        timeline.phases.push(("validate".to_owned(), self.at_ms()));
-        evidence.phase = Phase::Validate;
-        let (mut artifacts, mut objects) = (BTreeMap::new(), Vec::new());
-        for (name, output) in &self.step.outputs {
-            let kind = if output.tree { ArtifactKind::Tree } else { ArtifactKind::File };
-            let path = workspace.root.join(output.path.as_str());
-            let taken = match self.host.store.take_output(&self.slot, &path, kind).await {
-                Ok(taken) => taken,
-                Err(error @ (StoreError::Unfit { .. } | StoreError::Tree { .. })) => {
-                    let problem = problem_of(&error, &workspace.root);
-                    let _log = self.host.store.put_small(last_log).await;
-                    return self.reject(evidence, timeline, name, problem).await;
-                }
-                Err(error) => return self.fail_late(evidence, timeline, &error).await,
-            };
-            let checked = match validate(self.host, name, output, &taken).await {
-                Ok(None) => match &output.check.command {
-                    None => Ok(None),
-                    Some(command) => {
-                        let (host, root) = (self.host, &workspace.root);
-                        match run_validator(host, name, command, &taken, root, variables, attempt_id).await {
-                            Ok(validate::Verdict::Passed) => Ok(None),
-                            Ok(validate::Verdict::Refused(problem)) => Ok(Some(problem)),
-                            Ok(validate::Verdict::Cut(ended)) => {
-                                evidence.ended = ended;
-                                let _log = self.host.store.put_small(last_log).await;
-                                return self.fail(evidence, timeline).await;
-                            }
-                            Err(error) => Err(error),
-                        }
-                    }
-                },
-                other => other,
-            };
-            match checked {
-                Ok(None) => {}
-                Ok(Some(problem)) => {
-                    self.keep_rejected(&taken.stored, &taken.objects, &path).await;
-                    let _log = self.host.store.put_small(last_log).await;
-                    evidence.validation = Some(problem);
-                    return self.fail(evidence, timeline).await;
-                }
-                Err(error) => return self.fail_late(evidence, timeline, &error).await,
-            }
-            artifacts.insert(name.clone(), taken.stored);
-            // A validator's objects are created already; a second create of the same bytes changes nothing.
-            objects.extend(taken.objects);
-        }
-        objects.extend(last_log);
-        timeline.phases.push(("promote".to_owned(), self.at_ms()));
-        evidence.phase = Phase::Promote;
-        let provenance = self.provenance(restored, command);
-        let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
-        let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
-        match self.host.store.commit(&self.slot, ready).await {
-            Ok(Filled::Ours) => Verdict::Committed(success),
-            Ok(Filled::Theirs(_)) => Verdict::Fenced(self.slot),
-            Err(error) => self.fail_late(evidence, timeline, &error).await,
-        }
-    }
-
-    async fn reject(&self, mut evidence: Evidence, timeline: Timeline, name: &PortName, problem: String) -> Verdict {
-        evidence.validation = Some(ValidationProblem { output: name.to_string(), problem });
-        self.fail(evidence, timeline).await
-    }
-
-    async fn fail_late(&self, mut evidence: Evidence, timeline: Timeline, error: &StoreError) -> Verdict {
-        evidence.storage = Some(trouble(error));
-        self.fail(evidence, timeline).await
-    }
-
-    /// Puts a rejected output back where the step wrote it, for inspection; it was moved to be checked.
-    async fn keep_rejected(
-        &self,
-        stored: &StoredArtifact,
-        objects: &[(prunella_objects::ObjectKey, bytes::Bytes)],
-        path: &std::path::Path,
-    ) {
-        if matches!(self.host.sys.fs.metadata(path), Ok(None))
-            && self.host.store.put_small(objects.to_vec()).await.is_ok()
-        {
-            let _not_worth_a_failure = self.host.store.lay_out(stored, path).await;
-        }
-    }
-
-    fn provenance(&self, restored: Option<CheckpointId>, command: Vec<String>) -> Provenance {
-        let graph = &self.request.graph.graph;
-        let referenced = self.step.run.templates().iter().flat_map(|template| template.references());
-        let params = referenced
-            .filter_map(|reference| match reference {
-                Reference::Param(name) => {
-                    graph.pipeline.params.get(name).map(|value| (name.to_string(), value.clone()))
-                }
-                Reference::Input(_) | Reference::Output(_) | Reference::Item(_) => None,
-            })
-            .collect();
-        let inputs = self.request.inputs.iter().map(|(name, input)| {
-            let provenance =
-                InputProvenance { artifact: input.stored.artifact, slot: input.slot, source: input.source.clone() };
-            (name.clone(), provenance)
-        });
-        let mut remarks = Vec::new();
-        for (name, pin) in &graph.data {
-            let source = format!("data.{name}");
-            if !pin.pinned && self.request.inputs.values().any(|input| input.source == source) {
-                remarks.push(format!("{source} was not pinned"));
-            }
-        }
-        Provenance {
-            pipeline: graph.pipeline.name.clone(),
-            command,
-            code: graph.code_of(&self.request.step.name).map(|code| code.digest),
-            environment: graph.environment.as_ref().map(|pin| pin.digest),
-            platform: format!("{}-{}", graph.platform.os, graph.platform.arch),
-            params,
-            env: self.step.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
-            inputs: inputs.collect(),
-            restored,
-            remarks,
-        }
-    }
-}
-
-fn problem_of(error: &StoreError, root: &std::path::Path) -> String {
-    let text = match error {
-        StoreError::Unfit { problem, .. } => return problem.clone(),
-        other => other.to_string(),
-    };
-    text.replace(&format!("{}/", root.display()), "")
 }

@@ -1,8 +1,6 @@
 //! Carrying out what was decided: keys, guards, attempts, and what is only to be appended.
 
-use std::sync::Arc;
-
-use prunella_attempt::{Budgets, Request, RestoreFrom as AttemptFrom, Told, attempt};
+use prunella_attempt::{Budgets, Request, RestoreFrom as AttemptFrom, attempt};
 use prunella_journal::{Event, NextTry, RestoreFrom, RunStatus, StepIndex};
 use prunella_model::{Epoch, SlotId, Span, StepKey};
 use prunella_store::Guarded;
@@ -10,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::{
     Command, EngineError, decide,
-    driver::{Active, Driver, Heard},
+    driver::{Active, Driver},
+    heard::{Heard, Line, Nth},
     held::until_free,
 };
 
@@ -27,12 +26,10 @@ impl Driver<'_> {
             let mut did = false;
             let mut guards = Vec::new();
             for command in commands {
-                did = true;
+                // A timer is no deed: what else was done in this round asks for another one.
+                did |= !matches!(command, Command::WakeAt(_));
                 match command {
-                    Command::WakeAt(at) => {
-                        *wake = Some(at);
-                        did = false;
-                    }
+                    Command::WakeAt(at) => *wake = Some(at),
                     Command::BindKey { step } => {
                         let key = self.plan.key(&self.state, step, &self.scope)?;
                         self.append_if_legal(Event::StepKeyed { step: self.plan.id(step).clone(), key })?;
@@ -41,8 +38,8 @@ impl Driver<'_> {
                     Command::StartAttempt { step, key, next } => self.start(step, key, next).await?,
                     Command::Watch { step, slot, .. } => self.watch(step, slot),
                     Command::Interrupt { step, .. } => self.pass_on(step),
-                    Command::Reproduce { step, attempt, producer, slot } => {
-                        let evidence = format!("found by {attempt}");
+                    Command::Reproduce { step, attempt, producer, slot, problem } => {
+                        let evidence = format!("{problem}; found by {attempt}");
                         self.host.store.mark_damaged(&slot, "", &evidence).await?;
                         let (step, producer) = (self.plan.id(step).clone(), self.plan.id(producer).clone());
                         self.append_if_legal(Event::InputDamaged { step, producer, slot })?;
@@ -118,17 +115,14 @@ impl Driver<'_> {
             budgets,
         };
         let (control, listen) = watch::channel(self.word.clone());
-        let (host, heard) = (self.host.clone(), self.heard.clone());
+        self.started += 1;
+        let nth = Nth { step, n: self.started };
+        let (host, mut line) = (self.host.clone(), Line::of(nth, self.heard.clone()));
         let task = tokio::spawn(async move {
-            let tell = heard.clone();
-            let tell = Arc::new(move |told: Told| {
-                // The driver that would hear it is gone, and this attempt with it.
-                let _gone = tell.send(Heard::Told(step, told));
-            });
-            let verdict = attempt(&host, &request, listen, tell).await;
-            let _gone = heard.send(Heard::Ended(step, Box::new(verdict)));
+            let verdict = attempt(&host, &request, listen, line.tell()).await;
+            line.ended(verdict);
         });
-        self.active.insert(step, Active { control, abort: task.abort_handle(), slot: None });
+        self.active.insert(step, Active { n: nth.n, control, abort: task.abort_handle(), slot: None });
         Ok(())
     }
 

@@ -61,6 +61,8 @@ pub enum Command {
         producer: StepIndex,
         /// The commit.
         slot: SlotId,
+        /// What is wrong with its bytes.
+        problem: String,
     },
     /// Append this event; there is nothing else to do.
     Append(Event),
@@ -165,7 +167,11 @@ fn heal(state: &RunState, plan: &Plan, step: StepIndex) -> Command {
         }
         Remedy::Reproduce { input } => match plan.producer(step, &input) {
             Some(producer) => match damaged_slot(state, ended, producer) {
-                Some(slot) => Command::Reproduce { step, attempt: ended.slot, producer, slot },
+                Some(slot) => {
+                    let problem =
+                        ended.evidence.input_damaged.as_ref().map_or_else(String::new, |seen| seen.detail.clone());
+                    Command::Reproduce { step, attempt: ended.slot, producer, slot, problem }
+                }
                 None => {
                     let next = as_before(ended, spent, plan, step);
                     healing(next, format!("again, once `{}` is made anew", plan.id(producer)))

@@ -10,7 +10,7 @@ use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_store::{DriverLease, StoreError, records::GraphRecord, records::ProcessId};
+use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     Capacity, EngineError, Outcome, Plan,
     bind::Shelf,
+    heard::{Heard, Nth},
     notebook::Notebook,
     recover::{clear_after, end_running},
     reuse_walk::walk,
@@ -56,13 +57,8 @@ const ALIVE: Duration = Duration::from_secs(10);
 /// How often it looks for a request to stop.
 const STOP_LOOK: Duration = Duration::from_millis(500);
 
-pub(crate) enum Heard {
-    Told(StepIndex, Told),
-    Ended(StepIndex, Box<Verdict>),
-    Free(StepIndex, Result<(), StoreError>),
-}
-
 pub(crate) struct Active {
+    pub(crate) n: u64,
     pub(crate) control: watch::Sender<Control>,
     pub(crate) abort: AbortHandle,
     pub(crate) slot: Option<SlotId>,
@@ -79,6 +75,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) notebook: Notebook,
     pub(crate) shelf: Shelf,
     pub(crate) active: HashMap<StepIndex, Active>,
+    /// Attempts started so far.
+    pub(crate) started: u64,
     pub(crate) unclaimed: HashMap<StepIndex, u32>,
     pub(crate) bindings: HashMap<StepIndex, u64>,
     /// Epochs that a look just found free.
@@ -129,6 +127,7 @@ pub async fn drive(
         notebook,
         shelf: Shelf::default(),
         active: HashMap::new(),
+        started: 0,
         unclaimed: HashMap::new(),
         bindings: HashMap::new(),
         free: HashMap::new(),
@@ -315,8 +314,8 @@ impl Driver<'_> {
 
     async fn hear(&mut self, heard: Heard) -> Result<(), EngineError> {
         match heard {
-            Heard::Told(step, told) => {
-                let Some(active) = self.active.get_mut(&step) else { return Ok(()) };
+            Heard::Told(Nth { step, n }, told) => {
+                let Some(active) = self.active.get_mut(&step).filter(|active| active.n == n) else { return Ok(()) };
                 if let Told::Claimed { slot } = &told {
                     active.slot = Some(*slot);
                 }
@@ -329,10 +328,15 @@ impl Driver<'_> {
                 self.spectator.told(step, &told, &self.plan);
                 event.map_or(Ok(()), |event| self.append_if_legal(event))
             }
-            Heard::Ended(step, verdict) => {
-                if self.active.remove(&step).is_none() {
+            Heard::BrokenOff(nth) => match self.over(nth) {
+                true => Err(EngineError::BrokenOff { step: self.plan.id(nth.step).clone() }),
+                false => Ok(()),
+            },
+            Heard::Ended(nth, verdict) => {
+                if !self.over(nth) {
                     return Ok(());
                 }
+                let step = nth.step;
                 if let Verdict::Committed(success) | Verdict::Reused(success) = &*verdict {
                     self.shelf.keep(success.slot, &success.artifacts);
                 }
@@ -350,6 +354,11 @@ impl Driver<'_> {
                 self.append_if_legal(Event::StepMissed { step: self.plan.id(step).clone() })
             }
         }
+    }
+
+    /// Takes an attempt off the list; answers whether it was still on it.
+    fn over(&mut self, Nth { step, n }: Nth) -> bool {
+        self.active.get(&step).is_some_and(|active| active.n == n) && self.active.remove(&step).is_some()
     }
 
     /// Replaces a guardian that was killed; its steps are dead and end by themselves.

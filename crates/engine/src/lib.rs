@@ -11,6 +11,7 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
+mod heard;
 mod held;
 mod notebook;
 mod outcome;

@@ -39,6 +39,8 @@ pub enum Claimed {
     Reused(SlotId, Box<Committed>),
     /// The slot is ours; the view shows what came before it.
     Ours(SlotId, Box<KeyView>),
+    /// The claim was not wanted any more; nothing was taken.
+    Stopped,
 }
 
 /// What a claim needs from above: proof of death, the words of a fence, and patience.
@@ -63,6 +65,19 @@ pub trait Claimer: Send + Sync {
 
     /// Told while a live attempt of somebody else is waited for.
     fn waiting(&self, slot: &SlotId, start: &StartRecord);
+
+    /// Answers once the claim is not wanted any more; never, if nobody says otherwise.
+    async fn stopped(&self) {
+        std::future::pending().await
+    }
+}
+
+async fn is_stopped(claimer: &dyn Claimer) -> bool {
+    tokio::select! {
+        biased;
+        () = claimer.stopped() => true,
+        () = std::future::ready(()) => false,
+    }
 }
 
 /// How long a newcomer waits before it looks at a live attempt again.
@@ -71,19 +86,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 impl Store {
     /// Claims the next epoch of the key, or reuses a commit; waits while another attempt is live.
     ///
-    /// Never answers `Ours` while a lower slot is open (I2, I4, I5). Dropping the future is safe: at worst a claimed slot
-    /// stays open and is closed by the next newcomer.
+    /// Never answers `Ours` while a lower slot is open (I2, I4, I5). A claim that [`Claimer::stopped`] ends leaves nothing
+    /// open. Dropping the future is safe too: at worst a claimed slot stays open and is closed by the next newcomer.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not answer or a record cannot be understood.
     pub async fn claim(&self, request: &ClaimRequest, claimer: &dyn Claimer) -> Result<Claimed, StoreError> {
         let mut observer = Observer::default();
+        if is_stopped(claimer).await {
+            return Ok(Claimed::Stopped);
+        }
         if let Some(epoch) = request.expected
             && let Some(claimed) = self.take(request, claimer, epoch).await?
         {
             return Ok(claimed);
         }
         loop {
+            if is_stopped(claimer).await {
+                return Ok(Claimed::Stopped);
+            }
             let view = self.look(&request.key).await?;
             match view.state() {
                 KeyState::Committed(slot, _) => {
@@ -100,7 +121,10 @@ impl Store {
                         let _whoever_filled_it = self.close(&slot, closed).await?;
                     } else {
                         claimer.waiting(&slot, start);
-                        self.sys.clock.sleep(LOOK_AGAIN).await;
+                        tokio::select! {
+                            () = claimer.stopped() => return Ok(Claimed::Stopped),
+                            () = self.sys.clock.sleep(LOOK_AGAIN) => {}
+                        }
                     }
                 }
                 KeyState::Free(epoch) => {

@@ -119,6 +119,9 @@ pub fn request(owner: Owner, of_run: &str) -> ClaimRequest {
 pub struct Words {
     pub waited: AtomicUsize,
     pub swept: AtomicUsize,
+    /// Whether it gives up once it has to wait.
+    pub impatient: bool,
+    pub gives_up: tokio::sync::Notify,
 }
 
 impl Words {
@@ -140,6 +143,13 @@ impl Claimer for Words {
 
     fn waiting(&self, _slot: &SlotId, _start: &StartRecord) {
         self.waited.fetch_add(1, Ordering::Relaxed);
+        self.gives_up.notify_one();
+    }
+
+    async fn stopped(&self) {
+        while !self.impatient || self.waited() == 0 {
+            self.gives_up.notified().await;
+        }
     }
 }
 
@@ -174,6 +184,7 @@ pub async fn claim(store: &Store, request: &ClaimRequest) -> SlotId {
     match store.claim(request, &Words::default()).await.unwrap() {
         Claimed::Ours(slot, _) => slot,
         Claimed::Reused(slot, _) => panic!("{slot} was reused"),
+        Claimed::Stopped => panic!("nobody stopped it"),
     }
 }
 

@@ -38,6 +38,7 @@ async fn i2_once_fifty_racing_claims_fill_every_slot_once_and_commit_once() {
                 loop {
                     match store.claim(&request, &Words::default()).await.unwrap() {
                         Claimed::Reused(..) => return filled,
+                        Claimed::Stopped => panic!("nobody stopped it"),
                         Claimed::Ours(slot, _) => match fate {
                             Fate::Dies => {
                                 bench.dies(pid);
@@ -216,5 +217,18 @@ async fn a_commit_that_came_in_while_a_start_was_made_is_reused_and_not_made_aga
         assert_eq!(view.slots.len(), 1, "{}", bench.name);
         let record = bench.objects.get(&Layout::start(&SlotId { key: key("train"), epoch: Epoch(2) })).await.unwrap();
         assert_eq!(record, None);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_stopped_while_it_waits_takes_nothing() {
+    for bench in Bench::each() {
+        let slot = claim(&bench.member(), &request(bench.owner(1), "a")).await;
+        let words = Words { impatient: true, ..Words::default() };
+        // The clock stands: nothing but the stop ends the waiting.
+        let claimed = bench.elsewhere().claim(&request(bench.owner(2), "b"), &words).await.unwrap();
+        assert_eq!(claimed, Claimed::Stopped);
+        let view = bench.member().look(&key("train")).await.unwrap();
+        assert_eq!((view.slots.len(), view.highest()), (1, Some(slot.epoch)), "{}", bench.name);
     }
 }

@@ -68,7 +68,7 @@ async fn i2_once_a_claim_that_is_disturbed_anywhere_ends_with_one_open_slot_when
         let when = calm.calm();
         let slot = match first {
             Ok(Claimed::Ours(slot, _)) => slot,
-            Ok(Claimed::Reused(..)) => panic!("nothing was committed"),
+            Ok(Claimed::Reused(..) | Claimed::Stopped) => panic!("nothing was committed, and nobody stopped it"),
             // It is tried again as it was.
             Err(_) => claim(store, &asked).await,
         };
