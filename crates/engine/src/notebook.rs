@@ -139,7 +139,8 @@ impl Writer {
                         (Some(Created::There(there)), Some(Op::Create { bytes, .. })) if there != bytes => {
                             Err(EngineError::Twin { run: self.run.clone() })
                         }
-                        _ => Ok(()),
+                        // Beside the work: no step waits for the disk, and a loss of power takes the last moments only.
+                        _ => self.objects.sync().await.map_err(|error| prunella_store::StoreError::from(error).into()),
                     };
                 }
                 Err(error) if self.sys.clock.monotonic().saturating_sub(begun) >= PATIENCE => {

@@ -36,7 +36,7 @@ pub fn segment_op(id: &SegmentId, events: &[Stamped]) -> Op {
     Op::Create { key: segment_key(id), bytes: encode(id, events) }
 }
 
-/// Appends a segment; durable once answered. Idempotent: repeating a call whose answer was lost returns [`Appended::Ours`].
+/// Appends a segment; durable after the next sync of the store. Idempotent: repeating a call whose answer was lost returns [`Appended::Ours`].
 ///
 /// # Errors
 /// [`JournalError::Objects`] if the store did not do it, or did not answer.

@@ -114,6 +114,11 @@ impl Objects for Memory {
         Ok(self.objects().remove(key).is_some())
     }
 
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        turn().await;
+        Ok(())
+    }
+
     async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
         let io = |error| ObjectsError::Io { path: source.to_owned(), source: error };
         let bytes = Bytes::from(self.sys.fs.read(source).map_err(io)?);

@@ -87,9 +87,10 @@ pub struct Listed {
 
 /// Bytes at keys. The only atomic operation is create-if-absent (protocol: Store layout).
 ///
-/// Every write that was answered is durable and visible to all later reads of all handles. A future dropped before its
-/// answer leaves it open whether the write happens. An error other than [`ObjectsError::Undecided`] says that nothing was
-/// done.
+/// Every write that was answered is visible to all later reads of all handles, whichever process dies, and durable after the
+/// next [`Objects::sync`]. What a loss of power takes before that are the last writes: one is never there without all that
+/// were answered before it. A future dropped before its answer leaves it open whether the write happens. An error other than
+/// [`ObjectsError::Undecided`] says that nothing was done.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
     /// Creates `key` unless it exists. Atomic: a reader sees all bytes or none.
@@ -146,6 +147,12 @@ pub trait Objects: Send + Sync + 'static {
     /// Deletes the object; false if it was absent.
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError>;
 
+    /// Makes durable what this handle was answered and what it read: that survives a loss of power.
+    ///
+    /// # Errors
+    /// Any error is final for the handle: what was written may be lost, and every later call says so.
+    async fn sync(&self) -> Result<(), ObjectsError>;
+
     /// Writes one after the other, in order, and returns each outcome; an overwrite's is [`Created::New`].
     ///
     /// One transaction where the backend has such; correctness never rests on that. After an error any number of the
@@ -182,7 +189,7 @@ pub trait Objects: Send + Sync + 'static {
 
     /// Creates `key` from the file at `source` unless it exists.
     ///
-    /// Content, name and directories are durable before the answer.
+    /// Content, name and directories are durable before the object is visible.
     ///
     /// # Errors
     /// As [`Objects::create`]. The source of a move may then be where it was or gone into the store as waste, never changed.

@@ -110,6 +110,49 @@ async fn a_crash_anywhere_in_a_batch_leaves_no_record_without_its_large_object()
     bench.check(&content()).await;
 }
 
+#[tokio::test]
+async fn what_was_synced_survives_and_of_the_rest_only_the_last_writes_are_lost() {
+    let bench = Bench::new(CrashFs::new());
+    let store = bench.open();
+    let names = ["a", "b", "c", "d"].map(|name| ObjectKey::new(&format!("records/{name}")).unwrap());
+    for (n, key) in names.iter().enumerate() {
+        store.create(key, Bytes::from(vec![b'x'; 10])).await.unwrap();
+        if n == 1 {
+            store.sync().await.unwrap();
+        }
+    }
+    let mut left = BTreeSet::new();
+    for image in bench.fs.images_at(bench.fs.crash_points()) {
+        let rows = tempfile::tempdir().unwrap();
+        let after = Embedded::open_split(&sys(&image), Path::new(DIR), rows.path(), None).unwrap();
+        for transaction in image.transactions() {
+            after.replay(&transaction).await.unwrap();
+        }
+        left.insert(after.list("records/", None, 9).await.unwrap().len());
+    }
+    assert_eq!(left, BTreeSet::from([2, 3, 4]));
+}
+
+#[tokio::test]
+async fn a_file_is_removed_only_after_the_end_of_its_row_is_durable() {
+    let bench = Bench::new(CrashFs::new());
+    let store = bench.open();
+    store.create(&key(), content()).await.unwrap();
+    store.sync().await.unwrap();
+    assert!(store.delete(&key()).await.unwrap());
+    bench.check(&content()).await;
+}
+
+#[tokio::test]
+async fn after_a_sync_that_failed_nothing_is_called_durable_any_more() {
+    let bench = Bench::new(CrashFs::new());
+    let store = bench.open();
+    bench.fs.fail_once_after(0, ErrorKind::Other);
+    for _ in 0..2 {
+        assert!(matches!(store.sync().await, Err(ObjectsError::Io { .. })));
+    }
+}
+
 /// Proves that the check above can fail: what skips the last sync is caught.
 #[tokio::test]
 #[should_panic(expected = "torn after operation")]

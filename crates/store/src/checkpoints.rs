@@ -29,7 +29,7 @@ pub enum Snapshot {
 impl Store {
     /// Stores the snapshot that lies at `staged` (a private copy: it is moved) as checkpoint `seq` of the slot.
     ///
-    /// Answers `Durable` only after the manifest's create **and** a later look that shows the slot still open (I4).
+    /// Answers `Durable` only after the record is durable **and** a later look that shows the slot still open (I4).
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
@@ -61,6 +61,7 @@ impl Store {
         let mut objects = taken.objects;
         objects.push((Layout::checkpoint(&id), encode(&record)));
         self.put_small(objects).await?;
+        self.sync().await?;
         Ok(match self.end_of(slot).await? {
             None => Snapshot::Durable { id, bytes },
             Some(_) => Snapshot::Fenced,

@@ -38,6 +38,14 @@ impl Store {
         &self.objects
     }
 
+    /// Makes durable what this store was answered and what it read (protocol: Durability points).
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the disk did not take it; nothing may be called durable any more then.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.objects.sync().await?)
+    }
+
     /// Returns the machine.
     pub fn sys(&self) -> &Sys {
         &self.sys

@@ -148,12 +148,23 @@ pub trait Fs: Send + Sync {
         Ok(())
     }
 
-    /// Notes a durable operation beside this file system, a SQLite transaction.
+    /// Notes an operation beside this file system, a SQLite transaction: whole or not at all, and in order, but not durable.
     ///
     /// Real file systems do nothing. One that enumerates crashes calls `describe` and puts the result among its operations,
     /// so that what must be durable before the transaction is checked against it.
     fn transaction(&self, describe: &dyn Fn() -> Vec<u8>) {
         let _ = describe;
+    }
+
+    /// Makes every transaction of the database whose log is `log` durable; an absent log holds none.
+    ///
+    /// The log's name is made durable with it if it is `new`: nobody did that since it was made.
+    fn sync_transactions(&self, log: &Path, new: bool) -> io::Result<()> {
+        match self.sync_file(log) {
+            Ok(()) if new => self.sync_dir(parent(log)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 }
 

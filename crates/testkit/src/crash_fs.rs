@@ -41,8 +41,9 @@ pub(crate) enum Effect {
     Names(Vec<NameChange>),
     SyncFile(usize),
     SyncDir(usize),
-    /// A durable operation of somebody else.
+    /// An operation of somebody else; durable with the next `SyncTransactions`, never without those before it.
     Transaction(Vec<u8>),
+    SyncTransactions,
 }
 
 #[derive(Clone, Debug)]
@@ -210,7 +211,7 @@ pub(crate) fn apply(nodes: &mut Vec<Node>, effect: &Effect) {
                 }
             }
         }
-        Effect::SyncFile(_) | Effect::SyncDir(_) | Effect::Transaction(_) => {}
+        Effect::SyncFile(_) | Effect::SyncDir(_) | Effect::Transaction(_) | Effect::SyncTransactions => {}
     }
 }
 
@@ -500,6 +501,11 @@ impl Fs for CrashFs {
 
     fn transaction(&self, describe: &dyn Fn() -> Vec<u8>) {
         self.state().apply(vec![Effect::Transaction(describe())]);
+    }
+
+    fn sync_transactions(&self, _log: &Path, _new: bool) -> io::Result<()> {
+        self.change()?.apply(vec![Effect::SyncTransactions]);
+        Ok(())
     }
 }
 

@@ -39,6 +39,8 @@ enum Choice {
     Names(usize),
     /// What a file holds: the alternative's number chooses among these.
     Content { file: usize, alternatives: Vec<Vec<u8>> },
+    /// How many of the last transactions, none of them synced, are there: 0 all, 1 none, else one less than its number.
+    Transactions(usize),
 }
 
 impl Choice {
@@ -46,6 +48,7 @@ impl Choice {
         match self {
             Self::Names(_) => 2,
             Self::Content { alternatives, .. } => alternatives.len(),
+            Self::Transactions(loose) => loose + 1,
         }
     }
 }
@@ -85,12 +88,20 @@ impl Iterator for Images {
         let pick = self.picks.next()?;
         let mut lost = BTreeSet::new();
         let mut contents = BTreeMap::new();
+        let mut transactions = self.transactions.len();
         for (choice, &alternative) in self.choices.iter().zip(&pick) {
             match choice {
                 Choice::Names(effect) if alternative == 1 => {
                     lost.insert(*effect);
                 }
                 Choice::Names(_) => {}
+                Choice::Transactions(loose) => {
+                    let kept = match alternative {
+                        0 => *loose,
+                        other => other - 1,
+                    };
+                    transactions = self.transactions.len() - loose + kept;
+                }
                 Choice::Content { file, alternatives } => {
                     contents.insert(*file, &alternatives[alternative]);
                 }
@@ -105,7 +116,7 @@ impl Iterator for Images {
         for (file, content) in contents {
             nodes[file] = Node::File(content.clone());
         }
-        Some(CrashFs::from_nodes(nodes, self.transactions.clone(), self.reflinks))
+        Some(CrashFs::from_nodes(nodes, self.transactions[..transactions].to_vec(), self.reflinks))
     }
 }
 
@@ -131,10 +142,20 @@ fn choices(base: &[Node], effects: &[Effect]) -> Vec<Choice> {
             _ => {}
         }
     }
+    let loose = loose(effects);
+    if loose > 0 {
+        found.push(Choice::Transactions(loose));
+    }
     for file in unsynced {
         found.push(Choice::Content { file, alternatives: contents(base, effects, file) });
     }
     found
+}
+
+/// Counts the transactions after the last sync of all.
+fn loose(effects: &[Effect]) -> usize {
+    let since = effects.iter().rposition(|e| matches!(e, Effect::SyncTransactions)).map_or(0, |at| at + 1);
+    effects[since..].iter().filter(|e| matches!(e, Effect::Transaction(_))).count()
 }
 
 /// Returns what an unsynced file can hold: all, only what was synced, a part, or the right length of zeros.
@@ -309,8 +330,22 @@ mod tests {
         let fs = CrashFs::new();
         fs.create_new(Path::new("/f")).unwrap();
         fs.transaction(&|| b"row".to_vec());
+        fs.sync_transactions(Path::new("/log"), false).unwrap();
         assert!(fs.images_at(1).all(|image| image.transactions().is_empty()));
-        assert!(fs.images_at(2).all(|image| image.transactions() == [b"row".to_vec()]));
+        assert!(fs.images_at(3).all(|image| image.transactions() == [b"row".to_vec()]));
+    }
+
+    #[test]
+    fn of_transactions_that_were_not_synced_the_last_ones_can_be_lost() {
+        let fs = CrashFs::new();
+        for row in ["a", "b", "c", "d"] {
+            fs.transaction(&|| row.as_bytes().to_vec());
+            if row == "b" {
+                fs.sync_transactions(Path::new("/log"), false).unwrap();
+            }
+        }
+        let left: BTreeSet<Vec<u8>> = fs.images_at(5).map(|image| image.transactions().concat()).collect();
+        assert_eq!(left, BTreeSet::from(["ab", "abc", "abcd"].map(|rows| rows.as_bytes().to_vec())));
     }
 
     #[test]

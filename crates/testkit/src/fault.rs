@@ -133,6 +133,10 @@ impl Objects for Faulty {
         through!(self, first, self.inner.batch(ops))
     }
 
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        through!(self, "", self.inner.sync())
+    }
+
     async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
         through!(self, key, self.inner.create_from_file(key, source, how))
     }

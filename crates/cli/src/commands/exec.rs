@@ -125,6 +125,8 @@ impl Exec {
             }
         }
         let verdict = self.carry_out(context, store.clone(), &place, &request, control).await?;
+        // Whatever the exit code says is durable (I9).
+        store.sync().await?;
         self.follow(context, &store, &request, &spec, verdict).await
     }
 

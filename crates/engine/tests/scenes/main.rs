@@ -14,6 +14,7 @@ mod engines;
 mod limits;
 mod notices;
 mod output;
+mod power;
 mod scene;
 mod secrets;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         damage::TESTS,
         secrets::TESTS,
         output::TESTS,
+        power::TESTS,
         disks::TESTS,
         engines::TESTS,
     ]

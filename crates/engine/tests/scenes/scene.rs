@@ -104,7 +104,11 @@ impl Scene {
 
     /// An engine with a guardian of its own; its records name a process that can be killed in its place.
     pub async fn engine(&self) -> Engine {
-        let store = self.open();
+        self.engine_on(self.open()).await
+    }
+
+    /// As [`Scene::engine`], on a store of the caller's.
+    pub async fn engine_on(&self, store: Store) -> Engine {
         let guardian = Guardian::start(GuardianOptions::default()).await.unwrap();
         let body = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
         let identity = guardian.identity();

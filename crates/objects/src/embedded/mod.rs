@@ -7,6 +7,7 @@
 //! ```
 
 mod database;
+mod durable;
 mod files;
 mod layout;
 mod readers;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use prunella_sys::{Sys, blocking};
 
 use self::database::Database;
+use self::durable::Durable;
 use self::files::{Files, Staged, Taken};
 use self::readers::Readers;
 use self::writer::{Change, Changed, Content, Writer};
@@ -41,6 +43,7 @@ struct Inner {
     readers: Readers,
     writer: Option<Writer>,
     files: Files,
+    durable: Durable,
     info: Info,
 }
 
@@ -80,8 +83,9 @@ impl Embedded {
             Database { sys: sys.clone(), dir: dir.to_owned(), database_dir: database_dir.to_owned(), max_pages };
         let connection = database.open_writer()?;
         let readers = Readers::open(database.clone(), false)?;
+        let durable = Durable::of(&database);
         let writer = Writer::start(database, connection)?;
-        Ok(Self::new(sys, dir, record, readers, Some(writer)))
+        Ok(Self::new(sys, dir, record, readers, durable, Some(writer)))
     }
 
     /// Opens the store in `dir` for reading; every write is answered with [`ObjectsError::ReadOnly`].
@@ -92,14 +96,24 @@ impl Embedded {
         let record = layout::read(sys, dir)?.ok_or_else(|| ObjectsError::NoStore { path: dir.to_owned() })?;
         let database =
             Database { sys: sys.clone(), dir: dir.to_owned(), database_dir: dir.to_owned(), max_pages: None };
+        let durable = Durable::of(&database);
         let readers = Readers::open(database, true)?;
-        Ok(Self::new(sys, dir, record, readers, None))
+        Ok(Self::new(sys, dir, record, readers, durable, None))
     }
 
-    fn new(sys: &Sys, dir: &Path, record: layout::FormatRecord, readers: Readers, writer: Option<Writer>) -> Self {
+    fn new(
+        sys: &Sys,
+        dir: &Path,
+        record: layout::FormatRecord,
+        readers: Readers,
+        durable: Durable,
+        writer: Option<Writer>,
+    ) -> Self {
         let info =
             Info { dir: dir.to_owned(), store_id: record.store_id, format: record.format, read_only: writer.is_none() };
-        Embedded { inner: Arc::new(Inner { readers, writer, files: Files::new(sys.clone(), dir.to_owned()), info }) }
+        Embedded {
+            inner: Arc::new(Inner { readers, writer, files: Files::new(sys.clone(), dir.to_owned()), durable, info }),
+        }
     }
 
     /// Returns what the store says of itself.
@@ -288,12 +302,19 @@ impl Objects for Embedded {
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         match self.write_one(Change::Delete { key: key.clone() }).await? {
             Changed::Deleted(Some(name)) => {
+                // Else a loss of power could bring the row back, and not the file.
+                self.sync().await?;
                 self.with_files(move |files| files.remove(&name)).await;
                 Ok(true)
             }
             Changed::Deleted(None) => Ok(true),
             _ => Ok(false),
         }
+    }
+
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        let inner = self.inner.clone();
+        blocking(move || inner.durable.sync()).await
     }
 
     async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {

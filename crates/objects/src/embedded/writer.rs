@@ -77,7 +77,7 @@ impl Writer {
         Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Carries out `changes` in order, in one transaction, and returns each outcome once it is durable.
+    /// Carries out `changes` in order, in one transaction, and returns each outcome once it is committed.
     pub async fn write(&self, changes: Vec<Change>) -> Result<Vec<Changed>, ObjectsError> {
         let Some(key) = changes.first().map(|change| change.key().clone()) else { return Ok(Vec::new()) };
         let (answer, answered) = oneshot::channel();

@@ -47,7 +47,8 @@ fn write(fs: &CrashFs, path: &str, bytes: &[u8]) {
 
 const LARGE: usize = 70_000;
 
-async fn whole_commit(fs: &CrashFs, rows: &Path) -> (Snapshot, usize) {
+/// Answers the checkpoint, when the claim was made, and when the checkpoint was called durable.
+async fn whole_commit(fs: &CrashFs, rows: &Path) -> (Snapshot, usize, usize) {
     let (_objects, store) = open(fs, rows);
     fs.create_dir_all(Path::new(WORK)).unwrap();
     let bench = Bench::memory();
@@ -60,6 +61,7 @@ async fn whole_commit(fs: &CrashFs, rows: &Path) -> (Snapshot, usize) {
     write(fs, "checkpoint/weights", &vec![3; LARGE]);
     let path = |name: &str| Path::new(WORK).join(name);
     let snapshot = store.put_checkpoint(&slot, 1, "epoch-1", &path("checkpoint"), None).await.unwrap();
+    let durable = fs.crash_points();
     let large = store.take_output(&slot, &path("large"), ArtifactKind::File).await.unwrap();
     let small = store.take_output(&slot, &path("small"), ArtifactKind::File).await.unwrap();
     let tree = store.take_output(&slot, &path("tree"), ArtifactKind::Tree).await.unwrap();
@@ -68,7 +70,8 @@ async fn whole_commit(fs: &CrashFs, rows: &Path) -> (Snapshot, usize) {
         [("large", large.stored), ("small", small.stored), ("tree", tree.stored)].map(|(n, s)| (port(n), s)).into();
     let ready = ReadyCommit { artifacts, objects, provenance: provenance(), timeline: Default::default() };
     assert_eq!(store.commit(&slot, ready).await.unwrap(), Filled::Ours);
-    (snapshot, before)
+    store.sync().await.unwrap();
+    (snapshot, before, durable)
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_crash_between_upload_and_commit_leaves_no_artifact_and_one_after_it_l
         let rows = place();
         fs.create_dir_all(Path::new("/p")).unwrap();
         fs.settle();
-        let (snapshot, before) = whole_commit(&fs, rows.path()).await;
+        let (snapshot, before, durable) = whole_commit(&fs, rows.path()).await;
         let Snapshot::Durable { id, .. } = snapshot else { panic!("nobody fenced") };
         let (mut images, mut commits, mut restores) = (0, BTreeSet::new(), BTreeSet::new());
         let last = fs.crash_points();
@@ -86,6 +89,7 @@ async fn a_crash_between_upload_and_commit_leaves_no_artifact_and_one_after_it_l
             for image in fs.images_within(point, limits(point)) {
                 images += 1;
                 if !names(&image, "checkpoints/") {
+                    assert!(point < durable, "I4: the checkpoint was called durable and is gone");
                     restores.insert(false);
                     continue;
                 }
@@ -96,8 +100,8 @@ async fn a_crash_between_upload_and_commit_leaves_no_artifact_and_one_after_it_l
                 }
                 let committed = check(&store, &id.slot.key).await;
                 commits.insert(committed.is_some());
-                // I9: what was answered is there whatever else was lost.
-                assert!(point < last || committed.is_some(), "the commit was answered and is gone");
+                // I9: what was synced is there whatever else was lost.
+                assert!(point < last || committed.is_some(), "the commit was synced and is gone");
                 let listed = store.checkpoints(&id.slot.key).await.unwrap();
                 for listed in &listed {
                     assert!(store.checkpoint_is_whole(listed).await.unwrap(), "a torn checkpoint after {point}");

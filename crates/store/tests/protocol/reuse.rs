@@ -70,6 +70,9 @@ impl Objects for Watched {
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         self.inner.delete(key).await
     }
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        self.inner.sync().await
+    }
     async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
         self.inner.create_from_file(key, source, how).await
     }
