@@ -377,7 +377,9 @@ impl Driver<'_> {
         if status == RunStatus::Succeeded && self.record.targets.is_empty() {
             let mut artifacts = BTreeMap::new();
             for step in self.plan.indices() {
-                let Some(slot) = self.state.done(step).map(|done| done.slot) else { continue };
+                // A step without outputs has nothing that a name could mean: its record need not be read.
+                let done = self.state.done(step).filter(|done| !done.artifacts.is_empty());
+                let Some(slot) = done.map(|done| done.slot) else { continue };
                 for (port, stored) in self.shelf.artifacts(&self.host.store, slot).await?.iter() {
                     artifacts.insert(format!("{}.{port}", self.plan.id(step)), (slot, stored.clone()));
                 }

@@ -116,7 +116,7 @@ async fn what_was_synced_survives_and_of_the_rest_only_the_last_writes_are_lost(
     let store = bench.open();
     let names = ["a", "b", "c", "d"].map(|name| ObjectKey::new(&format!("records/{name}")).unwrap());
     for (n, key) in names.iter().enumerate() {
-        store.create(key, Bytes::from(vec![b'x'; 10])).await.unwrap();
+        let _ = store.create(key, Bytes::from(vec![b'x'; 10])).await.unwrap();
         if n == 1 {
             store.sync().await.unwrap();
         }
@@ -137,7 +137,7 @@ async fn what_was_synced_survives_and_of_the_rest_only_the_last_writes_are_lost(
 async fn a_file_is_removed_only_after_the_end_of_its_row_is_durable() {
     let bench = Bench::new(CrashFs::new());
     let store = bench.open();
-    store.create(&key(), content()).await.unwrap();
+    let _ = store.create(&key(), content()).await.unwrap();
     store.sync().await.unwrap();
     assert!(store.delete(&key()).await.unwrap());
     bench.check(&content()).await;

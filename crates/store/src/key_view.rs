@@ -41,8 +41,8 @@ impl SlotView {
 pub struct KeyView {
     /// The key.
     pub key: StepKey,
-    /// Its slots by epoch.
-    pub slots: BTreeMap<Epoch, SlotView>,
+    /// Its slots by epoch; boxed, because a map makes room for eleven at once and nearly every key has one.
+    pub slots: BTreeMap<Epoch, Box<SlotView>>,
 }
 
 /// What a newcomer finds (protocol: Slots, Start).
@@ -121,7 +121,7 @@ impl Store {
 impl KeyView {
     /// Returns the view that these records of the key's attempts give.
     pub(crate) fn of(key: &StepKey, records: Vec<(ObjectKey, Bytes)>) -> Result<Self, StoreError> {
-        let mut slots: BTreeMap<Epoch, SlotView> = BTreeMap::new();
+        let mut slots: BTreeMap<Epoch, Box<SlotView>> = BTreeMap::new();
         for (name, bytes) in records {
             let Some((epoch, record)) = Layout::parse_attempt(name.as_str()) else {
                 return Err(StoreError::Record { key: name, problem: "its name is not that of a record".to_owned() });

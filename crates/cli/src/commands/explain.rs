@@ -114,7 +114,7 @@ impl<'a> Subject<'a> {
                 let ours = view.start.as_ref().is_some_and(|start| start.run == *run && start.step == *step);
                 if ours || slot == Some(slot_here) {
                     let known = known.iter().find(|attempt| attempt.slot == slot_here).cloned();
-                    tried.push(Tried { slot: slot_here, view, known });
+                    tried.push(Tried { slot: slot_here, view: *view, known });
                 }
             }
         }

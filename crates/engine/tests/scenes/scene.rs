@@ -306,7 +306,7 @@ impl Engine {
             End::Closed(closed) => Some(closed.clone()),
             End::Committed(_) => None,
         };
-        view.slots.values().filter_map(closed).collect()
+        view.slots.values().map(|view| &**view).filter_map(closed).collect()
     }
 
     /// Checks that the journal folds and that what it calls done verifies.
