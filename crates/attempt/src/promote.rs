@@ -10,7 +10,7 @@ use prunella_store::{
 };
 
 use crate::{
-    Success, Verdict,
+    Success, Told, Verdict,
     end::trouble,
     run::Run,
     validate::{self, run_validator, validate},
@@ -37,6 +37,10 @@ impl Run<'_> {
             finished;
         timeline.phases.push(("validate".to_owned(), self.at_ms()));
         evidence.phase = Phase::Validate;
+        let checked_by_commands = self.step.outputs.values().any(|output| output.check.command.is_some());
+        if !checked_by_commands {
+            self.tell.tell(Told::Storing);
+        }
         let (mut artifacts, mut objects) = (BTreeMap::new(), Vec::new());
         for (name, output) in &self.step.outputs {
             let kind = if output.tree { ArtifactKind::Tree } else { ArtifactKind::File };

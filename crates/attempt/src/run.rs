@@ -117,7 +117,7 @@ pub(crate) struct Run<'a> {
     pub(crate) slot: SlotId,
     before: &'a Spent,
     control: watch::Receiver<Control>,
-    tell: Arc<dyn Tell>,
+    pub(crate) tell: Arc<dyn Tell>,
     begun: Duration,
 }
 

@@ -67,6 +67,8 @@ pub enum Told {
         /// From taken to durable.
         took_ms: u64,
     },
+    /// No process of it runs any more: what it made is valid and being stored.
+    Storing,
     /// A notice was passed on.
     Noticed {
         /// Where it came from.

@@ -257,7 +257,13 @@ fn culprit(state: &RunState, step: StepIndex) -> Option<StepIndex> {
 fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut Vec<Command>) {
     let mut taken = Taken::default();
     let active: Vec<StepIndex> = state.running().iter().chain(state.list(Todo::Starting).iter()).collect();
+    // As many as there are jobs may store what they made beside those that compute; more would crowd the disk.
+    let mut storing = 0;
     for step in active {
+        if storing < capacity.jobs && state.vacated().contains(step) {
+            storing += 1;
+            continue;
+        }
         let memory = match state.state(step) {
             StepState::Running(running) => running.next.memory,
             StepState::Ready { next, .. } => next.memory,

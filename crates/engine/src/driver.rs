@@ -325,6 +325,9 @@ impl Driver<'_> {
                     active.abort.abort();
                     self.active.remove(&step);
                 }
+                if matches!(told, Told::Storing) {
+                    self.state.vacate(step);
+                }
                 self.spectator.told(step, &told, &self.plan);
                 event.map_or(Ok(()), |event| self.append_if_legal(event))
             }

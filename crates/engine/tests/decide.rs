@@ -124,6 +124,28 @@ fn steps_start_in_the_order_of_the_file_whatever_they_need() {
 }
 
 #[test]
+fn an_attempt_that_only_stores_what_it_made_gives_its_place_to_another() {
+    let all: Vec<(String, Spec)> = ["a", "b", "c"].map(|name| (name.to_owned(), needing(1000, 0, 0))).into();
+    let mut by_hand = ByHand::new(&all);
+    for name in ["a", "b", "c"] {
+        by_hand.make_ready(name);
+    }
+    let writer = || WriterId::from_random(1);
+    for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let step = by_hand.plan.index(&id(name)).expect("a step");
+        assert_eq!(by_hand.starts(&ONE_JOB), if n < 2 { vec![(step.get(), None)] } else { vec![] }, "{name}");
+        if n < 2 {
+            by_hand.tell(Event::AttemptStarted { step: id(name), slot: ByHand::slot(name), writer: writer() });
+            assert_eq!(by_hand.starts(&ONE_JOB), [], "{name} computes");
+            by_hand.state.vacate(step);
+        }
+    }
+    // Not more than there are jobs: the first has to be stored before the third may start.
+    by_hand.end("a", Evidence::default());
+    assert_eq!(by_hand.starts(&ONE_JOB), [(2, None)]);
+}
+
+#[test]
 fn nothing_changed_means_nothing_runs() {
     let all = steps(&[("a", &[]), ("b", &["a"])]);
     let mut first = sim(&all, ROOMY, fine());

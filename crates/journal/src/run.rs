@@ -76,6 +76,8 @@ pub struct RunState {
     agenda: Agenda,
     keys: Keys,
     running: StepSet,
+    /// Those of which no process runs any more; as short-lived as `issued`.
+    vacated: StepSet,
     to_interrupt: StepSet,
     end_issued: bool,
 }
@@ -120,6 +122,7 @@ impl RunState {
             agenda,
             keys: Keys::default(),
             running: StepSet::new(count),
+            vacated: StepSet::new(count),
             to_interrupt: StepSet::new(count),
             end_issued: false,
             topology,

@@ -157,7 +157,8 @@ impl Exec {
             | Told::Started { .. }
             | Told::Progress { .. }
             | Told::Taken { .. }
-            | Told::Durable { .. } => {}
+            | Told::Durable { .. }
+            | Told::Storing => {}
         });
         let verdict = attempt(&host, request, control, tell).await;
         let sockets = host.sockets.clone();

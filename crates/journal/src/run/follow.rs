@@ -25,6 +25,7 @@ impl RunState {
         self.counts[is as usize] += 1;
         if was == Stage::Running {
             self.running.remove(step);
+            self.vacated.remove(step);
             self.to_interrupt.remove(step);
         }
         if is == Stage::Running {
@@ -179,6 +180,7 @@ impl RunState {
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
         self.end_issued = false;
         self.to_interrupt = StepSet::new(self.steps.len());
+        self.vacated = StepSet::new(self.steps.len());
         for step in self.topology.indices() {
             let entry = &mut self.steps[step.as_usize()];
             entry.issued = false;

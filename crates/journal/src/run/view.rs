@@ -155,6 +155,20 @@ impl RunState {
         self.refresh(step);
     }
 
+    /// Notes that nothing of a running step's attempt computes any more: it stores what it made, and gives its place to others.
+    ///
+    /// Forgotten when the attempt ends, and with its driver.
+    pub fn vacate(&mut self, step: StepIndex) {
+        if self.running.contains(step) {
+            self.vacated.insert(step);
+        }
+    }
+
+    /// Returns the running steps that compute no more.
+    pub fn vacated(&self) -> &StepSet {
+        &self.vacated
+    }
+
     /// Takes a running step that has not been told yet that the run stops, and how.
     pub fn take_interrupt(&mut self) -> Option<(StepIndex, StopHow)> {
         Some((self.to_interrupt.pop_first()?, self.whole.stopping?))
