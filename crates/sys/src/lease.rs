@@ -76,25 +76,3 @@ pub fn read_lease(path: &Path) -> io::Result<ReadLease> {
 pub fn read_lease(path: &Path) -> io::Result<ReadLease> {
     File::open(path).map(|_| ReadLease::Unsupported)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::OpenOptions;
-
-    #[test]
-    fn a_lease_is_refused_while_anybody_can_write() {
-        let path = std::env::temp_dir().join(format!("prunella-lease-{}", std::process::id()));
-        std::fs::write(&path, b"x").expect("the temporary directory is writable");
-        let writer = OpenOptions::new().write(true).open(&path).expect("just written");
-        let while_open = read_lease(&path).expect("readable");
-        drop(writer);
-        let after = read_lease(&path).expect("readable");
-        std::fs::remove_file(&path).expect("ours");
-        match (while_open, after) {
-            (ReadLease::Writers, ReadLease::Granted(held)) => assert!(held.intact()),
-            (ReadLease::Unsupported, ReadLease::Unsupported) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
