@@ -58,7 +58,7 @@ pub fn sweep_attempt(store: &str, slot: &SlotId, start: &StartRecord) -> bool {
 ///
 /// # Errors
 /// [`StoreError`] if the store did not answer.
-pub async fn orphan_evidence(store: &Store, slot: &SlotId) -> Result<Evidence, StoreError> {
+async fn orphan_evidence(store: &Store, slot: &SlotId) -> Result<Evidence, StoreError> {
     let newest = store.checkpoints(&slot.key).await?.into_iter().find(|id| id.slot == *slot);
     Ok(evidence_of_orphan(newest))
 }

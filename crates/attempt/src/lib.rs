@@ -27,7 +27,7 @@ mod verdict;
 mod watcher;
 mod workspace;
 
-pub use claimer::{close_dead, orphan_evidence, sweep_attempt};
+pub use claimer::{close_dead, sweep_attempt};
 pub use control::{Control, Deadline};
 pub use host::{EnvironmentUse, Host, Secret};
 pub use log::{LogLine, decode_log};

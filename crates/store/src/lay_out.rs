@@ -7,7 +7,7 @@ use std::{
 };
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeNode, tree_digest};
-use prunella_objects::{ObjectKey, ObjectsError};
+use prunella_objects::{ObjectKey, ObjectReader, ObjectsError};
 use prunella_sys::{Fs, blocking};
 
 use crate::{
@@ -32,10 +32,7 @@ impl Store {
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads; `to` then holds nothing that may be used.
     pub async fn lay_out(&self, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
         match stored.artifact.kind {
-            ArtifactKind::File => {
-                let key = object_key(&stored.object)?;
-                self.lay_file(&key, &stored.artifact.digest, to, false).await
-            }
+            ArtifactKind::File => self.lay_file(&stored.object, &stored.artifact.digest, to, false).await,
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
                 self.sys.fs.create_dir(to).map_err(StoreError::io(to))?;
@@ -50,8 +47,8 @@ impl Store {
                             self.sys.fs.symlink(Path::new(target), &path).map_err(StoreError::io(&path))?;
                         }
                         TreeNode::File { digest, executable, .. } => {
-                            let object = object_key(object.as_deref().unwrap_or_default())?;
-                            laid.bytes += self.lay_file(&object, digest, &path, *executable).await?.bytes;
+                            let object = object.as_deref().unwrap_or_default();
+                            laid.bytes += self.lay_file(object, digest, &path, *executable).await?.bytes;
                         }
                     }
                 }
@@ -63,13 +60,14 @@ impl Store {
     /// Returns the manifest of a stored tree, its digest checked.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if it is missing, cannot be read, or describes another tree.
+    /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree.
     pub async fn manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
+        twice(|| self.read_manifest(stored)).await
+    }
+
+    async fn read_manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: stored.object.clone(), problem };
-        let key = object_key(&stored.object)?;
-        let Some(mut reader) = definite(self.objects.open(&key).await, &key)? else {
-            return Err(damaged("it is missing".to_owned()));
-        };
+        let (key, mut reader) = self.open(&stored.object).await?;
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
         let manifest: TreeManifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
@@ -81,37 +79,28 @@ impl Store {
         }
     }
 
-    async fn lay_file(
+    async fn lay_file(&self, object: &str, digest: &Digest, to: &Path, executable: bool) -> Result<Laid, StoreError> {
+        twice(|| self.lay_file_once(object, digest, to, executable)).await
+    }
+
+    async fn lay_file_once(
         &self,
-        object: &ObjectKey,
+        object: &str,
         digest: &Digest,
         to: &Path,
         executable: bool,
     ) -> Result<Laid, StoreError> {
-        let damaged = |problem: &str| StoreError::Damaged { object: object.to_string(), problem: problem.to_owned() };
-        // Damage is concluded only from two fresh reads.
-        for last in [false, true] {
-            let Some(reader) = definite(self.objects.open(object).await, object)? else {
-                if last {
-                    return Err(damaged("it is missing"));
-                }
-                continue;
-            };
-            let local = self.objects.local_path(object).await?;
-            let (fs, path) = (self.sys.fs.clone(), to.to_owned());
-            let small = reader.size() <= prunella_objects::SMALL_BYTES as u64;
-            let mut reader = reader;
-            let mut work = move || write_out(&fs, &mut reader, local.as_deref(), &path, executable);
-            let (found, bytes) = if small { work() } else { blocking(work).await }.map_err(StoreError::io(to))?;
-            if found == *digest {
-                return Ok(Laid { bytes });
-            }
-            self.sys.fs.remove_file(to).map_err(StoreError::io(to))?;
-            if last {
-                return Err(damaged(&format!("its bytes are {}, {} was recorded", found.short(), digest.short())));
-            }
+        let (key, mut reader) = self.open(object).await?;
+        let local = self.objects.local_path(&key).await?;
+        let (fs, path) = (self.sys.fs.clone(), to.to_owned());
+        let small = reader.size() <= prunella_objects::SMALL_BYTES as u64;
+        let mut work = move || write_out(&fs, &mut reader, local.as_deref(), &path, executable);
+        let (found, bytes) = if small { work() } else { blocking(work).await }.map_err(StoreError::io(to))?;
+        if found == *digest {
+            return Ok(Laid { bytes });
         }
-        Err(damaged("it cannot be read"))
+        self.sys.fs.remove_file(to).map_err(StoreError::io(to))?;
+        Err(other_bytes(object, &found, digest))
     }
 
     /// Reads an artifact whole and compares it with its digest.
@@ -134,31 +123,39 @@ impl Store {
     }
 
     async fn verify_object(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
-        let key = object_key(object)?;
-        let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
-        let Some(mut reader) = definite(self.objects.open(&key).await, &key)? else {
-            return Err(damaged("it is missing".to_owned()));
-        };
+        twice(|| self.verify_object_once(object, digest)).await
+    }
+
+    async fn verify_object_once(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
+        let (key, mut reader) = self.open(object).await?;
         let (found, bytes) = blocking(move || hash_reader(&mut reader)).await.map_err(StoreError::io(key.as_str()))?;
-        if found == *digest {
-            Ok(bytes)
-        } else {
-            Err(damaged(format!("its bytes are {}, {} was recorded", found.short(), digest.short())))
+        if found == *digest { Ok(bytes) } else { Err(other_bytes(object, &found, digest)) }
+    }
+
+    /// Opens an object that a record names; its absence, or damage that the backend is sure of, is damage.
+    async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
+        let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
+        let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
+        match self.objects.open(&key).await {
+            Ok(Some(reader)) => Ok((key, reader)),
+            Ok(None) => Err(damaged("it is missing".to_owned())),
+            Err(ObjectsError::Corrupt { what, .. }) => Err(damaged(what)),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-pub(crate) fn object_key(text: &str) -> Result<ObjectKey, StoreError> {
-    ObjectKey::new(text)
-        .map_err(|_| StoreError::Damaged { object: text.to_owned(), problem: "the record names no object".to_owned() })
+/// Does a fresh read a second time if the first found damage: a bad cable is no bad object (protocol: Damage).
+async fn twice<T, F: Future<Output = Result<T, StoreError>>>(read: impl Fn() -> F) -> Result<T, StoreError> {
+    match read().await {
+        Err(StoreError::Damaged { .. }) => read().await,
+        found => found,
+    }
 }
 
-/// A definite finding of damage by the backend counts as absence; anything else stays an error.
-fn definite<T>(found: Result<Option<T>, ObjectsError>, key: &ObjectKey) -> Result<Option<T>, StoreError> {
-    match found {
-        Err(ObjectsError::Corrupt { what, .. }) => Err(StoreError::Damaged { object: key.to_string(), problem: what }),
-        other => Ok(other?),
-    }
+fn other_bytes(object: &str, found: &Digest, recorded: &Digest) -> StoreError {
+    let problem = format!("its bytes are {}, {} was recorded", found.short(), recorded.short());
+    StoreError::Damaged { object: object.to_owned(), problem }
 }
 
 fn write_out(

@@ -161,16 +161,6 @@ impl Layout {
         format!("runs/{run}/logs/{}/{:016x}/", step.segment(), epoch.0)
     }
 
-    /// Returns where a driver's summary of a run lies.
-    pub fn summary(run: &RunId, driver: u64) -> ObjectKey {
-        key(format!("runs/{run}/summary/{}.json", descending(driver)))
-    }
-
-    /// Returns the prefix of all summaries of a run.
-    pub fn summaries(run: &RunId) -> String {
-        format!("runs/{run}/summary/")
-    }
-
     /// Returns where a request to stop a run lies: asked of its driver `n`.
     pub fn stop(run: &RunId, n: u64) -> ObjectKey {
         key(format!("runs/{run}/stop/{}.json", descending(n)))

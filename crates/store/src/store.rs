@@ -28,11 +28,6 @@ impl Store {
         Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)) }
     }
 
-    /// Returns a handle on the same backend with another writer id: another member of the protocol.
-    pub fn another_writer(&self) -> Self {
-        Self::new(self.objects.clone(), self.sys.clone())
-    }
-
     /// Returns the backend.
     pub fn objects(&self) -> &Arc<dyn Objects> {
         &self.objects

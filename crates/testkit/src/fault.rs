@@ -1,6 +1,7 @@
 //! A store whose operations fail where a test says so.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +20,8 @@ pub enum Fault {
     LostRequest,
     /// It is done, and whether it was is unknown.
     LostReply,
+    /// An object is opened and its bytes are read wrongly; any other operation is done as ever.
+    WrongBytes,
 }
 
 /// A store whose operations fail where a test says so. Clones share one plan.
@@ -61,8 +64,8 @@ impl Faulty {
         self.plan.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Counts an operation; an error if it does not reach the store, and whether its answer gets lost.
-    fn ask(&self, at: &str) -> Result<bool, ObjectsError> {
+    /// Counts an operation; an error if it does not reach the store, otherwise what its answer suffers.
+    fn ask(&self, at: &str) -> Result<Option<Fault>, ObjectsError> {
         let fault = {
             let mut plan = self.plan();
             plan.done += 1;
@@ -71,8 +74,8 @@ impl Faulty {
         };
         let path = PathBuf::from(at);
         match fault {
-            None => Ok(false),
-            Some(Fault::LostReply) => Ok(true),
+            None => Ok(None),
+            Some(fault @ (Fault::LostReply | Fault::WrongBytes)) => Ok(Some(fault)),
             Some(Fault::LostRequest) => Err(lost(at)),
             Some(Fault::NoSpace) => Err(ObjectsError::NoSpace { path }),
             Some(Fault::Unreachable) => {
@@ -94,9 +97,9 @@ fn lost(at: &str) -> ObjectsError {
 macro_rules! through {
     ($self:ident, $at:expr, $operation:expr) => {{
         let at = $at.to_string();
-        let lose = $self.ask(&at)?;
+        let fault = $self.ask(&at)?;
         let answer = $operation.await?;
-        if lose { Err(lost(&at)) } else { Ok(answer) }
+        if fault == Some(Fault::LostReply) { Err(lost(&at)) } else { Ok(answer) }
     }};
 }
 
@@ -146,11 +149,37 @@ impl Objects for Faulty {
     }
 
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
-        through!(self, key, self.inner.open(key))
+        let fault = self.ask(key.as_str())?;
+        let reader = self.inner.open(key).await?;
+        match fault {
+            Some(Fault::LostReply) => Err(lost(key.as_str())),
+            Some(Fault::WrongBytes) => Ok(reader.map(|reader| {
+                let size = reader.size();
+                ObjectReader::new(Box::new(Garbled(reader)), size)
+            })),
+            _ => Ok(reader),
+        }
     }
 
     fn store_id(&self) -> &str {
         self.inner.store_id()
+    }
+}
+
+/// Every byte comes with its last bit turned.
+struct Garbled(ObjectReader);
+
+impl Read for Garbled {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(buf)?;
+        buf[..n].iter_mut().for_each(|byte| *byte ^= 1);
+        Ok(n)
+    }
+}
+
+impl Seek for Garbled {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Damage allows the next epoch, and a wrong verdict does no harm.
 
+use std::sync::Arc;
+
 use prunella_model::{ArtifactKind, Epoch};
 use prunella_objects::ObjectKey;
-use prunella_store::{Claimed, Filled, StoreError};
+use prunella_store::{Claimed, Filled, Store, StoreError};
+use prunella_testkit::{Fault, Faulty};
 
 use crate::bench::*;
 
@@ -75,5 +78,48 @@ async fn what_is_laid_out_belongs_to_the_reader_and_the_object_stays() {
         std::fs::write(to.join("deep/b"), b"overwritten").unwrap();
         std::fs::write(to.join("a"), b"overwritten").unwrap();
         assert_eq!(check(&store, &slot.key).await, Some(slot), "{}", bench.name);
+    }
+}
+
+/// What one read found wrongly is no damage; what two fresh reads find is (protocol: Damage).
+#[tokio::test]
+async fn one_wrong_read_is_no_damage_and_two_are() {
+    for bench in Bench::each() {
+        for (kind, size) in [(ArtifactKind::File, 10), (ArtifactKind::File, 200_000), (ArtifactKind::Tree, 200_000)] {
+            let store = bench.member();
+            let mut asked = request(bench.owner(1), "a");
+            asked.key = key(&format!("{kind:?}{size}"));
+            let slot = claim(&store, &asked).await;
+            let name = if kind == ArtifactKind::Tree { "tree/file" } else { "file" };
+            let file = bench.file(&format!("{}/{name}", asked.key.0.short()), &vec![1; size]);
+            let output = if kind == ArtifactKind::Tree { file.parent().unwrap().to_owned() } else { file };
+            let taken = store.take_output(&slot, &output, kind).await.unwrap();
+            for (object, bytes) in taken.objects {
+                bench.objects.create(&object, bytes).await.unwrap();
+            }
+            let faulty = Faulty::new(bench.objects.clone());
+            let reader = Store::new(Arc::new(faulty.clone()), bench.sys.clone());
+            let laid = |n: usize| bench.scratch.path().join(format!("laid-{}-{n}", asked.key.0.short()));
+            let before = faulty.operations();
+            reader.lay_out(&taken.stored, &laid(0)).await.unwrap();
+            let operations = faulty.operations() - before;
+            for n in 0..operations {
+                faulty.inject(n, Fault::WrongBytes);
+                reader.lay_out(&taken.stored, &laid(n + 1)).await.unwrap();
+                faulty.calm();
+                faulty.inject(n, Fault::WrongBytes);
+                reader.verify(&taken.stored).await.unwrap();
+                faulty.calm();
+            }
+            for n in 0..2 * operations {
+                faulty.inject(n, Fault::WrongBytes);
+            }
+            let laid = reader.lay_out(&taken.stored, &laid(99)).await;
+            assert!(matches!(laid, Err(StoreError::Damaged { .. })), "{}: {laid:?}", bench.name);
+            faulty.calm();
+            (0..2 * operations).for_each(|n| faulty.inject(n, Fault::WrongBytes));
+            let verified = reader.verify(&taken.stored).await;
+            assert!(matches!(verified, Err(StoreError::Damaged { .. })), "{}: {verified:?}", bench.name);
+        }
     }
 }
