@@ -6,6 +6,7 @@
 
 mod crash_fs;
 mod crash_fs_images;
+mod crash_fs_operations;
 mod fault;
 #[cfg(feature = "kills")]
 pub mod kills;
