@@ -114,7 +114,7 @@ async fn a_crash_anywhere_in_a_batch_leaves_no_record_without_its_large_object()
 async fn what_was_synced_survives_and_of_the_rest_only_the_last_writes_are_lost() {
     let bench = Bench::new(CrashFs::new());
     let store = bench.open();
-    let names = ["a", "b", "c", "d"].map(|name| ObjectKey::new(&format!("records/{name}")).unwrap());
+    let names = ["a", "b", "c", "d"].map(|name| ObjectKey::new(format!("records/{name}")).unwrap());
     for (n, key) in names.iter().enumerate() {
         let _ = store.create(key, Bytes::from(vec![b'x'; 10])).await.unwrap();
         if n == 1 {

@@ -1,5 +1,8 @@
 //! Read leases, in a process of their own: a test beside this one that starts a process would hand it, for a moment, a
 //! copy of the writing descriptor.
+// A test prepares its files as any program would.
+#![allow(clippy::disallowed_methods)]
+
 use prunella_sys::{ReadLease, read_lease};
 use std::fs::OpenOptions;
 
