@@ -95,7 +95,7 @@ async fn one_wrong_read_is_no_damage_and_two_are() {
             let output = if kind == ArtifactKind::Tree { file.parent().unwrap().to_owned() } else { file };
             let taken = store.take_output(&slot, &output, kind).await.unwrap();
             for (object, bytes) in taken.objects {
-                bench.objects.create(&object, bytes).await.unwrap();
+                let _fresh_name = bench.objects.create(&object, bytes).await.unwrap();
             }
             let faulty = Faulty::new(bench.objects.clone());
             let reader = Store::new(Arc::new(faulty.clone()), bench.sys.clone());
