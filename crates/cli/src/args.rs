@@ -55,6 +55,7 @@ pub enum Command {
     Runs(commands::runs::Runs),
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),
+    Verify(commands::verify::Verify),
     Doctor(commands::doctor::Doctor),
 }
 

@@ -122,7 +122,11 @@ impl Store {
         }
     }
 
-    async fn verify_object(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
+    /// Reads an object whole and compares it with its digest; returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if its bytes are missing or wrong in two fresh reads.
+    pub async fn verify_object(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
         twice(|| self.verify_object_once(object, digest)).await
     }
 

@@ -60,6 +60,9 @@ impl Layout {
         Self::attempt(slot, "retired")
     }
 
+    /// The prefix of all attempts of all keys.
+    pub const ALL_ATTEMPTS: &str = "attempts/";
+
     /// Returns the prefix of all attempts of `key`.
     pub fn attempts(key: &StepKey) -> String {
         format!("attempts/{key}/")
@@ -149,6 +152,11 @@ impl Layout {
     /// Returns where a list of used slots lies.
     pub fn uses(run: &RunId, writer: &str, i: u64) -> ObjectKey {
         key(format!("runs/{run}/uses-{writer}-{i:08}.json"))
+    }
+
+    /// Returns the prefix of all lists of used slots of a run.
+    pub fn all_uses(run: &RunId) -> String {
+        format!("runs/{run}/uses-")
     }
 
     /// Returns where a piece of an attempt's output lies.

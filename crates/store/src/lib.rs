@@ -19,6 +19,7 @@ mod slots;
 mod store;
 mod take_in;
 mod uses;
+mod verify;
 
 pub use artifacts::Verified;
 pub use checkpoints::Snapshot;
@@ -33,3 +34,4 @@ pub use slots::{Filled, ReadyCommit};
 pub use store::Store;
 pub use take_in::{Taken, TakenFile};
 pub use uses::Guarded;
+pub use verify::{Promised, PromisedObject, Promiser, Promises};

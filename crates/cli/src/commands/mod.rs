@@ -15,6 +15,7 @@ pub mod status;
 pub mod stop;
 pub mod tell;
 pub mod validate;
+pub mod verify;
 
 use std::path::Path;
 
@@ -50,6 +51,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Runs(command) => command.run(&context).await,
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),
+        Command::Verify(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
     }
 }
@@ -60,6 +62,16 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
 /// [`CliError::Store`] if there is none.
 pub fn reading(context: &Context) -> Result<Store, CliError> {
     open::store_read_only(context, &Place::of(context, Path::new("pipeline.yaml")).store)
+}
+
+/// Returns the store for writing; it must be there: a command that keeps order makes none.
+///
+/// # Errors
+/// [`CliError::Store`] if there is none.
+pub fn writing(context: &Context) -> Result<Store, CliError> {
+    let place = Place::of(context, Path::new("pipeline.yaml")).store;
+    drop(open::store_read_only(context, &place)?);
+    open::store(context, &place)
 }
 
 /// Returns the run and the step that the words of a command name: `STEP` (of the newest run) or `RUN STEP`.

@@ -5,6 +5,7 @@ mod docs;
 mod exec;
 mod getting;
 mod home;
+mod keeping;
 mod looking;
 mod planning;
 mod starting;
