@@ -56,6 +56,8 @@ pub enum Command {
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),
     Doctor(commands::doctor::Doctor),
+    Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 /// Which pipeline, and which of its steps.

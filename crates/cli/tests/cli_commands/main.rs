@@ -6,6 +6,7 @@ mod exec;
 mod getting;
 mod home;
 mod looking;
+mod manual;
 mod planning;
 mod starting;
 mod stopping;
