@@ -57,6 +57,8 @@ pub enum Command {
     Tell(commands::tell::Tell),
     Verify(commands::verify::Verify),
     Doctor(commands::doctor::Doctor),
+    Completions(commands::completions::Completions),
+    Man(commands::man::Man),
 }
 
 /// Which pipeline, and which of its steps.

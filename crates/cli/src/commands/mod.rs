@@ -1,11 +1,13 @@
 //! One command, one file.
 
+pub mod completions;
 pub mod doctor;
 pub mod exec;
 pub mod explain;
 pub mod get;
 pub mod init;
 pub mod logs;
+pub mod man;
 pub mod pin;
 pub mod plan;
 pub mod resume;
@@ -53,6 +55,8 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
+        Command::Completions(command) => command.run(&context),
+        Command::Man(command) => command.run(&context),
     }
 }
 

@@ -7,6 +7,7 @@ mod getting;
 mod home;
 mod keeping;
 mod looking;
+mod manual;
 mod planning;
 mod starting;
 mod stopping;
