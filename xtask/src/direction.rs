@@ -9,7 +9,7 @@ const PLACES: [&[&str]; 10] = [
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
     &["prunella-attempt"],
     &["prunella-environment", "prunella-journal", "prunella-manifest"],
-    &["prunella-healing", "prunella-process", "prunella-store"],
+    &["prunella-healing", "prunella-notices", "prunella-process", "prunella-store"],
     &["prunella-objects"],
     &["prunella-sys"],
     &["prunella-model"],
