@@ -12,7 +12,7 @@ use prunella_store::{
 use tokio::sync::watch;
 
 use crate::{
-    Control, Deadline, Host, Request, Told,
+    Control, Host, Request, Told,
     log::LogWriter,
     snapshots::{Snapshots, Stored, Wanted, millis},
     socket::{Reply, Said, Socket, mark},
@@ -189,7 +189,9 @@ impl Supervision<'_> {
             if timeout.is_some_and(|timeout| now >= timeout) && !state.evidence.timeout {
                 state.evidence.timeout = true;
                 state.killed = Some(KillReason::Timeout);
-                state.kill_at = Some(now + self.grace());
+                // A notice may have come before it.
+                let kill_at = now + self.grace();
+                state.kill_at = Some(state.kill_at.map_or(kill_at, |known| known.min(kill_at)));
                 running.signal(Signal::TERM);
             }
             if now.saturating_sub(state.last_life) >= stall && !state.evidence.stalled {
@@ -234,9 +236,11 @@ impl Supervision<'_> {
                 state.killed = Some(KillReason::Stop);
                 running.kill_tree();
             }
-            Control::Notice(Deadline { source, at }) => {
-                let kill_at = at.unwrap_or(now + self.grace()).saturating_sub(self.host.margin).max(now);
-                state.kill_at = Some(state.kill_at.map_or(kill_at, |known| known.min(kill_at)));
+            Control::Notice(deadline) => {
+                let source = &deadline.source;
+                let kill_at = deadline.kill_at(now, self.grace()).saturating_sub(self.host.margin).max(now);
+                let kill_at = state.kill_at.map_or(kill_at, |known| known.min(kill_at));
+                state.kill_at = Some(kill_at);
                 let grace_ms = millis(kill_at.saturating_sub(now));
                 if state.evidence.notice.is_none() {
                     state.evidence.stop_requested = source == "stop";

@@ -3,6 +3,7 @@
 mod answer;
 mod args;
 mod changes;
+mod cloud;
 mod commands;
 mod condition;
 mod context;

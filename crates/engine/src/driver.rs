@@ -255,7 +255,7 @@ impl Driver<'_> {
                 match self.host.store.asked_to_stop(&self.run, self.scope.driver).await {
                     Ok(Some(true)) => self.obey(Control::Kill)?,
                     Ok(Some(false)) if self.word == Control::Run => {
-                        self.obey(Control::Notice(Deadline { source: "stop".to_owned(), at: None }))?;
+                        self.obey(Control::Notice(Deadline::in_own_grace("stop")))?;
                     }
                     // Not asked, or the store does not answer: it is asked again soon.
                     Ok(_) | Err(_) => {}
@@ -303,7 +303,7 @@ impl Driver<'_> {
             Control::Kill => StopHow::Now,
             Control::Notice(_) | Control::Run => StopHow::Checkpoint,
         };
-        self.word = word;
+        self.word = std::mem::take(&mut self.word).and(word);
         self.append_if_legal(Event::StopRequested { how })?;
         // Also attempts that wait for a slot: the journal does not know them yet.
         for active in self.active.values() {

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use prunella_model::ByteSize;
+use prunella_notices::{detect, probe};
 use prunella_objects::{Embedded, ObjectKey, Objects};
 use prunella_process::{Guardian, GuardianOptions, memory_cgroup};
 use prunella_store::Store;
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::{
     answer::{say, say_json},
     args::Output,
+    cloud::Service,
     context::Context,
     error::CliError,
     open,
@@ -31,7 +33,10 @@ use crate::{
 /// Measures beside the store (or where it would be) and leaves nothing there. Exits 1 if something is wrong that runs
 /// would stumble over.
 #[derive(Debug, Args)]
-pub struct Doctor {}
+pub struct Doctor {
+    #[command(flatten)]
+    service: Service,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,6 +81,7 @@ impl Doctor {
         checks.push(memory(context));
         checks.push(clock(context));
         checks.extend(limits(context));
+        checks.push(cloud(context, &self.service).await);
         checks.push(tool("python", "python3", "steps in Python need it; steps that use none run without"));
         checks.push(tool("uv", "uv", "environments are made with `venv` and `pip` instead, more slowly"));
         let bad = checks.iter().any(|check| check.health == Health::Bad);
@@ -294,6 +300,26 @@ fn clock(context: &Context) -> Check {
     let health = if now < OLDEST { Health::Note } else { Health::Good };
     let help = "set it: times shown to people will be wrong; nothing is decided by it";
     check("clock", health, crate::present::moment(now), help)
+}
+
+/// Looks which cloud this machine is in, and whether it would hear of its end there.
+async fn cloud(context: &Context, service: &Service) -> Check {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let Some(cloud) = detect(&*context.sys.fs) else {
+        return check("cloud", Health::Good, "none that gives notice (by this machine's firmware)", "");
+    };
+    let help =
+        "runs go on without its notices, and SIGTERM still is one; allow the metadata service, or see docs/notices.md";
+    let problem = tokio::select! {
+        answer = probe(service.of(cloud, context)) => match answer {
+            Ok(()) => {
+                return check("cloud", Health::Good, format!("{cloud}: its metadata service answers"), "");
+            }
+            Err(error) => error.to_string(),
+        },
+        () = context.sys.clock.sleep(PATIENCE) => format!("nothing within {} s", PATIENCE.as_secs()),
+    };
+    check("cloud", Health::Note, format!("{cloud}: no notices: {problem}"), help)
 }
 
 /// Looks at the limits of this process that runs meet first.

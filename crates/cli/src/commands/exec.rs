@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     answer::{note, say, say_json},
     args::Output,
+    cloud::Notices,
     context::Context,
     error::CliError,
     evidence::in_words,
@@ -59,6 +60,9 @@ pub struct Exec {
     /// Close a live attempt of the same work instead of waiting for it.
     #[arg(long)]
     take_over: bool,
+
+    #[command(flatten)]
+    notices: Notices,
 }
 
 fn upstream(text: &str) -> Result<Upstream, String> {
@@ -114,7 +118,8 @@ impl Exec {
         let spec = spec.ok_or_else(no_step)?.clone();
         let view = store.look(&request.key).await?;
         heal(&mut request, &spec, &view);
-        let mut control = signals::listen(|_| {}).map_err(CliError::io("signals"))?;
+        let (words, mut control) = signals::listen(|_| {}).map_err(CliError::io("signals"))?;
+        let _watching = self.notices.watch(context, words, note);
         let wait = short_lived(&store, &view, &request).await?;
         if !wait.is_zero() {
             note(&format!("waiting {}: the attempts before lived only briefly", present::lasting(millis(wait))));

@@ -11,6 +11,7 @@ use prunella_store::{Store, records::GraphRecord};
 
 use crate::{
     args::Which,
+    cloud::Notices,
     context::Context,
     error::CliError,
     open,
@@ -55,6 +56,9 @@ pub struct How {
     /// Show what steps write.
     #[arg(long, short)]
     pub verbose: bool,
+
+    #[command(flatten)]
+    pub notices: Notices,
 }
 
 impl Run {
@@ -144,7 +148,9 @@ pub async fn drive_run(
     let host: Host = open::host(context, store, &place.store, &place.base, &record.graph).await?;
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.store, how.verbose));
     let on_stop = screen.clone();
-    let control = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
+    let (words, control) = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
+    let told = screen.clone();
+    let watching = how.notices.watch(context, words, move |line| told.say(line));
     let machine = &context.sys.machine;
     let jobs = how.jobs.unwrap_or_else(|| machine.cpu_count()).max(1);
     let options = DriveOptions {
@@ -164,6 +170,7 @@ pub async fn drive_run(
     let ticking = screen.clone().tick(context.sys.clock.clone());
     let outcome = drive(host, run, &options, control, screen.clone()).await;
     ticking.abort();
+    drop(watching);
     guardian.stop().await;
     let _left_over = context.sys.fs.remove_dir_all(&sockets);
     let outcome = outcome.inspect_err(|_| screen.clear())?;

@@ -38,6 +38,7 @@ use self::{
     terminal::{InPlace, size},
 };
 use crate::{
+    answer::note,
     args::Output,
     context::Context,
     present::{Paint, short},
@@ -50,8 +51,8 @@ const FULL: usize = 64 << 10;
 
 /// How a run is shown.
 enum Mode {
-    /// Redrawn in place; with lines of steps above, if they are wanted.
-    InPlace { terminal: InPlace, above: Option<Vec<String>> },
+    /// Redrawn in place, with lines above that are not drawn yet; also lines of steps, if they are wanted.
+    InPlace { terminal: InPlace, above: Vec<String>, verbose: bool },
     /// Line by line.
     Lines(Plain),
     /// Events for programs.
@@ -88,7 +89,7 @@ impl Screen {
         let (mode, shown) = match context.output {
             Output::Json => (Mode::Json, run.as_str()),
             Output::Text if std::io::stdout().is_terminal() && !dumb => {
-                (Mode::InPlace { terminal: InPlace::new(paint), above: verbose.then(Vec::new) }, short(run))
+                (Mode::InPlace { terminal: InPlace::new(paint), above: Vec::new(), verbose }, short(run))
             }
             Output::Text => (Mode::Lines(Plain::new(verbose)), run.as_str()),
         };
@@ -122,6 +123,18 @@ impl Screen {
             inner.lines(vec![stopping(how).to_owned()]);
             inner.write();
         }
+    }
+
+    /// Shows a line that belongs to no step.
+    pub fn say(&self, line: &str) {
+        let mut inner = self.inner();
+        match &mut inner.mode {
+            Mode::InPlace { above, .. } => above.push(line.to_owned()),
+            Mode::Lines(_) => inner.lines(vec![line.to_owned()]),
+            // What programs read is the journal's alone.
+            Mode::Json => note(line),
+        }
+        inner.write();
     }
 
     /// Draws and writes from time to time, until the task is aborted.
@@ -218,9 +231,9 @@ impl Inner {
     fn draw(&mut self, clock: Duration) {
         let now = self.now(clock);
         match &mut self.mode {
-            Mode::InPlace { terminal, above } => {
+            Mode::InPlace { terminal, above, .. } => {
                 let rows = frame(&self.model, &self.title, now, size());
-                let above = above.as_mut().map(std::mem::take).unwrap_or_default();
+                let above = std::mem::take(above);
                 if !above.is_empty() {
                     terminal.clear(&mut self.out);
                 }
@@ -284,9 +297,9 @@ impl Spectator for Screen {
     fn told(&self, step: StepIndex, told: &Told, plan: &Plan) {
         let inner = &mut *self.inner();
         match &mut inner.mode {
-            Mode::InPlace { above, .. } => {
+            Mode::InPlace { above, verbose, .. } => {
                 inner.model.tell(step, told);
-                if let (Some(above), Told::Line { text, .. }) = (above, told) {
+                if let (true, Told::Line { text, .. }) = (*verbose, told) {
                     above.push(output_line(&plan.id(step).to_string(), 0, text));
                     if above.len() >= 1000 {
                         inner.draw(self.clock.monotonic());

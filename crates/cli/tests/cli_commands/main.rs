@@ -8,6 +8,7 @@ mod home;
 mod keeping;
 mod looking;
 mod manual;
+mod notices;
 mod planning;
 mod starting;
 mod stopping;

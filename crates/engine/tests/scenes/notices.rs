@@ -16,6 +16,7 @@ crate::tests![
     after_a_notice_a_program_that_says_done_is_done,
     after_a_notice_exit_0_is_the_end_where_the_step_says_finish,
     a_program_that_ignores_its_notice_is_killed_at_the_deadline_and_its_last_checkpoint_stands,
+    of_all_notices_the_earliest_deadline_counts,
     a_stop_spends_no_budget,
     a_step_that_somebody_terminates_is_preempted_and_started_again,
     a_checkpoint_told_on_the_socket_is_durable_when_it_is_answered,
@@ -38,7 +39,7 @@ pub fn tell_main(words: &[String]) -> ! {
 }
 
 fn notice() -> Control {
-    Control::Notice(Deadline { source: "sigterm".into(), at: None })
+    Control::Notice(Deadline::in_own_grace("sigterm"))
 }
 
 const SAVES: &str = "\
@@ -145,6 +146,32 @@ async fn a_program_that_ignores_its_notice_is_killed_at_the_deadline_and_its_las
     assert_eq!(engine.result(&run, "train", "out").await.unwrap(), b"1\n");
 }
 
+async fn of_all_notices_the_earliest_deadline_counts() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    let graph = scene.graph(
+        "train:
+  run: |
+    trap '' TERM
+    echo ready
+    while :; do sleep 0.02; done
+  outputs: { out: out.txt }
+  checkpoint: { format: files, grace: 1h }
+",
+    );
+    let run = engine.begin("r", &graph).await;
+    let clock = engine.host.sys.clock.clone();
+    let (outcome, ()) = tokio::join!(engine.drive(&run), async {
+        engine.eye.until_line("ready").await;
+        // Together they are an hour away but for the second; the third, later again, changes nothing.
+        engine.say(notice());
+        engine.say(Control::Notice(Deadline::by("aws", clock.monotonic() + Duration::from_secs(1))));
+        engine.say(Control::Notice(Deadline::by("aws", clock.monotonic() + Duration::from_secs(3600))));
+    });
+    assert_eq!(outcome.status, RunStatus::Stopped);
+    assert_eq!(engine.eye.classes(), [Class::Preempted]);
+}
+
 async fn a_stop_spends_no_budget() {
     let scene = Scene::new();
     let graph = scene.graph("train: { run: 'echo ready; sleep 1000', outputs: { out: out.txt } }");
@@ -157,11 +184,7 @@ async fn a_stop_spends_no_budget() {
         };
         let (outcome, ()) = tokio::join!(engine.drive(&run), async {
             engine.eye.until_line("ready").await;
-            engine.say(if round % 2 == 0 {
-                Control::Kill
-            } else {
-                Control::Notice(Deadline { source: "stop".into(), at: None })
-            });
+            engine.say(if round % 2 == 0 { Control::Kill } else { Control::Notice(Deadline::in_own_grace("stop")) });
         });
         assert_eq!(outcome.status, RunStatus::Stopped, "{round}");
         let first = *slot.get_or_insert(first_slot(&engine.eye));
@@ -223,7 +246,7 @@ async fn a_notice_before_there_is_a_slot_is_no_failure_of_the_step() {
     let step = StepId::plain(StepName::new("train").unwrap());
     for (source, class) in [("sigterm", Class::Preempted), ("stop", Class::Stopped)] {
         let request = exec_request(&engine.host.store, &run, &step, &[], None).await.unwrap();
-        let word = Control::Notice(Deadline { source: source.into(), at: None });
+        let word = Control::Notice(Deadline::in_own_grace(source));
         let (_sender, control) = tokio::sync::watch::channel(word);
         let verdict = attempt(&engine.host, &request, control, std::sync::Arc::new(|_| {})).await;
         let Verdict::Failed(failure) = verdict else { panic!("{verdict:?}") };

@@ -114,7 +114,7 @@ async fn i4_ratchet_a_checkpoint_that_was_called_durable_could_not_be_lost() {
     let (outcome, ()) = tokio::join!(engine.drive(&run), async {
         let record = Layout::checkpoint(&engine.eye.until_durable().await).to_string();
         assert!(!loose.could_be_lost().contains(&record), "{record}");
-        engine.say(Control::Notice(Deadline { source: "stop".into(), at: None }));
+        engine.say(Control::Notice(Deadline::in_own_grace("stop")));
     });
     assert_eq!(outcome.status, RunStatus::Stopped);
     assert_eq!(loose.could_be_lost(), [""; 0]);

@@ -278,7 +278,7 @@ impl Engine {
     }
 
     pub fn say(&self, word: Control) {
-        self.word.send_replace(word);
+        self.word.send_modify(|said| *said = std::mem::take(said).and(word));
     }
 
     /// Dies as by SIGKILL, with its guardian: what was being driven has been dropped by the caller.

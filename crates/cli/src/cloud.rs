@@ -1,0 +1,93 @@
+//! Notices of the cloud that this machine is in, as words for the engine.
+
+use clap::{Args, ValueEnum};
+use prunella_attempt::{Control, Deadline};
+use prunella_model::Span;
+use prunella_notices::{Cloud, Endpoint, Said, Watch, detect, watch};
+use tokio::task::JoinHandle;
+
+use crate::{context::Context, present::lasting, signals::Words};
+
+/// Where clouds' metadata services are asked.
+#[derive(Debug, Args)]
+pub struct Service {
+    /// Where the metadata service answers, if not at its usual address: for machines that hide it behind another, and for
+    /// tests.
+    #[arg(long = "metadata-endpoint", value_name = "URL", env = "PRUNELLA_METADATA_ENDPOINT", hide = true)]
+    endpoint: Option<Endpoint>,
+}
+
+impl Service {
+    /// Returns whom to ask in this cloud.
+    pub fn of(&self, cloud: Cloud, context: &Context) -> Watch {
+        Watch { cloud, endpoint: self.endpoint.unwrap_or_default(), clock: context.sys.clock.clone() }
+    }
+}
+
+/// Who may give notice that this machine goes away.
+#[derive(Debug, Args)]
+pub struct Notices {
+    /// Which cloud's notices end steps in checkpoints; `auto` asks the machine's firmware.
+    #[arg(long, value_name = "CLOUD", value_enum, default_value_t = Which::Auto, env = "PRUNELLA_NOTICES")]
+    notices: Which,
+
+    #[command(flatten)]
+    service: Service,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Auto,
+    None,
+    Aws,
+    Gcp,
+    Azure,
+}
+
+/// A watcher; it ends when this is dropped.
+pub struct Watching(Option<JoinHandle<()>>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Notices {
+    /// Watches for notices beside a run and passes them on; `tell` gets a line for people now and then. Waits for nothing.
+    pub fn watch(&self, context: &Context, words: Words, tell: impl Fn(&str) + Send + Sync + 'static) -> Watching {
+        let named = match self.notices {
+            Which::None => return Watching(None),
+            Which::Auto => None,
+            Which::Aws => Some(Cloud::Aws),
+            Which::Gcp => Some(Cloud::Gcp),
+            Which::Azure => Some(Cloud::Azure),
+        };
+        let fs = context.sys.fs.clone();
+        let (endpoint, clock) = (self.service.endpoint.unwrap_or_default(), context.sys.clock.clone());
+        let task = tokio::spawn(async move {
+            let Some(cloud) = named.or_else(|| detect(&*fs)) else { return };
+            watch(Watch { cloud, endpoint, clock }, move |said| {
+                if let Said::Notice { at, .. } = &said {
+                    words.say(Control::Notice(Deadline::by(cloud.as_str(), *at)));
+                }
+                tell(&line(cloud, &said));
+            })
+            .await;
+        });
+        Watching(Some(task))
+    }
+}
+
+fn line(cloud: Cloud, said: &Said) -> String {
+    match said {
+        Said::Notice { notice, .. } => {
+            let left = lasting(Span::from(notice.within).as_millis());
+            format!("{cloud}: this machine goes away in {left} ({})", notice.what)
+        }
+        Said::Hint(hint) => format!("{cloud}: {hint}"),
+        Said::Silent(error) => format!("{cloud}: no cloud notices for now: {error}"),
+    }
+}
