@@ -160,6 +160,23 @@ fn a_service_that_is_not_there_disturbs_nothing_and_is_told_once() {
 }
 
 #[test]
+fn a_service_that_never_answers_holds_up_neither_the_start_nor_the_end() {
+    let home = Home::with("prunella: v1\nname: quick\nsteps:\n  one: { run: 'echo 1 >one', outputs: { one: one } }\n");
+    // Connections are taken by the system, and nobody reads them.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    let begun = std::time::Instant::now();
+    for cloud in ["aws", "gcp", "azure"] {
+        let mut command = home.command(&["run", "--new", "--notices", cloud]);
+        let ended: crate::home::Answer =
+            command.env("PRUNELLA_METADATA_ENDPOINT", &endpoint).output().expect("the binary starts").into();
+        let ended = ended.exits(0);
+        assert!(!ended.out.contains("cloud notices"), "{}", ended.out);
+    }
+    assert!(begun.elapsed().as_secs() < 15, "no run waited for its watcher: {:?}", begun.elapsed());
+}
+
+#[test]
 fn what_was_asked_for_wrongly_is_said_before_anything_is_done() {
     let (home, ..) = home();
     assert!(home.run(&["run", "--notices", "skynet"]).exits(2).err.contains("aws"));
