@@ -6,6 +6,7 @@ mod changes;
 mod commands;
 mod condition;
 mod context;
+mod drawing;
 mod error;
 mod evidence;
 mod forecast;
