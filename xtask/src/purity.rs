@@ -14,12 +14,17 @@ const PURE: [(&str, &[&str]); 4] = [
 ];
 
 /// The pure files of a crate that is not pure as a whole.
-const PURE_FILES: [&str; 5] = [
+const PURE_FILES: [&str; 10] = [
     "crates/engine/src/plan.rs",
     "crates/engine/src/plan_inputs.rs",
     "crates/engine/src/decide.rs",
     "crates/engine/src/admission.rs",
     "crates/engine/src/told.rs",
+    "crates/cli/src/drawing/layers.rs",
+    "crates/cli/src/drawing/layout.rs",
+    "crates/cli/src/drawing/ordering.rs",
+    "crates/cli/src/drawing/picture.rs",
+    "crates/cli/src/drawing/spread.rs",
 ];
 
 /// Words that reach out.

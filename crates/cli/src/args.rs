@@ -44,6 +44,7 @@ pub enum Command {
     Init(commands::init::Init),
     Validate(commands::validate::Validate),
     Pin(commands::pin::Pin),
+    Graph(commands::graph::Graph),
     Plan(commands::plan::Plan),
     Run(commands::run::Run),
     Resume(commands::resume::Resume),

@@ -1,11 +1,14 @@
 //! How a run is: what its journal says, and whether an engine still drives it.
 
+use std::collections::BTreeMap;
+
+use prunella_engine::Plan;
 use prunella_journal::{Event, RunState, RunStatus, Stage, Stamped, StepIndex, StepState, last_event};
-use prunella_model::RunId;
+use prunella_model::{RunId, SlotId, StepId};
 use prunella_store::{Store, records::DriverRecord};
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::{error::CliError, present::Tone};
 
 /// How a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,6 +89,17 @@ pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Conditio
     of(store, run, ended).await
 }
 
+/// The commits that the steps of a run are bound to.
+pub type Bound = BTreeMap<StepId, (u64, SlotId)>;
+
+/// Returns the commit that stands for a step although the journal does not say so: what `exec` made, or what a killed
+/// engine had no time to tell.
+pub fn untold(bound: &Bound, plan: &Plan, state: &RunState, step: StepIndex) -> Option<SlotId> {
+    let (_, slot) = bound.get(plan.id(step)).filter(|_| state.done(step).is_none())?;
+    // A step that is being made anew is bound to what was damaged.
+    (!matches!(state.state(step), StepState::Running(_) | StepState::Ended(_))).then_some(*slot)
+}
+
 /// How a step of a run is, for people and programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -132,6 +146,40 @@ impl StepCondition {
             },
             Stage::Failed => Self::Failed,
             Stage::Blocked => Self::Blocked,
+        }
+    }
+
+    /// Returns the condition of every step in a run, by its index.
+    ///
+    /// # Errors
+    /// [`CliError`] if the store did not answer.
+    pub async fn of_all(
+        store: &Store,
+        run: &RunId,
+        plan: &Plan,
+        state: &RunState,
+        condition: Condition,
+    ) -> Result<Vec<Self>, CliError> {
+        let bound = store.bindings(run).await?;
+        Ok(plan.indices().map(|step| Self::with(&bound, plan, state, step, condition)).collect())
+    }
+
+    /// Returns the condition of a step in a run, of which these commits are known beside the journal.
+    pub fn with(bound: &Bound, plan: &Plan, state: &RunState, step: StepIndex, run: Condition) -> Self {
+        match untold(bound, plan, state, step) {
+            Some(_) => Self::Done,
+            None => Self::of(state, step, run),
+        }
+    }
+
+    /// Returns the sign that stands for it, and the tone of it.
+    pub const fn mark(self) -> (Tone, char) {
+        match self {
+            Self::Done | Self::Reused => (Tone::Good, '✓'),
+            Self::Running | Self::Healing => (Tone::Busy, '↻'),
+            Self::Interrupted => (Tone::Busy, '!'),
+            Self::Failed => (Tone::Bad, '✗'),
+            Self::Waiting | Self::Ready | Self::Held | Self::Blocked => (Tone::Dim, '·'),
         }
     }
 

@@ -7,6 +7,7 @@ mod cloud;
 mod commands;
 mod condition;
 mod context;
+mod drawing;
 mod error;
 mod evidence;
 mod forecast;

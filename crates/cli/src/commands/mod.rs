@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod exec;
 pub mod explain;
 pub mod get;
+pub mod graph;
 pub mod init;
 pub mod logs;
 pub mod man;
@@ -42,6 +43,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Init(command) => command.run(&context),
         Command::Validate(command) => command.run(&context),
         Command::Pin(command) => command.run(&context),
+        Command::Graph(command) => command.run(&context).await,
         Command::Plan(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Resume(command) => command.run(&context).await,

@@ -1,18 +1,16 @@
 //! `prunella status`: how a run and each of its steps is.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId, StepId};
+use prunella_model::{RunId, SlotId};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
 use crate::{
     answer::{say, say_json},
     args::Output,
-    condition::{self, Condition, Driver, StepCondition},
+    condition::{self, Bound, Condition, Driver, StepCondition},
     context::Context,
     error::CliError,
     history,
@@ -41,8 +39,7 @@ struct Answer<'a> {
     driver: Option<Driver>,
     condition: Condition,
     figures: RunMetrics,
-    /// What `exec` made, or what a killed engine had no time to tell.
-    bound: BTreeMap<StepId, (u64, SlotId)>,
+    bound: Bound,
 }
 
 impl Status {
@@ -92,18 +89,12 @@ impl Answer<'_> {
         })
     }
 
-    /// Returns the commit that stands for a step although the journal does not say so.
     fn untold(&self, step: StepIndex) -> Option<SlotId> {
-        let (_, slot) = self.bound.get(self.plan.id(step)).filter(|_| self.state.done(step).is_none())?;
-        // A step that is being made anew is bound to what was damaged.
-        (!matches!(self.state.state(step), StepState::Running(_) | StepState::Ended(_))).then_some(*slot)
+        condition::untold(&self.bound, self.plan, self.state, step)
     }
 
     fn condition_of(&self, step: StepIndex) -> StepCondition {
-        match self.untold(step) {
-            Some(_) => StepCondition::Done,
-            None => StepCondition::of(self.state, step, self.condition),
-        }
+        StepCondition::with(&self.bound, self.plan, self.state, step, self.condition)
     }
 
     fn step_json(&self, step: StepIndex) -> Value {
@@ -215,7 +206,7 @@ impl Answer<'_> {
             .indices()
             .map(|step| {
                 let is = self.condition_of(step);
-                let (tone, mark) = mark(is);
+                let (tone, mark) = is.mark();
                 Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
             })
             .collect();
@@ -260,18 +251,6 @@ fn healed(figures: &RunMetrics) -> String {
     let (lost, compute) = (figures.lost.as_millis(), figures.compute.as_millis());
     out.push_str(&format!("; lost {} of {} ({:.1} %)\n", lasting(lost), lasting(compute), figures.waste() * 100.0));
     out
-}
-
-fn mark(is: StepCondition) -> (Tone, char) {
-    match is {
-        StepCondition::Done | StepCondition::Reused => (Tone::Good, '✓'),
-        StepCondition::Running | StepCondition::Healing => (Tone::Busy, '↻'),
-        StepCondition::Interrupted => (Tone::Busy, '!'),
-        StepCondition::Failed => (Tone::Bad, '✗'),
-        StepCondition::Waiting | StepCondition::Ready | StepCondition::Held | StepCondition::Blocked => {
-            (Tone::Dim, '·')
-        }
-    }
 }
 
 fn slot_of(state: &StepState) -> Option<SlotId> {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod docs;
+mod drawing;
 mod exec;
 mod getting;
 mod home;
