@@ -4,6 +4,7 @@ mod answer;
 mod args;
 mod changes;
 mod commands;
+mod comparison;
 mod condition;
 mod context;
 mod drawing;
