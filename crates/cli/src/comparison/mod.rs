@@ -6,7 +6,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prunella_environment::PythonLock;
+use prunella_environment::{InterpreterId, PythonLock};
 use prunella_model::{Artifact, Graph, Reuse, Step, StepName};
 use serde::Serialize;
 
@@ -122,23 +122,16 @@ fn environment(graph: &Graph) -> BTreeMap<String, String> {
         parts.insert("host".to_owned(), format!("{}-{}", graph.platform.os, graph.platform.arch));
         return parts;
     };
-    match PythonLock::from_json(&pin.lock) {
-        Ok(lock) => {
-            let interpreter = serde_json::to_value(&lock.interpreter).unwrap_or_default();
-            if let serde_json::Value::Object(fields) = interpreter {
-                parts.extend(fields.into_iter().map(|(name, value)| {
-                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    (format!("python {name}"), value)
-                }));
-            }
-            for package in lock.packages {
-                let mut value = package.version;
-                value.extend(package.source);
-                parts.insert(package.name, value);
-            }
+    // Of a lock that a newer program wrote, only the digest is known.
+    if let Ok(lock) = PythonLock::from_json(&pin.lock) {
+        let InterpreterId { version, implementation, abi, platform } = lock.interpreter;
+        let known = [("version", version), ("implementation", implementation), ("abi", abi), ("platform", platform)];
+        parts.extend(known.map(|(name, value)| (format!("python {name}"), value)));
+        for package in lock.packages {
+            let mut value = package.version;
+            value.extend(package.source);
+            parts.insert(package.name, value);
         }
-        // A lock of another version of this program is still the same or another one.
-        Err(_) => {}
     }
     parts.insert("lock".to_owned(), pin.digest.short());
     parts
@@ -210,4 +203,66 @@ fn outside_the_key(old: &Step, new: &Step) -> Vec<&'static str> {
     .filter(|(_, differs)| *differs)
     .map(|(name, _)| name)
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use prunella_model::{Digest, EnvironmentPin, GRAPH_FORMAT, Pipeline, PipelineName, Platform};
+    use serde_json::json;
+
+    use super::*;
+
+    fn graph(lock: Option<serde_json::Value>) -> Graph {
+        let digest = Digest::of(lock.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        Graph {
+            format: GRAPH_FORMAT,
+            pipeline: Pipeline {
+                name: PipelineName::new("p").expect("a name"),
+                params: BTreeMap::new(),
+                data: BTreeMap::new(),
+                code: Vec::new(),
+                environment: None,
+                steps: Default::default(),
+            },
+            data: BTreeMap::new(),
+            code: None,
+            step_code: BTreeMap::new(),
+            environment: lock.map(|lock| EnvironmentPin { digest, lock }),
+            platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
+            force: BTreeMap::new(),
+        }
+    }
+
+    fn lock(version: &str, packages: &[(&str, &str)]) -> serde_json::Value {
+        let packages: Vec<_> =
+            packages.iter().map(|(name, version)| json!({ "name": name, "version": version })).collect();
+        json!({
+            "format": 1,
+            "interpreter": { "version": version, "implementation": "cpython", "abi": "a", "platform": "linux-x86_64" },
+            "packages": packages,
+            "requirements_digest": Digest::of(b"requirements"),
+        })
+    }
+
+    fn names(old: Option<serde_json::Value>, new: Option<serde_json::Value>) -> Vec<String> {
+        let show = |side: Option<String>| side.unwrap_or_else(|| "none".to_owned());
+        differing(&environment(&graph(old)), &environment(&graph(new)))
+            .into_iter()
+            .filter(|change| change.name != "lock")
+            .map(|change| format!("{} {} → {}", change.name, show(change.old), show(change.new)))
+            .collect()
+    }
+
+    #[test]
+    fn environments_are_compared_by_interpreter_and_package() {
+        let old = lock("3.12.1", &[("numpy", "2.1.0"), ("scipy", "1.0")]);
+        let new = lock("3.12.2", &[("numpy", "2.2.0"), ("polars", "3")]);
+        let expected = ["numpy 2.1.0 → 2.2.0", "polars none → 3", "python version 3.12.1 → 3.12.2", "scipy 1.0 → none"];
+        assert_eq!(names(Some(old.clone()), Some(new)), expected);
+        assert_eq!(names(Some(old.clone()), Some(old.clone())), Vec::<String>::new());
+        assert!(names(None, Some(old)).contains(&"host linux-x86_64 → none".to_owned()));
+        // What cannot be understood still has its digest.
+        let strange = differing(&environment(&graph(Some(json!(1)))), &environment(&graph(Some(json!(2)))));
+        assert_eq!(strange.iter().map(|change| change.name.as_str()).collect::<Vec<_>>(), ["lock"]);
+    }
 }
