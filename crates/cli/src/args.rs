@@ -54,6 +54,7 @@ pub enum Command {
     Explain(commands::explain::Explain),
     Get(commands::get::Get),
     Runs(commands::runs::Runs),
+    Diff(commands::diff::Diff),
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),
     Verify(commands::verify::Verify),

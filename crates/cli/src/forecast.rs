@@ -67,7 +67,8 @@ pub struct Earlier {
     artifacts: Option<Content>,
 }
 
-type Content = Vec<(PortName, Artifact)>;
+/// The outputs of a step.
+pub type Content = Vec<(PortName, Artifact)>;
 
 /// How many runs are looked back.
 const LOOK_BACK: usize = 8;
@@ -282,7 +283,7 @@ fn why(
 }
 
 /// Returns the content of a step's inputs, as far as it is known.
-fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inputs {
+pub fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inputs {
     let mut found = Inputs::new();
     for (name, source) in &plan.step(step).inputs {
         let digest = match source {

@@ -5,6 +5,7 @@ mod args;
 mod changes;
 mod cloud;
 mod commands;
+mod comparison;
 mod condition;
 mod context;
 mod drawing;

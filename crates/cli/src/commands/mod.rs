@@ -1,6 +1,7 @@
 //! One command, one file.
 
 pub mod completions;
+pub mod diff;
 pub mod doctor;
 pub mod exec;
 pub mod explain;
@@ -53,6 +54,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Explain(command) => command.run(&context).await,
         Command::Get(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
+        Command::Diff(command) => command.run(&context).await,
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
