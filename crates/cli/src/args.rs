@@ -56,6 +56,7 @@ pub enum Command {
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),
     Verify(commands::verify::Verify),
+    Gc(commands::gc::Gc),
     Doctor(commands::doctor::Doctor),
 }
 

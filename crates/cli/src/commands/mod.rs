@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod exec;
 pub mod explain;
+pub mod gc;
 pub mod get;
 pub mod init;
 pub mod logs;
@@ -52,6 +53,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
+        Command::Gc(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
     }
 }
