@@ -58,6 +58,7 @@ pub enum Command {
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),
     Verify(commands::verify::Verify),
+    Gc(commands::gc::Gc),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),

@@ -93,7 +93,7 @@ impl CliError {
             Self::Store(StoreError::NoRun { .. }) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NewerFormat { .. })) => 78,
-            Self::Store(StoreError::Damaged { .. }) => 78,
+            Self::Store(StoreError::Damaged { .. } | StoreError::GivenUp { .. }) => 78,
             Self::Store(_) | Self::Io(..) => 75,
             // Whoever closed it had enough: `prunella runs | head -1`.
             Self::Closed => 0,
@@ -139,6 +139,7 @@ impl CliError {
                 Some("give write access, or name another store with `--store DIR`".to_owned())
             }
             Self::Store(StoreError::NoRun { .. }) => Some("`prunella runs` lists them".to_owned()),
+            Self::Store(StoreError::GivenUp { .. }) => Some("begin a new run with `prunella run`".to_owned()),
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => {
                 Some("run a pipeline first, or name its store with `--store DIR`".to_owned())
             }

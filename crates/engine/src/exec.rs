@@ -20,7 +20,7 @@ pub struct Upstream {
 /// Returns the request for one attempt of `step`, reading `runs/<run>/graph`, the commits given, and the run's bindings.
 ///
 /// # Errors
-/// [`EngineError::NotReady`] names what has no commit yet.
+/// [`EngineError::NotReady`] names what has no commit yet, or none any more.
 pub async fn exec_request(
     store: &Store,
     run: &RunId,
@@ -77,6 +77,14 @@ pub async fn exec_request(
         let kind: ArtifactKind = artifact.kind;
         keyed.insert(name.clone(), BoundInput { kind, base_name: bound.base_name.clone(), digest: artifact.digest });
         inputs.insert(name.clone(), bound);
+    }
+    // Whoever is told what to read has to hold on to it like everybody else.
+    let relied_on: Vec<SlotId> = inputs.values().filter_map(|input: &BoundArtifact| input.slot).collect();
+    let retired = store.rely_on(run, &relied_on).await?;
+    if let Some(gone) = inputs.values().find(|input| input.slot.is_some_and(|slot| retired.contains(&slot))) {
+        let need = gone.source.split('.').next().unwrap_or_default();
+        let need = StepName::new(need).map(StepId::plain).unwrap_or_else(|_| step.clone());
+        return Err(EngineError::NotReady { step: step.clone(), need });
     }
     let driver = store.driver_of(run).await?.map_or(1, |(n, _, _)| n);
     let key = step_key(&graph.graph, step, spec, &keyed, &KeyScope { run: run.clone(), driver });

@@ -18,7 +18,7 @@ mod topology;
 
 pub use agenda::Todo;
 pub use event::{Event, NextTry, Position, RestoreFrom, RunStatus, Stamped, StopHow};
-pub use log::{Appended, Read, append, last_event, read_all, read_since, segment_key, segment_op};
+pub use log::{Appended, Read, append, last_event, last_of_driver, read_all, read_since, segment_key, segment_op};
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };

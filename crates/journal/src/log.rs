@@ -160,6 +160,14 @@ async fn segments_since(
 /// # Errors
 /// [`JournalError`] if that segment is damaged or newer than this version.
 pub async fn last_event(objects: &dyn Objects, run: &RunId) -> Result<Option<Stamped>, JournalError> {
+    Ok(last_of_driver(objects, run).await?.map(|(_, event)| event))
+}
+
+/// Returns the newest event of a run with the number of the driver that wrote it; nothing if its log is empty.
+///
+/// # Errors
+/// As [`last_event`].
+pub async fn last_of_driver(objects: &dyn Objects, run: &RunId) -> Result<Option<(u64, Stamped)>, JournalError> {
     let prefix = prefix(run);
     let listed = objects.list(&prefix, None, 1).await;
     let listed = listed.map_err(|source| JournalError::Objects { key: prefix.clone(), source })?;
@@ -167,5 +175,6 @@ pub async fn last_event(objects: &dyn Objects, run: &RunId) -> Result<Option<Sta
     let key = newest.key.to_string();
     let bytes = objects.get(&newest.key).await.map_err(|source| JournalError::Objects { key: key.clone(), source })?;
     let Some(bytes) = bytes else { return Ok(None) };
-    Ok(decode(&key, &bytes)?.1.pop())
+    let (id, mut events) = decode(&key, &bytes)?;
+    Ok(events.pop().map(|event| (id.driver, event)))
 }

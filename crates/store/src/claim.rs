@@ -163,12 +163,19 @@ impl Store {
             KeyState::Open(open, _) => open == slot,
             KeyState::Committed(..) | KeyState::Free(_) => false,
         };
-        if after.highest() == Some(epoch) && free_below {
+        let counts = after.highest() == Some(epoch) && free_below;
+        // After the start stands: a collector marks a run first and looks for its open attempts afterwards.
+        let wanted = match self.not_given_up(&request.run).await {
+            // Whoever got the run as its driver has looked already; the mark came later, and does not hold.
+            Err(StoreError::GivenUp { .. }) if self.is_driver(&request.run, &request.owner).await? => Ok(()),
+            looked => looked,
+        };
+        if counts && wanted.is_ok() {
             return Ok(Some(Claimed::Ours(slot, Box::new(after))));
         }
         let closed = claimer.closing(&after, &slot, &start, false).await?;
         let _given_up = self.close(&slot, closed).await?;
-        Ok(None)
+        wanted.map(|()| None)
     }
 
     async fn is_dead(

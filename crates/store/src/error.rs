@@ -40,6 +40,12 @@ pub enum StoreError {
         /// The run.
         run: RunId,
     },
+    /// A collection gave the run up: what it needs may be gone.
+    #[error("run `{run}` was given up by `prunella gc`: what it needs may be gone")]
+    GivenUp {
+        /// The run.
+        run: RunId,
+    },
     /// A newer driver drives the run.
     #[error("run `{run}` now has a newer driver ({seen}; ours is {ours})")]
     Superseded {
@@ -95,7 +101,7 @@ impl StoreError {
                 R::ReadBack => Remedy::Leave,
                 R::MakeAnew => Remedy::MakeAnew,
             },
-            Self::Record { .. } | Self::NoRun { .. } => Remedy::AskUser,
+            Self::Record { .. } | Self::NoRun { .. } | Self::GivenUp { .. } => Remedy::AskUser,
             Self::Superseded { .. } => Remedy::Leave,
             Self::Damaged { .. } => Remedy::MakeAnew,
             Self::Tree { .. } | Self::Unfit { .. } => Remedy::Reject,

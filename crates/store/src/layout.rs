@@ -114,6 +114,33 @@ impl Layout {
         key(format!("pins/run-{run}-{random}.json"))
     }
 
+    /// The prefix of all lists of condemned objects, the newest first.
+    pub const ALL_GC: &str = "gc/";
+
+    /// Returns where the `n`-th list of condemned objects lies.
+    pub fn gc(n: u64) -> ObjectKey {
+        key(format!("gc/{}.json", descending(n)))
+    }
+
+    /// Returns where it stands that the `n`-th collection came to its end.
+    pub fn gc_done(n: u64) -> ObjectKey {
+        key(format!("gc/{}.done.json", descending(n)))
+    }
+
+    /// Returns the number in the name of a list of condemned objects, and whether it is that of its end.
+    pub(crate) fn gc_number(name: &str) -> Option<(u64, bool)> {
+        let number = name.strip_prefix(Self::ALL_GC)?.strip_suffix(".json")?;
+        match number.strip_suffix(".done") {
+            Some(number) => Some((from_descending(number)?, true)),
+            None => Some((from_descending(number)?, false)),
+        }
+    }
+
+    /// Returns where it stands that a run is no longer retained.
+    pub fn run_retired(run: &RunId) -> ObjectKey {
+        key(format!("runs/{run}/retired.json"))
+    }
+
     /// Returns where a run's graph lies.
     pub fn graph(run: &RunId) -> ObjectKey {
         key(format!("runs/{run}/graph"))

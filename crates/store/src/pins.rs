@@ -2,7 +2,6 @@
 
 use prunella_model::{RunId, SlotId};
 use prunella_objects::ObjectKey;
-use serde::Deserialize;
 
 use crate::{
     Layout, Store, StoreError,
@@ -17,11 +16,6 @@ pub(crate) enum Pinner<'a> {
     Run(&'a RunId),
 }
 
-#[derive(Deserialize)]
-struct Condemned {
-    objects: Vec<String>,
-}
-
 impl Store {
     /// Pins the objects and returns whether all of them may be relied on.
     ///
@@ -34,10 +28,8 @@ impl Store {
         };
         let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
         let _random_name = self.put(&key, record).await?;
-        // The first listed has the highest number and holds every condemned object that still exists.
-        if let Some(newest) = self.objects.list("gc/", None, 1).await?.first()
-            && let Some(condemned) = self.read::<Condemned>(&newest.key).await?
-            && condemned.objects.iter().any(|object| objects.contains(object))
+        if let Some((_, condemned)) = self.condemned().await?
+            && objects.iter().any(|object| condemned.contains(object))
         {
             return Ok(false);
         }

@@ -380,3 +380,34 @@ pub struct StopRecord {
     #[serde(default)]
     pub now: bool,
 }
+
+/// No longer to be relied on anew: `attempts/<key>/<e>.retired.json` of a commit, `runs/<run>/retired.json` of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whose collection it was.
+    pub writer: WriterId,
+}
+
+/// All objects condemned so far that still exist, and the new ones: `gc/<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CondemnedRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whose collection it is.
+    pub writer: WriterId,
+    /// Objects, manifests of checkpoints, and pins.
+    pub objects: Vec<String>,
+}
+
+/// A collection came to its end: `gc/<n>.done.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcDoneRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whose collection it was.
+    pub writer: WriterId,
+    /// How many of the listed it deleted.
+    pub deleted: usize,
+}

@@ -212,6 +212,7 @@ impl Store {
                 took_over |= !dead;
                 before = Some(Box::new(there.owner));
             }
+            self.not_given_up(run).await?;
             let record = DriverRecord {
                 format: FORMAT,
                 owner: owner.clone(),
@@ -227,6 +228,8 @@ impl Store {
                 Created::There(there) => there == bytes,
             };
             if ours && self.highest(&Layout::drivers(run)).await? == n {
+                // Looked for after the driver's record stands: a collector marks first and looks for drivers afterwards.
+                self.not_given_up(run).await?;
                 return Ok(DriverLease::Ours { n, before });
             }
         }
@@ -253,6 +256,13 @@ impl Store {
             self.owner_gone(&record.owner).map(|gone| !gone)
         };
         Ok(Some((highest, record, lives)))
+    }
+
+    /// Returns whether the process of `owner` is the newest driver of the run.
+    pub(crate) async fn is_driver(&self, run: &RunId, owner: &Owner) -> Result<bool, StoreError> {
+        Ok(self.driver_of(run).await?.is_some_and(|(_, DriverRecord { owner: there, .. }, _)| {
+            (&there.machine, &there.boot, &there.process) == (&owner.machine, &owner.boot, &owner.process)
+        }))
     }
 
     /// Returns an error if a newer driver has taken the run from driver `ours`.

@@ -64,6 +64,26 @@ impl Store {
         Ok(slots.iter().zip(&views).map(still).collect())
     }
 
+    /// Records these slots as used by the run, and returns those that are retired: their bytes may be gone.
+    ///
+    /// For whoever was told which commit to read, instead of looking for one.
+    ///
+    /// # Errors
+    /// [`StoreError::GivenUp`] if the run is no longer retained; [`StoreError::Objects`] if the store did not answer.
+    pub async fn rely_on(&self, run: &RunId, slots: &[SlotId]) -> Result<Vec<SlotId>, StoreError> {
+        if !slots.is_empty() {
+            self.write_uses(run, slots).await?;
+        }
+        self.not_given_up(run).await?;
+        let mut retired = Vec::new();
+        for slot in slots {
+            if self.exists(&Layout::retired(slot)).await? {
+                retired.push(*slot);
+            }
+        }
+        Ok(retired)
+    }
+
     /// Records the slot as used by the run, then looks whether it may still be reused.
     pub(crate) async fn reuse(&self, run: &RunId, slot: SlotId) -> Result<Guarded, StoreError> {
         self.write_uses(run, std::slice::from_ref(&slot)).await?;

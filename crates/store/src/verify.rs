@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prunella_model::{ArtifactKind, CheckpointId, Digest, PortName, RunId, SlotId, StepId, TreeNode};
 
+use prunella_objects::ObjectKey;
+
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
     records::{End, EndRecord, GraphRecord, StoredArtifact, UsesRecord},
@@ -115,6 +117,10 @@ impl Store {
             None => self.runs().await?.into_iter().map(|listed| listed.run).collect(),
         };
         for run in runs {
+            // What it brought in may be collected.
+            if self.is_given_up(&run).await? {
+                continue;
+            }
             if let Some(graph) = self.read::<GraphRecord>(&Layout::graph(&run)).await? {
                 let brought = graph.brought.into_iter();
                 found.artifacts.extend(brought.map(|stored| Promised { by: Promiser::Run(run.clone()), stored }));
@@ -140,8 +146,17 @@ impl Store {
     /// # Errors
     /// As [`Store::look`].
     pub(crate) async fn look_everywhere(&self) -> Result<Vec<KeyView>, StoreError> {
+        self.look_everywhere_if(|_, _| Ok(())).await
+    }
+
+    /// Returns all attempts of all keys; an error for the first record that `fits` refuses.
+    pub(crate) async fn look_everywhere_if(
+        &self,
+        fits: impl Fn(&ObjectKey, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<Vec<KeyView>, StoreError> {
         let mut by_key: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for (key, bytes) in self.objects.read_prefix(Layout::ALL_ATTEMPTS, usize::MAX).await? {
+            fits(&key, &bytes)?;
             let step = key.as_str().split('/').nth(1).unwrap_or_default().to_owned();
             by_key.entry(step).or_default().push((key, bytes));
         }

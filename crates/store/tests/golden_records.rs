@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use prunella_store::records::{
-    AliveRecord, BindingRecord, CheckpointRecord, DamagedRecord, DriverRecord, EndRecord, GraphRecord, NamesRecord,
-    OrderRecord, PinRecord, StartRecord, StopRecord, TreeManifest, UsesRecord,
+    AliveRecord, BindingRecord, CheckpointRecord, CondemnedRecord, DamagedRecord, DriverRecord, EndRecord,
+    GcDoneRecord, GraphRecord, NamesRecord, OrderRecord, PinRecord, RetiredRecord, StartRecord, StopRecord,
+    TreeManifest, UsesRecord,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -21,7 +22,7 @@ fn through<T: Serialize + DeserializeOwned>(example: Value) -> Result<Value, ser
 }
 
 /// Every kind of record; the number is how many examples there are at least.
-const KINDS: [(&str, usize, Through); 14] = [
+const KINDS: [(&str, usize, Through); 17] = [
     ("start", 1, through::<StartRecord>),
     ("end", 2, through::<EndRecord>),
     ("alive", 1, through::<AliveRecord>),
@@ -36,6 +37,9 @@ const KINDS: [(&str, usize, Through); 14] = [
     ("stop", 1, through::<StopRecord>),
     ("order", 1, through::<OrderRecord>),
     ("names", 1, through::<NamesRecord>),
+    ("retired", 1, through::<RetiredRecord>),
+    ("condemned", 1, through::<CondemnedRecord>),
+    ("done", 1, through::<GcDoneRecord>),
 ];
 
 /// Returns the examples of the page by kind.

@@ -32,6 +32,8 @@ enum Mutation {
     NoSecondRead,
     /// An object that was spared may be relied on anew.
     Unspare,
+    /// A list of condemned objects names only the new ones, so that the newest hides those before it.
+    OnlyTheNewCondemned,
     /// Two uploads of one content share a name.
     SameName,
     /// Pins hold also after their slot was committed.
@@ -286,7 +288,7 @@ impl Slots {
                 "collector lists the second roots"
             }
             CONDEMN => {
-                t.condemned |= set;
+                t.condemned = if self.has(M::OnlyTheNewCondemned) { set } else { s.condemned | set };
                 t.collectors[k] = (if self.has(M::NoSecondRead) { DELETE } else { RELIST_1 }, set, 0);
                 "collector condemns"
             }
@@ -433,6 +435,13 @@ fn an_object_that_was_spared_stays_condemned() {
     breaks(M::Unspare, "I1");
     let alone = Slots { collectors: 1, ..Slots::protocol() };
     explore(&alone.with(M::Unspare)).holds();
+}
+
+#[test]
+fn a_list_that_names_only_the_new_ones_hides_what_a_slower_collector_still_deletes() {
+    breaks(M::OnlyTheNewCondemned, "I1");
+    let alone = Slots { collectors: 1, ..Slots::protocol() };
+    explore(&alone.with(M::OnlyTheNewCondemned)).holds();
 }
 
 #[test]

@@ -57,11 +57,12 @@ impl Get {
         let (run, name, to) = split(&self.words)?;
         let wanted = find(&store, run, name).await?;
         if to == Some("-") {
-            print(&store, &wanted.stored).await?;
-            return Ok(0);
+            let printed = print(&store, &wanted.stored).await;
+            return collected(&store, &wanted, printed).await.map(|()| 0);
         }
         let to = destination(to, &wanted);
-        self.lay_out(context, &store, &wanted.stored, &to).await?;
+        let laid = self.lay_out(context, &store, &wanted.stored, &to).await;
+        collected(&store, &wanted, laid).await?;
         let Wanted { run, step, output, slot, stored, .. } = wanted;
         match context.output {
             Output::Json => say_json(&json!({
@@ -141,6 +142,20 @@ impl Get {
         }
         laid
     }
+}
+
+/// Bytes of a retired commit may be gone by right: that is no damage.
+async fn collected(store: &Store, wanted: &Wanted, done: Result<(), CliError>) -> Result<(), CliError> {
+    if !matches!(&done, Err(CliError::Store(StoreError::Damaged { .. }))) {
+        return done;
+    }
+    let view = store.look(&wanted.slot.key).await?;
+    if !view.slots.get(&wanted.slot.epoch).is_some_and(|slot| slot.retired) {
+        return done;
+    }
+    let Wanted { run, step, output, .. } = wanted;
+    let what = format!("`{step}.{output}` of run {run} was removed by `prunella gc`");
+    Err(CliError::Refused(what, Some("a run with the same code and data makes it anew".to_owned())))
 }
 
 fn remove(context: &Context, path: &Path) -> Result<(), CliError> {

@@ -5,6 +5,7 @@ pub mod diff;
 pub mod doctor;
 pub mod exec;
 pub mod explain;
+pub mod gc;
 pub mod get;
 pub mod graph;
 pub mod init;
@@ -58,6 +59,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
+        Command::Gc(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
         Command::Man(command) => command.run(&context),

@@ -7,6 +7,8 @@ mod claims;
 mod crashes;
 mod damage;
 mod fences;
+mod gc;
+mod gc_world;
 mod lost;
 mod ratchet;
 mod reuse;

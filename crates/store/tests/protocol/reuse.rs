@@ -170,7 +170,7 @@ async fn a_condemned_object_is_never_relied_on_anew_even_when_it_is_still_there(
         let object = calm.checkpoint(&id).await.unwrap().unwrap().stored.object;
         // A collector condemns it between the pin and the look: the pin came too late for it.
         let (watched, store) = Watched::of(&bench);
-        let condemned = Bytes::from(format!(r#"{{"format":1,"objects":["{object}"]}}"#));
+        let condemned = Bytes::from(format!(r#"{{"format":1,"writer":"{}","objects":["{object}"]}}"#, calm.writer()));
         let gc = ObjectKey::new("gc/fffffffffffffffe.json").unwrap();
         *watched.hook.lock().unwrap() =
             Some(Box::new(move |what| what.starts_with("create pins/").then(|| (gc.clone(), condemned.clone()))));

@@ -1,0 +1,185 @@
+//! Collection: condemn, read all roots again, delete what is still no root (protocol: Slots, Collection).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use prunella_objects::{Created, ObjectKey};
+
+use super::{
+    Caretaker, Collected, Retention, Supposed,
+    inventory::decode_known,
+    roots::{Manifests, Reader, Reading},
+};
+use crate::{
+    Layout, Store, StoreError,
+    records::{CondemnedRecord, FORMAT, GcDoneRecord},
+    store::encode,
+};
+
+/// So many are condemned at once at most, so that a record stays small enough to be read by everybody who pins.
+const ROUND: usize = 100_000;
+
+impl Store {
+    /// Says what a collection would do, changing nothing.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub async fn plan_collection(
+        &self,
+        caretaker: &dyn Caretaker,
+        retention: &Retention,
+    ) -> Result<Collected, StoreError> {
+        let (mut collected, mut supposed, mut manifests) = Default::default();
+        let inventory = self.inventory().await?;
+        self.close_dead(caretaker, &inventory, Some(&mut supposed), &mut collected).await?;
+        let read = async |supposed: &Supposed, manifests: &mut Manifests| {
+            Reader { store: self, caretaker, retention, supposed }.read(manifests).await
+        };
+        collected.runs = read(&supposed, &mut manifests).await?.runs.finished;
+        supposed.runs = collected.runs.clone();
+        collected.retired = read(&supposed, &mut manifests).await?.unneeded;
+        supposed.retired = collected.retired.iter().copied().collect();
+        let reading = read(&supposed, &mut manifests).await?;
+        for (key, size) in &inventory.candidates {
+            match reading.why(key.as_str()) {
+                None => collected.goes(key, *size),
+                Some(_) => collected.stays(&reading, key, *size),
+            }
+        }
+        Ok(collected)
+    }
+
+    /// Retires and deletes what nothing needs any more. Safe beside attempts, runs and other collections (I8).
+    ///
+    /// One that is interrupted leaves nothing that is needed deleted; the next goes on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer; [`StoreError::Record`] if it holds what this program does not know, and
+    /// then nothing was deleted.
+    pub async fn collect(&self, caretaker: &dyn Caretaker, retention: &Retention) -> Result<Collected, StoreError> {
+        let (mut collected, supposed, mut manifests) = Default::default();
+        let inventory = self.inventory().await?;
+        self.close_dead(caretaker, &inventory, None, &mut collected).await?;
+        let reader = Reader { store: self, caretaker, retention, supposed: &supposed };
+
+        // A mark, then a reading that may contradict it: first for runs, then for commits.
+        collected.runs = reader.read(&mut manifests).await?.runs.finished;
+        self.give_up_runs(&collected.runs).await?;
+        let reading = reader.read(&mut manifests).await?;
+        self.retire(&reading).await?;
+        collected.retired = reading.unneeded;
+        while self.round(&reader, &mut manifests, &mut collected).await? {}
+        Ok(collected)
+    }
+
+    /// Collects once; answers whether there may be more.
+    async fn round(
+        &self,
+        reader: &Reader<'_>,
+        manifests: &mut Manifests,
+        collected: &mut Collected,
+    ) -> Result<bool, StoreError> {
+        // What there is before the roots are read: what comes later is not touched.
+        let there = self.inventory().await?.candidates;
+        let reading = reader.read(manifests).await?;
+        let unreachable: BTreeSet<&ObjectKey> =
+            there.keys().filter(|key| reading.why(key.as_str()).is_none()).take(ROUND).collect();
+        let mut listed = unreachable.iter().map(|key| key.as_str().to_owned()).collect::<BTreeSet<_>>();
+        if listed.is_empty() {
+            there.iter().for_each(|(key, size)| collected.stays(&reading, key, *size));
+            return Ok(false);
+        }
+        let more = listed.len() == ROUND;
+        let n = self.condemn(&mut listed, &there).await?;
+        let again = reader.read(manifests).await?;
+        // Before deletion: the marks, the list, and all that was read and let something go.
+        self.sync().await?;
+        // Manifests of checkpoints before their objects before pins, as the names are ordered.
+        let mut deleted = 0;
+        for (key, size) in there.iter().filter(|(key, _)| listed.contains(key.as_str())) {
+            if again.why(key.as_str()).is_some() {
+                collected.spared += 1;
+            } else if self.objects.delete(key).await? {
+                deleted += 1;
+                collected.goes(key, *size);
+            }
+        }
+        let done = GcDoneRecord { format: FORMAT, writer: self.writer.clone(), deleted };
+        let _by_us_alone = self.create(&Layout::gc_done(n), &done).await?;
+        if !more {
+            let left = there.iter().filter(|(key, _)| again.why(key.as_str()).is_some());
+            left.for_each(|(key, size)| collected.stays(&again, key, *size));
+        }
+        Ok(more)
+    }
+
+    /// Creates the next list: what is `listed`, and what was condemned before and still exists. Returns its number.
+    async fn condemn(
+        &self,
+        listed: &mut BTreeSet<String>,
+        there: &BTreeMap<ObjectKey, u64>,
+    ) -> Result<u64, StoreError> {
+        loop {
+            let (before, condemned) = self.condemned().await?.unwrap_or_default();
+            // Never only the new ones: a slower collection may still delete what an older list named.
+            listed.extend(condemned.into_iter().filter(|object| there.contains_key(object.as_str())));
+            let objects = listed.iter().cloned().collect();
+            let bytes = encode(&CondemnedRecord { format: FORMAT, writer: self.writer.clone(), objects });
+            let n = before + 1;
+            let ours = match self.put(&Layout::gc(n), bytes.clone()).await? {
+                Created::New => true,
+                Created::There(there) => there == bytes,
+            };
+            // A number counts only if a look after the create shows no higher one.
+            if ours && self.newest_gc().await?.is_some_and(|(newest, _)| newest == n) {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Returns the number and the key of the newest list of condemned objects.
+    async fn newest_gc(&self) -> Result<Option<(u64, ObjectKey)>, StoreError> {
+        // The highest number is listed first; its `.done` may stand before it.
+        let listed = self.objects.list(Layout::ALL_GC, None, 2).await?;
+        for one in listed {
+            match Layout::gc_number(one.key.as_str()) {
+                Some((n, false)) => return Ok(Some((n, one.key))),
+                Some((_, true)) => {}
+                None => {
+                    let problem = "its name is not that of a record".to_owned();
+                    return Err(StoreError::Record { key: one.key, problem });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the newest list of condemned objects, with its number. It holds every condemned object that still exists.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if it cannot be understood: then nothing may be relied on or deleted.
+    pub(crate) async fn condemned(&self) -> Result<Option<(u64, HashSet<String>)>, StoreError> {
+        let Some((n, key)) = self.newest_gc().await? else { return Ok(None) };
+        let missing = || StoreError::Record { key: key.clone(), problem: "it was listed and is gone".to_owned() };
+        let bytes = self.objects.get(&key).await?.ok_or_else(missing)?;
+        let record: CondemnedRecord = decode_known(&key, &bytes)?;
+        Ok(Some((n, record.objects.into_iter().collect())))
+    }
+}
+
+impl Collected {
+    fn goes(&mut self, key: &ObjectKey, size: u64) {
+        match key.as_str().split('/').next() {
+            Some("checkpoints") => self.checkpoints += 1,
+            Some("pins") => self.pins += 1,
+            _ => self.deleted.add(size),
+        }
+    }
+
+    fn stays(&mut self, reading: &Reading, key: &ObjectKey, size: u64) {
+        if key.as_str().starts_with("data/")
+            && let Some(why) = reading.why(key.as_str())
+        {
+            self.kept.entry(why).or_default().add(size);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A world in which every operation of every member waits for its turn, so that a seed decides who is next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prunella_model::*;
+use prunella_objects::{Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, TakeIn};
+use prunella_store::records::{Closed, StartRecord};
+use prunella_store::{Caretaker, KeyView, Store, StoreError};
+use prunella_sys::Random;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::bench::*;
+
+/// Who waits for a turn, and how many do not.
+#[derive(Default)]
+struct Waiting {
+    turns: BTreeMap<usize, oneshot::Sender<()>>,
+    busy: usize,
+}
+
+/// Gives turns; clones share one order.
+#[derive(Clone, Default)]
+pub struct Turns(Arc<Mutex<Waiting>>);
+
+impl Turns {
+    async fn wait(&self, who: usize) {
+        let (give, turn) = oneshot::channel();
+        {
+            let mut waiting = self.0.lock().unwrap();
+            waiting.turns.insert(who, give);
+            waiting.busy -= 1;
+        }
+        turn.await.expect("the scheduler outlives everybody");
+    }
+
+    /// Adds a member; `act` gets a store whose every operation waits for its turn.
+    pub fn join<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        tasks: &mut JoinSet<()>,
+        who: usize,
+        bench: &Bench,
+        act: impl FnOnce(Store) -> F,
+    ) {
+        self.0.lock().unwrap().busy += 1;
+        let turned = Turned { inner: bench.objects.clone(), turns: self.clone(), who };
+        let acting = act(Store::new(Arc::new(turned), bench.sys.clone()));
+        let turns = self.clone();
+        tasks.spawn(async move {
+            acting.await;
+            turns.0.lock().unwrap().busy -= 1;
+        });
+    }
+
+    /// Lets one after the other have its turn until all have come to their end; those of `killed` never do, from their
+    /// turn of that number on.
+    pub async fn play(&self, random: &dyn Random, tasks: &mut JoinSet<()>, killed: &BTreeMap<usize, usize>) {
+        let mut had: BTreeMap<usize, usize> = BTreeMap::new();
+        loop {
+            while self.0.lock().unwrap().busy > 0 {
+                tokio::task::yield_now().await;
+                while let Some(done) = tasks.try_join_next() {
+                    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                }
+            }
+            let mut waiting = self.0.lock().unwrap();
+            let alive = |who: &usize| killed.get(who).is_none_or(|at| had.get(who).unwrap_or(&0) < at);
+            let all: Vec<usize> = waiting.turns.keys().copied().filter(|who| alive(who)).collect();
+            if all.is_empty() {
+                break;
+            }
+            let next = all[random.u64() as usize % all.len()];
+            *had.entry(next).or_insert(0) += 1;
+            let turn = waiting.turns.remove(&next).expect("it waits");
+            waiting.busy += 1;
+            turn.send(()).expect("it waits");
+        }
+        tasks.abort_all();
+        while let Some(done) = tasks.join_next().await {
+            if let Err(error) = done
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+}
+
+struct Turned {
+    inner: Arc<dyn Objects>,
+    turns: Turns,
+    who: usize,
+}
+
+#[async_trait]
+impl Objects for Turned {
+    async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        self.turns.wait(self.who).await;
+        self.inner.create(key, bytes).await
+    }
+    async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
+        self.inner.overwrite(key, bytes).await
+    }
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError> {
+        // What is never overwritten and never reused reads the same a moment later; only absence has a time.
+        let got = self.inner.get(key).await?;
+        if got.is_none() {
+            self.turns.wait(self.who).await;
+            return self.inner.get(key).await;
+        }
+        Ok(got)
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {
+        self.turns.wait(self.who).await;
+        self.inner.list(prefix, after, limit).await
+    }
+    async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
+        self.turns.wait(self.who).await;
+        self.inner.delete(key).await
+    }
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        self.inner.sync().await
+    }
+    async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
+        self.turns.wait(self.who).await;
+        self.inner.create_from_file(key, source, how).await
+    }
+    async fn local_path(&self, key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {
+        self.inner.local_path(key).await
+    }
+    async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        self.turns.wait(self.who).await;
+        self.inner.open(key).await
+    }
+    fn store_id(&self) -> &str {
+        self.inner.store_id()
+    }
+}
+
+/// The journals of a world: which run ended, under which driver.
+#[derive(Clone, Default)]
+pub struct Journals(pub Arc<Mutex<BTreeMap<RunId, u64>>>);
+
+#[async_trait]
+impl Caretaker for Journals {
+    async fn ended(&self, run: &RunId) -> Result<Option<u64>, StoreError> {
+        Ok(self.0.lock().unwrap().get(run).copied())
+    }
+    async fn sweep(&self, _: &SlotId, _: &StartRecord) -> bool {
+        true
+    }
+    async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord) -> Result<Closed, StoreError> {
+        Ok(closed(start.run.as_str()))
+    }
+}
+
+/// Returns every object in the store.
+pub async fn objects(bench: &Bench) -> BTreeSet<String> {
+    let listed = bench.objects.list("data/", None, usize::MAX).await.unwrap();
+    listed.into_iter().map(|listed| listed.key.to_string()).collect()
+}
