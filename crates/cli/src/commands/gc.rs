@@ -97,7 +97,7 @@ impl Caretaker for FromJournals {
         let record = self.store.graph(&start.run).await?;
         let plan = Plan::build(record.graph.clone(), &record.targets).ok();
         let traits = plan.and_then(|plan| plan.index(&start.step).map(|step| plan.traits(step)));
-        let traits = traits.unwrap_or_else(Traits::default);
+        let traits = traits.unwrap_or_default();
         close_dead(&self.store, view, slot, start, &traits, false, &Budgets::Continue).await
     }
 }
