@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use clap::Args;
 use prunella_attempt::{Budgets, close_dead, sweep_attempt};
 use prunella_engine::Plan;
-use prunella_healing::Traits;
 use prunella_journal::{Event, JournalError, RunStatus, Stamped, last_of_driver};
 use prunella_model::{ByteSize, RunId, SlotId};
 use prunella_objects::ObjectKey;
