@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use clap::Args;
 use prunella_attempt::{Budgets, close_dead, sweep_attempt};
 use prunella_engine::Plan;
-use prunella_healing::Traits;
 use prunella_journal::{Event, JournalError, RunStatus, Stamped, last_of_driver};
 use prunella_model::{ByteSize, RunId, SlotId};
 use prunella_objects::ObjectKey;
@@ -97,7 +96,7 @@ impl Caretaker for FromJournals {
         let record = self.store.graph(&start.run).await?;
         let plan = Plan::build(record.graph.clone(), &record.targets).ok();
         let traits = plan.and_then(|plan| plan.index(&start.step).map(|step| plan.traits(step)));
-        let traits = traits.unwrap_or_else(Traits::default);
+        let traits = traits.unwrap_or_default();
         close_dead(&self.store, view, slot, start, &traits, false, &Budgets::Continue).await
     }
 }

@@ -60,6 +60,8 @@ impl Turns {
     /// turn of that number on.
     pub async fn play(&self, random: &dyn Random, tasks: &mut JoinSet<()>, killed: &BTreeMap<usize, usize>) {
         let mut had: BTreeMap<usize, usize> = BTreeMap::new();
+        // In bursts of very different length: what goes wrong needs one who stands still while another does all of its work.
+        let (mut current, mut left) = (usize::MAX, 0);
         loop {
             while self.0.lock().unwrap().busy > 0 {
                 tokio::task::yield_now().await;
@@ -73,7 +75,12 @@ impl Turns {
             if all.is_empty() {
                 break;
             }
-            let next = all[random.u64() as usize % all.len()];
+            if left == 0 || !all.contains(&current) {
+                current = all[random.u64() as usize % all.len()];
+                left = 1 << (random.u64() % 9);
+            }
+            left -= 1;
+            let next = current;
             *had.entry(next).or_insert(0) += 1;
             let turn = waiting.turns.remove(&next).expect("it waits");
             waiting.busy += 1;
