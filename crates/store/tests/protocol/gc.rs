@@ -49,7 +49,7 @@ impl Part {
 
     async fn begin(&self, id: &RunId) -> StoredArtifact {
         // Some bring in what the run before them did, some do not.
-        let content: &[u8] = if self.owner.process.pid % 2 == 0 { b"code of some" } else { b"code of others" };
+        let content: &[u8] = if self.owner.process.pid.is_multiple_of(2) { b"code of some" } else { b"code of others" };
         let path = self.scratch.file(content);
         let (digest, size_bytes) = (Digest::of(content), content.len() as u64);
         let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes };
@@ -260,6 +260,58 @@ fn i8_gc_beside_runs_reuse_resumption_and_another_collector() {
     for_each_seed(600, play_one);
 }
 
+/// Stops one somewhere, then a collection anywhere, lets the first end, then the collection: every pair of places.
+///
+/// A third run takes the place of the newest in between, so that what the first has seen is no longer retained.
+fn at_every_pair_of_places(first: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut pairs = 0;
+        for stop in 0..25 {
+            for n in (stop % 3..ALL).step_by(3) {
+                let random = SeededRandom::new(7);
+                let bench = world(&random);
+                let journals = Journals::default();
+                settled(&bench, &journals).await;
+                let (turns, mut tasks) = (Turns::default(), JoinSet::new());
+                turns.join(&mut tasks, 10, &bench, |store| {
+                    let part = Part::new(&bench, store, &journals, 10);
+                    let first = first.to_owned();
+                    async move {
+                        match first.as_str() {
+                            "new" => part.run(run("x"), 1).await,
+                            old => part.resume(run(old), 1).await,
+                        }
+                    }
+                });
+                turns.join(&mut tasks, 11, &bench, |store| Part::new(&bench, store, &journals, 11).run(run("y"), 1));
+                let caretaker = journals.clone();
+                turns.join(&mut tasks, 20, &bench, |store| async move {
+                    store.collect(&caretaker, &ONE).await.unwrap();
+                });
+                let order = [(10, stop), (11, ALL), (20, n), (10, ALL), (20, ALL)];
+                let all_used = turns.play_in_order(&order, &mut tasks).await;
+                whole(&bench, &format!("{first} stopped at {stop}, the collection at {n}")).await;
+                pairs += 1;
+                if !all_used {
+                    break;
+                }
+            }
+        }
+        assert!(pairs > 500, "only {pairs} pairs of places");
+    });
+}
+
+#[test]
+fn i8_gc_at_every_pair_of_places_with_a_new_run() {
+    at_every_pair_of_places("new");
+}
+
+#[test]
+fn i8_gc_at_every_pair_of_places_with_a_run_that_is_resumed() {
+    at_every_pair_of_places("second");
+}
+
 /// Two ended runs of different content and an open attempt with a pin and a checkpoint; what must survive.
 async fn settled(bench: &Bench, journals: &Journals) -> Vec<StoredArtifact> {
     let store = bench.member();
@@ -362,8 +414,8 @@ async fn a_dry_run_says_what_a_collection_then_does_and_changes_nothing() {
         let done = bench.member().collect(&journals, &ONE).await.unwrap();
         assert_eq!(planned, done, "{}", bench.name);
         assert_eq!((done.runs.len(), done.retired.len(), done.closed.len()), (1, 1, 1));
-        // The first run's output and two checkpoints of commits; two older checkpoints of the open attempt.
-        assert_eq!((done.checkpoints, done.deleted.objects), (4, 5));
+        // What the first run made and brought in, two checkpoints of commits, two older ones of the open attempt.
+        assert_eq!((done.checkpoints, done.deleted.objects), (4, 6));
     }
 }
 
