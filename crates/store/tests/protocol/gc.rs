@@ -48,9 +48,11 @@ impl Part {
     }
 
     async fn begin(&self, id: &RunId) -> StoredArtifact {
-        let path = self.scratch.file(b"brought in by everybody");
-        let artifact =
-            Artifact { kind: ArtifactKind::File, digest: Digest::of(b"brought in by everybody"), size_bytes: 23 };
+        // Some bring in what the run before them did, some do not.
+        let content: &[u8] = if self.owner.process.pid.is_multiple_of(2) { b"code of some" } else { b"code of others" };
+        let path = self.scratch.file(content);
+        let (digest, size_bytes) = (Digest::of(content), content.len() as u64);
+        let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes };
         let known = self.store.brought_before(&PipelineName::new("p").unwrap()).await.unwrap();
         let stored = self.store.bring_in(id, &path, &artifact, &known).await.unwrap();
         let new = NewRun { run: id.clone(), graph: graph("p"), brought: vec![stored.clone()], targets: Vec::new() };
@@ -80,12 +82,18 @@ impl Part {
             Claimed::Reused(slot, _) => return Some(slot),
             Claimed::Stopped => return None,
         };
-        self.restore(&slot, &key).await;
+        let restored = self.restore(&slot, &key).await;
         for seq in 1..=random.u64() % 3 {
             let staged = self.scratch.file(format!("{slot} {seq}").as_bytes());
             if self.store.put_checkpoint(&slot, seq, "e", &staged, None).await.unwrap() == Snapshot::Fenced {
                 return None;
             }
+        }
+        if let Some(stored) = restored
+            && let Err(error) = self.store.verify(&stored).await
+        {
+            // Pinned: it stays while this attempt is open.
+            assert!(self.store.end_of(&slot).await.unwrap().is_some(), "I8: {slot} restored from it: {error}");
         }
         match random.u64() % 4 {
             // It is given up, and stays open until somebody closes it.
@@ -100,17 +108,16 @@ impl Part {
         }
     }
 
-    /// I4: what was called durable and not condemned restores; the newest of a key without a commit always does.
-    async fn restore(&self, slot: &SlotId, key: &StepKey) {
-        let all = self.store.checkpoints(key).await.unwrap();
-        if let Some(newest) = all.first() {
+    /// Goes on from the newest checkpoint that can be relied on.
+    async fn restore(&self, slot: &SlotId, key: &StepKey) -> Option<StoredArtifact> {
+        for id in self.store.checkpoints(key).await.unwrap() {
             let to = self.scratch.0.join(format!("r{}", self.scratch.1.fetch_add(1, Ordering::Relaxed)));
             std::fs::create_dir_all(&to).unwrap();
-            if let Ok((record, _)) = self.store.restore(slot, newest, &to).await.unwrap() {
-                // Pinned: it stays while this attempt is open.
-                self.store.verify(&record.stored).await.unwrap_or_else(|error| panic!("I8: pinned: {error}"));
+            if let Ok((record, _)) = self.store.restore(slot, &id, &to).await.unwrap() {
+                return Some(record.stored);
             }
         }
+        None
     }
 
     async fn reads(&self, what: &str, slot: &SlotId) {
@@ -208,7 +215,7 @@ fn play_one(random: &dyn Random) {
         let bench = world(random);
         let journals = Journals::default();
         // What earlier runs left: two ended, the first of which nothing retains.
-        for (pid, id) in [(1, "old"), (2, "older-names")] {
+        for (pid, id) in [(1, "old"), (2, "before")] {
             Part::new(&bench, bench.member(), &journals, pid).run(run(id), random.u64()).await;
             bench.dies(pid);
         }
@@ -251,6 +258,58 @@ fn play_one(random: &dyn Random) {
 #[test]
 fn i8_gc_beside_runs_reuse_resumption_and_another_collector() {
     for_each_seed(600, play_one);
+}
+
+/// Stops one somewhere, then a collection anywhere, lets the first end, then the collection: every pair of places.
+///
+/// A third run takes the place of the newest in between, so that what the first has seen is no longer retained.
+fn at_every_pair_of_places(first: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut pairs = 0;
+        for stop in 0..25 {
+            for n in (stop % 3..ALL).step_by(3) {
+                let random = SeededRandom::new(7);
+                let bench = world(&random);
+                let journals = Journals::default();
+                settled(&bench, &journals).await;
+                let (turns, mut tasks) = (Turns::default(), JoinSet::new());
+                turns.join(&mut tasks, 10, &bench, |store| {
+                    let part = Part::new(&bench, store, &journals, 10);
+                    let first = first.to_owned();
+                    async move {
+                        match first.as_str() {
+                            "new" => part.run(run("x"), 1).await,
+                            old => part.resume(run(old), 1).await,
+                        }
+                    }
+                });
+                turns.join(&mut tasks, 11, &bench, |store| Part::new(&bench, store, &journals, 11).run(run("y"), 1));
+                let caretaker = journals.clone();
+                turns.join(&mut tasks, 20, &bench, |store| async move {
+                    store.collect(&caretaker, &ONE).await.unwrap();
+                });
+                let order = [(10, stop), (11, ALL), (20, n), (10, ALL), (20, ALL)];
+                let all_used = turns.play_in_order(&order, &mut tasks).await;
+                whole(&bench, &format!("{first} stopped at {stop}, the collection at {n}")).await;
+                pairs += 1;
+                if !all_used {
+                    break;
+                }
+            }
+        }
+        assert!(pairs > 500, "only {pairs} pairs of places");
+    });
+}
+
+#[test]
+fn i8_gc_at_every_pair_of_places_with_a_new_run() {
+    at_every_pair_of_places("new");
+}
+
+#[test]
+fn i8_gc_at_every_pair_of_places_with_a_run_that_is_resumed() {
+    at_every_pair_of_places("second");
 }
 
 /// Two ended runs of different content and an open attempt with a pin and a checkpoint; what must survive.
@@ -355,8 +414,8 @@ async fn a_dry_run_says_what_a_collection_then_does_and_changes_nothing() {
         let done = bench.member().collect(&journals, &ONE).await.unwrap();
         assert_eq!(planned, done, "{}", bench.name);
         assert_eq!((done.runs.len(), done.retired.len(), done.closed.len()), (1, 1, 1));
-        // The first run's output and two checkpoints of commits; two older checkpoints of the open attempt.
-        assert_eq!((done.checkpoints, done.deleted.objects), (4, 5));
+        // What the first run made and brought in, two checkpoints of commits, two older ones of the open attempt.
+        assert_eq!((done.checkpoints, done.deleted.objects), (4, 6));
     }
 }
 

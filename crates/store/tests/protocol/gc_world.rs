@@ -23,6 +23,9 @@ struct Waiting {
     busy: usize,
 }
 
+/// As many turns as somebody needs to come to its end.
+pub const ALL: usize = 1 << 30;
+
 /// Gives turns; clones share one order.
 #[derive(Clone, Default)]
 pub struct Turns(Arc<Mutex<Waiting>>);
@@ -59,6 +62,50 @@ impl Turns {
     /// Lets one after the other have its turn until all have come to their end; those of `killed` never do, from their
     /// turn of that number on.
     pub async fn play(&self, random: &dyn Random, tasks: &mut JoinSet<()>, killed: &BTreeMap<usize, usize>) {
+        // In bursts of very different length: what goes wrong needs one who stands still while another does all of its work.
+        let (mut current, mut left) = (usize::MAX, 0);
+        let next = |all: &[usize]| {
+            if left == 0 || !all.contains(&current) {
+                current = all[random.u64() as usize % all.len()];
+                left = 1 << (random.u64() % 9);
+            }
+            left -= 1;
+            current
+        };
+        self.play_by(next, tasks, killed).await;
+    }
+
+    /// Lets those named have so many turns each, in this order; then whoever is left, one after the other.
+    ///
+    /// Answers whether everybody used all the turns given.
+    pub async fn play_in_order(&self, order: &[(usize, usize)], tasks: &mut JoinSet<()>) -> bool {
+        let mut left: Vec<(usize, usize)> = order.to_vec();
+        let mut all_used = true;
+        let next = |all: &[usize]| {
+            loop {
+                match left.first_mut() {
+                    Some((who, n)) if *n > 0 && all.contains(who) => {
+                        *n -= 1;
+                        return *who;
+                    }
+                    Some((_, n)) => {
+                        all_used &= *n == 0 || *n > ALL / 2;
+                        left.remove(0);
+                    }
+                    None => return all[0],
+                }
+            }
+        };
+        self.play_by(next, tasks, &BTreeMap::new()).await;
+        all_used
+    }
+
+    async fn play_by(
+        &self,
+        mut choose: impl FnMut(&[usize]) -> usize,
+        tasks: &mut JoinSet<()>,
+        killed: &BTreeMap<usize, usize>,
+    ) {
         let mut had: BTreeMap<usize, usize> = BTreeMap::new();
         loop {
             while self.0.lock().unwrap().busy > 0 {
@@ -73,7 +120,7 @@ impl Turns {
             if all.is_empty() {
                 break;
             }
-            let next = all[random.u64() as usize % all.len()];
+            let next = choose(&all);
             *had.entry(next).or_insert(0) += 1;
             let turn = waiting.turns.remove(&next).expect("it waits");
             waiting.busy += 1;
