@@ -15,6 +15,7 @@ mod policy;
 mod template;
 mod tree;
 mod units;
+mod when;
 
 pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
@@ -35,3 +36,4 @@ pub use policy::{Backoff, ClassPolicy, RetryPolicy};
 pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
 pub use units::{ByteSize, Span, UnitError};
+pub use when::{OutputRead, When};

@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// Opens an object that a record names; its absence, or damage that the backend is sure of, is damage.
-    async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
+    pub(crate) async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
         let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
         match self.objects.open(&key).await {
@@ -150,14 +150,14 @@ impl Store {
 }
 
 /// Does a fresh read a second time if the first found damage: a bad cable is no bad object (protocol: Damage).
-async fn twice<T, F: Future<Output = Result<T, StoreError>>>(read: impl Fn() -> F) -> Result<T, StoreError> {
+pub(crate) async fn twice<T, F: Future<Output = Result<T, StoreError>>>(read: impl Fn() -> F) -> Result<T, StoreError> {
     match read().await {
         Err(StoreError::Damaged { .. }) => read().await,
         found => found,
     }
 }
 
-fn other_bytes(object: &str, found: &Digest, recorded: &Digest) -> StoreError {
+pub(crate) fn other_bytes(object: &str, found: &Digest, recorded: &Digest) -> StoreError {
     let problem = format!("its bytes are {}, {} was recorded", found.short(), recorded.short());
     StoreError::Damaged { object: object.to_owned(), problem }
 }

@@ -14,6 +14,7 @@ mod layout;
 mod liveness;
 mod numbered;
 mod pins;
+mod read_small;
 pub mod records;
 mod runs;
 mod slots;

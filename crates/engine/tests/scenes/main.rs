@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
         limits::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
