@@ -13,3 +13,4 @@ mod lost;
 mod ratchet;
 mod reuse;
 mod runs;
+mod trees;
