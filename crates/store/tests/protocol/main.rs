@@ -8,6 +8,7 @@ mod crashes;
 mod damage;
 mod fences;
 mod gc;
+mod gc_collectors;
 mod gc_world;
 mod lost;
 mod ratchet;
