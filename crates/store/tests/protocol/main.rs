@@ -9,6 +9,7 @@ mod damage;
 mod fences;
 mod gc;
 mod gc_collectors;
+mod gc_power;
 mod gc_world;
 mod lost;
 mod ratchet;
