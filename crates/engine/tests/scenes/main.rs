@@ -11,6 +11,7 @@ mod checks;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
         checkpoints::TESTS,
         damage::TESTS,

@@ -8,6 +8,8 @@ mod crashes;
 mod damage;
 mod fences;
 mod gc;
+mod gc_collectors;
+mod gc_power;
 mod gc_world;
 mod lost;
 mod ratchet;
