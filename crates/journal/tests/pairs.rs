@@ -38,6 +38,8 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Held, "step_rebound", Stage::Bindable),
     (Stage::Held, "step_blocked", Stage::Blocked),
     (Stage::Running, "checkpoint_skipped", Stage::Running),
+    (Stage::Running, "snapshot_skipped", Stage::Running),
+    (Stage::Running, "checkpoint_interval_chosen", Stage::Running),
     (Stage::Running, "state_restored", Stage::Running),
     (Stage::Running, "process_started", Stage::Running),
     (Stage::Running, "checkpoint_taken", Stage::Running),
@@ -60,6 +62,8 @@ const ABOUT_A_SLOT: &[&str] = &[
     "step_waiting",
     "attempt_started",
     "checkpoint_skipped",
+    "snapshot_skipped",
+    "checkpoint_interval_chosen",
     "state_restored",
     "process_started",
     "checkpoint_taken",
@@ -126,10 +130,11 @@ fn every_state_accepts_exactly_the_events_of_the_table() {
 #[test]
 fn an_accepted_event_always_changes_what_it_should() {
     let states = states();
-    // The snapshot of a checkpoint skipped is in the journal alone, and a wait begins anew with the same conditions.
+    // What was skipped and chosen is in the journal alone, and a wait begins anew with the same conditions.
     let unchanged = |stage: Stage, kind: &str| {
         // What a condition reads is made anew: the producer's state says so, not the consumer's.
-        kind == "checkpoint_skipped" || (stage, kind) == (Stage::Undecided, "input_damaged")
+        let asked_again = (stage, kind) == (Stage::Undecided, "input_damaged");
+        asked_again || ["checkpoint_skipped", "snapshot_skipped", "checkpoint_interval_chosen"].contains(&kind)
     };
     for (stage, kind, _) in LEGAL {
         let state = states.iter().find(|state| state.stage() == *stage).expect("there is one of each");

@@ -12,6 +12,7 @@ mod conditions;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         notices::TESTS,
         checks::TESTS,
         conditions::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
         checkpoints::TESTS,
         damage::TESTS,

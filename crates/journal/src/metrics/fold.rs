@@ -121,6 +121,8 @@ impl MetricsFold {
             | Event::StepMissed { .. }
             | Event::StepWaiting { .. }
             | Event::CheckpointSkipped { .. }
+            | Event::SnapshotSkipped { .. }
+            | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
             | Event::StopRequested { .. }
             | Event::RunEnded { .. } => {}
