@@ -16,7 +16,9 @@ pub(crate) fn event_of(step: &StepId, slot: Option<SlotId>, writer: &WriterId, t
         Told::CheckpointSkipped { checkpoint, problem } => {
             Event::CheckpointSkipped { step, slot: slot?, checkpoint: *checkpoint, why: problem.clone() }
         }
-        Told::Started { pid } => Event::ProcessStarted { step, slot: slot?, pid: *pid },
+        Told::Started { pid, accelerators } => {
+            Event::ProcessStarted { step, slot: slot?, pid: *pid, accelerators: accelerators.clone() }
+        }
         Told::Taken { checkpoint, bytes, took_ms } => Event::CheckpointTaken {
             step,
             slot: slot?,
