@@ -6,7 +6,9 @@
 //! Reading order: [`attempt`] (the order of things), `supervise` (the loop while the program runs), `snapshots`
 //! (checkpoints), `validate`, `workspace`.
 
+mod changes;
 mod claimer;
+mod completeness;
 mod control;
 mod end;
 mod formats;
@@ -19,6 +21,7 @@ mod request;
 mod run;
 mod snapshots;
 mod socket;
+mod stage;
 mod supervise;
 mod tell;
 mod validate;

@@ -223,7 +223,7 @@ impl Run<'_> {
             .step
             .checkpoint
             .as_ref()
-            .map(|checkpoint| Watcher::new(&workspace.checkpoint, checkpoint.format.clone(), &*self.host.sys.fs));
+            .map(|checkpoint| Watcher::new(&workspace.checkpoint, checkpoint, &*self.host.sys.fs));
         timeline.phases.push(("run".to_owned(), self.at_ms()));
         let started = self.at_ms();
         let running = match self.host.guardian.spawn(spec).await {

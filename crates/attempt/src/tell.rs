@@ -69,6 +69,20 @@ pub enum Told {
         /// From taken to durable.
         took_ms: u64,
     },
+    /// An entry of the checkpoint directory was not taken.
+    SnapshotSkipped {
+        /// Its name.
+        entry: String,
+        /// Why.
+        why: String,
+    },
+    /// `every: auto` chose the least time between two snapshots.
+    IntervalChosen {
+        /// It.
+        every_ms: u64,
+        /// From what.
+        why: String,
+    },
     /// No process of it runs any more: what it made is valid and being stored.
     Storing,
     /// A notice was passed on.

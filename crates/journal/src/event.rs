@@ -201,6 +201,29 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// An entry of the checkpoint directory was not taken: no room for it, or not known to be complete.
+    SnapshotSkipped {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The entry's name.
+        entry: String,
+        /// Why.
+        why: String,
+    },
+    /// `every: auto` chose the least time between two snapshots.
+    CheckpointIntervalChosen {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The interval.
+        #[serde(rename = "every_ms")]
+        every: Span,
+        /// From which figures, for people.
+        why: String,
+    },
     /// A checkpoint was laid out for the program.
     StateRestored {
         /// The step.
@@ -367,6 +390,8 @@ impl Event {
             | Self::StepWaiting { step, .. }
             | Self::AttemptStarted { step, .. }
             | Self::CheckpointSkipped { step, .. }
+            | Self::SnapshotSkipped { step, .. }
+            | Self::CheckpointIntervalChosen { step, .. }
             | Self::StateRestored { step, .. }
             | Self::ProcessStarted { step, .. }
             | Self::CheckpointTaken { step, .. }
@@ -394,6 +419,8 @@ impl Event {
             Self::StepWaiting { .. } => "step_waiting",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::CheckpointSkipped { .. } => "checkpoint_skipped",
+            Self::SnapshotSkipped { .. } => "snapshot_skipped",
+            Self::CheckpointIntervalChosen { .. } => "checkpoint_interval_chosen",
             Self::StateRestored { .. } => "state_restored",
             Self::ProcessStarted { .. } => "process_started",
             Self::CheckpointTaken { .. } => "checkpoint_taken",
@@ -422,6 +449,8 @@ impl Event {
         "step_waiting",
         "attempt_started",
         "checkpoint_skipped",
+        "snapshot_skipped",
+        "checkpoint_interval_chosen",
         "state_restored",
         "process_started",
         "checkpoint_taken",

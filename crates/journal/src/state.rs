@@ -304,7 +304,10 @@ impl Running {
         use Event as E;
         let mut next = self.clone();
         match event {
-            E::CheckpointSkipped { slot, .. } if *slot == self.slot => {}
+            E::CheckpointSkipped { slot, .. }
+            | E::SnapshotSkipped { slot, .. }
+            | E::CheckpointIntervalChosen { slot, .. }
+                if *slot == self.slot => {}
             E::StateRestored { slot, checkpoint, .. } if *slot == self.slot => next.restored = Some(*checkpoint),
             E::ProcessStarted { slot, pid, .. } if *slot == self.slot => next.pid = Some(*pid),
             E::CheckpointTaken { slot, checkpoint, .. } if *slot == self.slot && checkpoint.slot == self.slot => {

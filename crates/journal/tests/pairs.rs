@@ -33,6 +33,8 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Held, "step_rebound", Stage::Bindable),
     (Stage::Held, "step_blocked", Stage::Blocked),
     (Stage::Running, "checkpoint_skipped", Stage::Running),
+    (Stage::Running, "snapshot_skipped", Stage::Running),
+    (Stage::Running, "checkpoint_interval_chosen", Stage::Running),
     (Stage::Running, "state_restored", Stage::Running),
     (Stage::Running, "process_started", Stage::Running),
     (Stage::Running, "checkpoint_taken", Stage::Running),
@@ -54,6 +56,8 @@ const ABOUT_A_SLOT: &[&str] = &[
     "step_waiting",
     "attempt_started",
     "checkpoint_skipped",
+    "snapshot_skipped",
+    "checkpoint_interval_chosen",
     "state_restored",
     "process_started",
     "checkpoint_taken",
@@ -116,8 +120,8 @@ fn every_state_accepts_exactly_the_events_of_the_table() {
 #[test]
 fn an_accepted_event_always_changes_what_it_should() {
     let states = states();
-    // The snapshot of a checkpoint skipped is in the journal alone, and a wait begins anew with the same conditions.
-    let unchanged = ["checkpoint_skipped"];
+    // What was skipped and chosen is in the journal alone, and a wait begins anew with the same conditions.
+    let unchanged = ["checkpoint_skipped", "snapshot_skipped", "checkpoint_interval_chosen"];
     for (stage, kind, _) in LEGAL {
         let state = states.iter().find(|state| state.stage() == *stage).expect("there is one of each");
         let event = match *kind {

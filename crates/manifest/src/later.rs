@@ -19,9 +19,6 @@ pub(crate) const KEYS: &[&str] = &[
     "with",
 ];
 
-/// Checkpoint formats of a later version.
-pub(crate) const CHECKPOINT_FORMATS: &[&str] = &["dcp", "hf-trainer", "lightning"];
-
 /// Returns the message about `what`, which is refused.
 pub(crate) fn message(what: &str) -> String {
     format!("`{what}` comes in a later version of Prunella; this one would have to ignore it, so it refuses it")

@@ -347,6 +347,13 @@ mod spec {
         Files,
         /// Only what the program announces on its socket.
         Socket,
+        /// `checkpoint-N/` of the Trainer of Hugging Face transformers.
+        #[schemars(rename = "hf-trainer")]
+        HfTrainer,
+        /// `*.ckpt` of Lightning.
+        Lightning,
+        /// Folders of `torch.distributed.checkpoint`.
+        Dcp,
     }
 
     /// A format of checkpoints.
@@ -382,6 +389,9 @@ mod spec {
         pub grace: Option<Duration>,
         /// Whether the program never again writes to a complete entry [false].
         pub sealed: Option<bool>,
+        /// How many processes write one entry together (`hf-trainer`, `lightning`); without it, found out by the second.
+        #[schemars(range(min = 1))]
+        pub ranks: Option<u32>,
     }
 
     /// A duration with its unit: ms, s, m, h or d.

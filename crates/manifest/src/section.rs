@@ -34,7 +34,7 @@ sections! {
     ];
     OUTPUT = "an output" ["path", "check"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];
-    CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed"];
+    CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed", "ranks"];
     CHECKPOINT_MARKER = "`format`" ["marker"];
     RESOURCES = "`resources`" ["cpu", "memory", "gpu"];
     CLASS_POLICY = "a class of `retry`" ["limit", "backoff"];

@@ -227,6 +227,13 @@ pub enum CheckpointFormat {
     Marker(String),
     /// Only what the program announces on the socket.
     Socket,
+    /// Folders `checkpoint-N` of the Trainer of Hugging Face transformers.
+    #[serde(rename = "hf-trainer")]
+    HfTrainer,
+    /// `*.ckpt` of Lightning: a file of `torch.save`, or a sharded folder.
+    Lightning,
+    /// A folder of `torch.distributed.checkpoint`.
+    Dcp,
 }
 
 /// How a step checkpoints.
@@ -245,6 +252,9 @@ pub struct Checkpoint {
     /// Whether the program promises never to write again to an entry that is complete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// How many processes write one entry together, for formats in which each writes a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<u32>,
 }
 
 /// What a step needs of a machine.

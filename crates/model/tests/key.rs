@@ -232,6 +232,7 @@ const OUTSIDE: &[Change] = &[
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,
+            ranks: None,
         });
     }),
     ("the order of secrets", |work| work.step_mut().secrets.reverse()),

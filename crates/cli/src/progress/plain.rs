@@ -89,6 +89,10 @@ impl Plain {
             Event::CheckpointSkipped { checkpoint, why, .. } => {
                 format!("checkpoint {checkpoint} cannot be used: {why}")
             }
+            Event::SnapshotSkipped { entry, why, .. } => format!("`{entry}` is not taken: {why}"),
+            Event::CheckpointIntervalChosen { every, why, .. } => {
+                format!("a checkpoint every {}: {why}", lasting(every.as_millis()))
+            }
             Event::NoticeReceived { source, grace, .. } if source != "stop" => {
                 let grace = grace.map_or_else(String::new, |grace| format!(", {} left", lasting(grace.as_millis())));
                 format!("notice from {source}{grace}: it is told to checkpoint")

@@ -12,6 +12,7 @@ mod checks;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
         accelerators::TESTS,
         checkpoints::TESTS,

@@ -116,6 +116,8 @@ impl MetricsFold {
             | Event::StepMissed { .. }
             | Event::StepWaiting { .. }
             | Event::CheckpointSkipped { .. }
+            | Event::SnapshotSkipped { .. }
+            | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
             | Event::StopRequested { .. }
             | Event::RunEnded { .. } => {}

@@ -78,6 +78,16 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
         "checkpoint_skipped" => {
             Event::CheckpointSkipped { step, slot, checkpoint, why: "a shard has the wrong hash".to_owned() }
         }
+        "snapshot_skipped" => Event::SnapshotSkipped {
+            step,
+            slot,
+            entry: "checkpoint-500".to_owned(),
+            why: "the disk is full".to_owned(),
+        },
+        "checkpoint_interval_chosen" => {
+            let (every, why) = (Span::from_secs(445), "30 s a checkpoint, 1 h between interruptions".to_owned());
+            Event::CheckpointIntervalChosen { step, slot, every, why }
+        }
         "state_restored" => Event::StateRestored { step, slot, checkpoint, took },
         "process_started" => Event::ProcessStarted { step, slot, pid: 4711, accelerators: Vec::new() },
         "checkpoint_taken" => Event::CheckpointTaken { step, slot, checkpoint, size, took },
