@@ -19,6 +19,7 @@ mod outcome;
 mod plan;
 mod plan_inputs;
 mod plan_when;
+mod rack;
 mod recover;
 mod reuse_walk;
 mod told;

@@ -453,6 +453,9 @@ impl Tried<'_> {
             out["root_cause"] = root_cause(&evidence.stderr_tail).into();
             out["evidence"] = json!(evidence);
         }
+        if let Some(known) = self.known.as_ref().filter(|known| !known.accelerators.is_empty()) {
+            out["accelerators"] = json!(known.accelerators);
+        }
         if let Some(failure) = self.known.as_ref().and_then(|known| known.failure.as_ref()) {
             out["lost_ms"] = failure.lost.as_millis().into();
             out["healed_by"] = failure.healing.map(|(_, remedy)| remedy).into();
@@ -469,6 +472,9 @@ impl Tried<'_> {
         out.push_str(&format!("{}  started {when}{by}\n", paint.tone(Tone::Strong, &name)));
         let mut lines: Vec<String> = Vec::new();
         if let Some(known) = &self.known {
+            if !known.accelerators.is_empty() {
+                lines.push(format!("on accelerator {}", known.accelerators.join(", ")));
+            }
             for (checkpoint, why) in &known.skipped {
                 lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
             }
