@@ -40,6 +40,15 @@ pub struct Lent {
     pub variables: Vec<(&'static str, String)>,
 }
 
+/// What a step at the end of a run sees of that run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtEnd {
+    /// Variables beside its own.
+    pub variables: Vec<(&'static str, String)>,
+    /// The report on the run, JSON, which lies at `PRUNELLA_REPORT`.
+    pub report: Vec<u8>,
+}
+
 /// One attempt of one step.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -67,6 +76,8 @@ pub struct Request {
     pub checkpoint_sooner: bool,
     /// Its accelerators; nothing where nobody hands them out, and the caller's variables are passed on.
     pub accelerators: Option<Lent>,
+    /// What it sees of the run, if it belongs to its end.
+    pub at_end: Option<Arc<AtEnd>>,
     /// Whether the counters start anew (`--reset-budgets`).
     pub budgets: Budgets,
 }

@@ -170,7 +170,7 @@ impl Run<'_> {
         match &verdict {
             // What was rejected stays for inspection.
             Verdict::Failed(_) => workspace.remove_checkpoints(&*self.host.sys.fs),
-            _ => workspace.remove(self.host, self.step.checkpoint.is_some()),
+            _ => workspace.remove(self.host, self.step.checkpoint.is_some(), self.request.at_end.is_some()),
         }
         verdict
     }

@@ -66,6 +66,12 @@ pub(crate) fn variables(
             set(name.as_str().to_owned(), secret.0.clone().into());
         }
     }
+    if let Some(at_end) = &request.at_end {
+        for (name, value) in &at_end.variables {
+            set((*name).to_owned(), value.into());
+        }
+        set("PRUNELLA_REPORT".to_owned(), workspace.report().into());
+    }
     let port = |kind: &str, name: &PortName| format!("PRUNELLA_{kind}_{}", name.to_variable());
     for (name, input) in &request.inputs {
         set(port("INPUT", name), workspace.input(name, &input.base_name).into());

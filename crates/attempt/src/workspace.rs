@@ -1,6 +1,7 @@
 //! A fresh directory for every attempt: the declared code, the inputs, and nothing else.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -20,6 +21,8 @@ pub(crate) struct Workspace {
     pub(crate) checkpoint: PathBuf,
     /// Where snapshots are staged, out of the program's sight.
     pub(crate) staged: PathBuf,
+    /// Beside the rest, where the report on the run lies, for a step at its end.
+    reported: PathBuf,
     /// Whether somebody may still be in it.
     tainted: AtomicBool,
 }
@@ -44,13 +47,24 @@ impl Workspace {
         self.root.join("inputs").join(name.as_str()).join(base_name)
     }
 
+    /// Returns where the report on the run lies, for a step at its end.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.reported.join("report.json")
+    }
+
     fn at(root: PathBuf) -> Self {
         let beside = |what: &str| {
             let mut path = root.clone().into_os_string();
             path.push(what);
             PathBuf::from(path)
         };
-        Self { checkpoint: beside(".checkpoint"), staged: beside(".staged"), root, tainted: AtomicBool::new(false) }
+        Self {
+            checkpoint: beside(".checkpoint"),
+            staged: beside(".staged"),
+            reported: beside(".report"),
+            root,
+            tainted: AtomicBool::new(false),
+        }
     }
 
     /// Notes that somebody may still be in it, so that the directory is not used again.
@@ -96,6 +110,12 @@ impl Workspace {
                 fs.create_dir_all(&parent).map_err(io(&parent))?;
             }
         }
+        if let Some(at_end) = &request.at_end {
+            let report = workspace.report();
+            fs.create_dir(&workspace.reported).map_err(io(&workspace.reported))?;
+            let mut file = fs.create_new(&report).map_err(io(&report))?;
+            file.write_all(&at_end.report).map_err(io(&report))?;
+        }
         if step.checkpoint.is_some() {
             fs.create_dir(&workspace.checkpoint).map_err(io(&workspace.checkpoint))?;
             fs.create_dir(&workspace.staged).map_err(io(&workspace.staged))?;
@@ -104,7 +124,7 @@ impl Workspace {
     }
 
     /// Removes the workspace. What cannot be removed is left: it is no state.
-    pub(crate) fn remove(&self, host: &Host, has_checkpoint: bool) {
+    pub(crate) fn remove(&self, host: &Host, has_checkpoint: bool, reports: bool) {
         let fs = &*host.sys.fs;
         let kept = !self.tainted.load(Ordering::Relaxed) && host.pool.keep_directory(fs, &self.root);
         if !kept {
@@ -112,6 +132,9 @@ impl Workspace {
         }
         if has_checkpoint {
             self.remove_checkpoints(fs);
+        }
+        if reports {
+            let _left_for_later = fs.remove_dir_all(&self.reported);
         }
     }
 

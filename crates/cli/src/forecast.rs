@@ -1,11 +1,14 @@
 //! What a run would do with each step, before anything runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use prunella_engine::{Plan, key_of, load_state, walk};
 use prunella_journal::{RunState, StepIndex};
 use prunella_model::{
-    Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey,
+    Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey, StepName,
 };
 use prunella_store::{
     KeyState, KeyView, Store,
@@ -16,6 +19,7 @@ use crate::{
     changes::{Inputs, changes},
     error::CliError,
     present::{attempt, short},
+    skips::{at_end, expression},
 };
 
 /// What a run would do with a step.
@@ -162,7 +166,21 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             why: Vec::new(),
             unused_checkpoints: 0,
         };
-        if let Some(slot) = slots[at] {
+        if let Some(handler) = plan.step(step).handler {
+            one.verdict = Verdict::Open;
+            one.why.push(at_end(handler).to_owned());
+        } else if let (Some(when), None) = (&plan.step(step).when, slots[at]) {
+            one.verdict = Verdict::Open;
+            let producers: BTreeSet<&StepName> = when.reads.iter().map(|read| &read.step).collect();
+            let producers: Vec<String> = producers.into_iter().map(|step| format!("`{step}`")).collect();
+            let done = match producers.len() {
+                0 => "at once".to_owned(),
+                1 => format!("when {} is done", producers[0]),
+                _ => format!("when {} are done", producers.join(", ")),
+            };
+            one.why.push(format!("decided {done}: {}", expression(plan.step(step))));
+            assumed[at] = before.and_then(|before| before.artifacts.clone());
+        } else if let Some(slot) = slots[at] {
             one.verdict = Verdict::Reused(slot);
             one.why.push(made_by(store, id, &slot).await?);
         } else {

@@ -2,7 +2,7 @@
 
 use prunella_engine::Plan;
 use prunella_journal::{Event, Observation, SkippedBy, Stamped, StepIndex};
-use prunella_model::{Step, StepId};
+use prunella_model::{Handler, Step, StepId};
 
 /// Returns the text of a step's condition, on one line; empty if it has none.
 pub fn expression(step: &Step) -> String {
@@ -37,4 +37,12 @@ pub fn decided<'a>(events: &'a [Stamped], step: &StepId) -> Option<Decided<'a>> 
 /// Returns what a condition saw, in one line.
 pub fn seen(saw: &[Observation]) -> String {
     saw.iter().map(|seen| format!("{} = {}", seen.what, seen.value)).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns when a step runs that belongs to the end of a run.
+pub const fn at_end(handler: Handler) -> &'static str {
+    match handler {
+        Handler::Exit => "once the run has succeeded or failed",
+        Handler::Failure => "if the run fails",
+    }
 }

@@ -76,6 +76,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         after: if chain && i > 0 { vec![name(i - 1)] } else { Vec::new() },
         code: None,
         when: None,
+        handler: None,
     };
     let os_arch = Sys::real().machine.os_arch();
     Graph {

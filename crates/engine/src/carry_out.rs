@@ -91,6 +91,10 @@ impl Driver<'_> {
 
     async fn start(&mut self, step: StepIndex, key: StepKey, next: NextTry) -> Result<(), EngineError> {
         let id = self.plan.id(step).clone();
+        let at_end = match self.plan.step(step).handler {
+            Some(_) => self.at_end().await?,
+            None => None,
+        };
         let planned = self.plan.inputs(&self.state, step)?;
         let inputs = self.shelf.bind(&self.host.store, &self.record, &id, planned).await?;
         let budgets = match (self.options.reset_budgets, self.state.spent(step)) {
@@ -115,6 +119,7 @@ impl Driver<'_> {
             memory: next.memory,
             checkpoint_sooner: next.checkpoint_sooner,
             accelerators: self.rack.lend(self.started + 1, step, self.plan.demand(step, None).gpu),
+            at_end,
             budgets,
         };
         let (control, listen) = watch::channel(self.word.clone());

@@ -101,6 +101,12 @@ pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity)
     if state.stopping().is_none() {
         go_on(state, plan, capacity, &mut commands);
     }
+    if state.stopping().is_none()
+        && let Some(status) = state.conclusion().filter(|_| state.list(Todo::Starting).is_empty())
+        && state.issue_conclusion()
+    {
+        commands.push(Command::Append(Event::RunConcluded { status }));
+    }
     if let Some(status) = end_of(state)
         && state.issue_end()
     {
@@ -314,11 +320,11 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
     if !state.running().is_empty() || !state.list(Todo::Starting).is_empty() {
         return None;
     }
-    match (state.open(), state.stopping()) {
-        (0, _) if state.all_settled() => Some(RunStatus::Succeeded),
-        (0, _) => Some(RunStatus::Failed),
-        (_, Some(_)) => Some(RunStatus::Stopped),
-        (_, None) => None,
+    match (state.outlook().filter(|_| state.handlers_are_closed()), state.stopping()) {
+        (Some(status), _) => Some(status),
+        // Also if only what belongs to the end is left: it runs when the run is resumed.
+        (None, Some(_)) => Some(RunStatus::Stopped),
+        (None, None) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
+use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
@@ -80,6 +80,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) notebook: Notebook,
     pub(crate) shelf: Shelf,
     pub(crate) permits: Permits,
+    /// What steps at the end of the run see of it, once that is known.
+    pub(crate) at_end: Option<Arc<AtEnd>>,
     pub(crate) active: HashMap<StepIndex, Active>,
     /// Attempts started so far.
     pub(crate) started: u64,
@@ -135,6 +137,7 @@ pub async fn drive(
         notebook,
         shelf: Shelf::default(),
         permits: Permits::default(),
+        at_end: None,
         active: HashMap::new(),
         started: 0,
         unclaimed: HashMap::new(),

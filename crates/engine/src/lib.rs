@@ -5,6 +5,7 @@
 //! journal, closes what ran, and goes on.
 
 mod admission;
+mod at_end;
 mod bind;
 mod carry_out;
 mod conditions;

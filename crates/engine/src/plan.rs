@@ -101,6 +101,7 @@ impl Plan {
                 needs: needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
                 reads: reads_of(&graph, step).map(|need| StepIndex::new(renumbered[need])).collect(),
                 conditional: step.when.is_some(),
+                handler: step.handler,
                 lane: u16::try_from(lane).expect("there are at most 64 lanes"),
             });
         }
@@ -213,7 +214,10 @@ fn wanted(graph: &Graph, needs: &Needs, targets: &[StepName]) -> Result<Vec<u32>
             stack.extend(needs[place].iter().map(|need| *need as usize));
         }
     }
-    Ok((0..count).filter(|place| chosen[*place as usize]).collect())
+    // Whatever was asked for, the run has an end.
+    let steps = &graph.pipeline.steps;
+    let at_end = |place: u32| steps.get_index(place as usize).is_some_and(|(_, step)| step.handler.is_some());
+    Ok((0..count).filter(|place| chosen[*place as usize] || at_end(*place)).collect())
 }
 
 fn refuse_cycles(graph: &Graph, needs: &Needs, places: &[u32]) -> Result<(), PlanError> {

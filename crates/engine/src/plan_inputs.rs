@@ -130,7 +130,9 @@ impl Plan {
             let PlannedInput { artifact, base_name, .. } = input;
             (name, BoundInput { kind: artifact.kind, base_name, digest: artifact.digest })
         });
-        Ok(step_key(self.graph(), self.id(step), self.step(step), &bound.collect(), scope))
+        let at_end = self.step_at_end(state, step);
+        let spec = at_end.as_ref().unwrap_or_else(|| self.step(step));
+        Ok(step_key(self.graph(), self.id(step), spec, &bound.collect(), scope))
     }
 
     /// Returns the step that makes this input, unless it is data.

@@ -57,7 +57,8 @@ pub async fn walk(
             if let Some(done) = state.and_then(|state| state.done(step)) {
                 here.key = Some(done.slot.key);
                 content[step.as_usize()] = Some(done.artifacts.to_vec());
-            } else if state.map_or(!plan.topology().is_conditional(step), |state| is_open(plan, state, step))
+            } else if plan.step(step).handler.is_none()
+                && state.map_or(!plan.topology().is_conditional(step), |state| is_open(plan, state, step))
                 && let Some(key) = key_of(plan, step, &content, scope)
             {
                 here.key = Some(key);

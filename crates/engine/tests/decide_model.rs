@@ -9,7 +9,7 @@ use decide_sim::*;
 use proptest::prelude::*;
 use prunella_engine::Capacity;
 use prunella_journal::{RunStatus, Stage};
-use prunella_model::{ByteSize, Resources};
+use prunella_model::{ByteSize, Handler, Resources};
 
 /// What the model knows of a step.
 #[derive(Debug, Clone)]
@@ -105,13 +105,20 @@ proptest! {
             },
             ..Spec::default()
         };
-        let steps: Vec<(String, Spec)> =
+        let mut steps: Vec<(String, Spec)> =
             shapes.iter().enumerate().map(|(i, shape)| (step_name(i), spec_of(shape))).collect();
+        for handler in [Handler::Exit, Handler::Failure] {
+            steps.push((handler.as_str().to_owned(), Spec { handler: Some(handler), ..Spec::default() }));
+        }
         let by_name: BTreeMap<String, Shape> =
             shapes.iter().enumerate().map(|(i, shape)| (step_name(i), shape.clone())).collect();
         let tries: RefCell<BTreeMap<String, usize>> = RefCell::default();
         let fates: Fates<'_> = Box::new(|step, key, epoch| {
             let own = step.name.as_str();
+            if own.starts_with("on_") {
+                // Now and then it is killed: its end of the run waits for it.
+                return if epoch == 1 && seed % 2 == 0 { Fate::Killed } else { Fate::Commits("told".to_owned()) };
+            }
             let shape = &by_name[own];
             if shape.command == 0 {
                 return Fate::Fails;
@@ -154,7 +161,11 @@ proptest! {
             let place = sim.plan.index(&id(&step_name(read))).expect("a step");
             sim.state.done(place).is_some_and(|done| done.artifacts.iter().all(|(_, artifact)| holds(artifact)))
         };
-        let stages: Vec<Stage> = sim.stages().into_iter().map(|(_, stage)| stage).collect();
+        let mut stages: Vec<Stage> = sim.stages().into_iter().map(|(_, stage)| stage).collect();
+        let at_end = stages.split_off(shapes.len());
+        prop_assert_eq!(at_end[0], Stage::Done, "whatever happened, `on_exit` ran before the end");
+        let failed = status == RunStatus::Failed;
+        prop_assert_eq!(at_end[1], if failed { Stage::Done } else { Stage::Waiting });
         let expected = expected(&shapes, capacity.gpu, holds, &stages);
         prop_assert_eq!(&stages, &expected, "{:?}", sim.stages());
         let well = expected.iter().all(|end| matches!(end, Stage::Done | Stage::Skipped));
@@ -167,7 +178,7 @@ proptest! {
         for step in sim.plan.indices() {
             if let Some(done) = sim.state.done(step) {
                 prop_assert_eq!(sim.plan.key(&sim.state, step, &scope), Ok(done.slot.key));
-            } else {
+            } else if sim.plan.step(step).handler.is_none() {
                 prop_assert!(matches!(sim.state.state(step).stage(), Stage::Failed | Stage::Blocked | Stage::Skipped));
             }
         }

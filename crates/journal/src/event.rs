@@ -394,6 +394,11 @@ pub enum Event {
         /// How.
         how: StopHow,
     },
+    /// Every step is settled, so that the run's end is known: what belongs to it may run.
+    RunConcluded {
+        /// How the run will have ended.
+        status: RunStatus,
+    },
     /// The run ended.
     RunEnded {
         /// How.
@@ -408,6 +413,7 @@ impl Event {
             Self::RunStarted { .. }
             | Self::DriverStarted { .. }
             | Self::StopRequested { .. }
+            | Self::RunConcluded { .. }
             | Self::RunEnded { .. } => None,
             Self::StepDecided { step, .. }
             | Self::StepSkipped { step, .. }
@@ -464,6 +470,7 @@ impl Event {
             Self::StepFailed { .. } => "step_failed",
             Self::StepBlocked { .. } => "step_blocked",
             Self::StopRequested { .. } => "stop_requested",
+            Self::RunConcluded { .. } => "run_concluded",
             Self::RunEnded { .. } => "run_ended",
         }
     }
@@ -497,6 +504,7 @@ impl Event {
         "run_ended",
         "step_decided",
         "step_skipped",
+        "run_concluded",
     ];
 }
 

@@ -10,6 +10,7 @@ use crate::keys::Keys;
 use crate::state::{Around, Artifacts, Stage, StepState, open_state};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 
+mod ending;
 mod follow;
 mod view;
 
@@ -79,6 +80,9 @@ struct Whole {
     graph: Option<Digest>,
     driver: u64,
     stopping: Option<StopHow>,
+    concluded: Option<RunStatus>,
+    /// How often the run's end was known, this time included.
+    conclusions: u32,
     ended: Option<RunStatus>,
     clock: Span,
 }
@@ -102,6 +106,7 @@ pub struct RunState {
     /// Those of which no process runs any more; as short-lived as `issued`.
     vacated: StepSet,
     to_interrupt: StepSet,
+    conclusion_issued: bool,
     end_issued: bool,
 }
 
@@ -116,7 +121,8 @@ impl RunState {
     pub fn new(topology: Arc<Topology>) -> Self {
         let count = topology.len();
         let entry = |step| {
-            let missing = topology.needs(step).len() as u32;
+            // What belongs to the end of the run waits for that.
+            let missing = topology.needs(step).len() as u32 + u32::from(topology.handler(step).is_some());
             Entry {
                 state: open_state(missing == 0, topology.is_conditional(step)),
                 missing,
@@ -134,8 +140,8 @@ impl RunState {
         };
         let steps: Vec<Entry> = topology.indices().map(entry).collect();
         let mut counts = [0; Stage::ALL.len()];
-        for entry in &steps {
-            counts[entry.state.stage() as usize] += 1;
+        for step in topology.indices().filter(|step| topology.handler(*step).is_none()) {
+            counts[steps[step.as_usize()].state.stage() as usize] += 1;
         }
         // One lane more for steps whose memory has grown: what they ask for differs from step to step.
         let agenda = Agenda::new(count, topology.lane_count() + 1);
@@ -143,12 +149,13 @@ impl RunState {
             whole: Whole::default(),
             steps,
             counts,
-            open: count as u32,
+            open: (count - topology.handlers().len()) as u32,
             agenda,
             keys: Keys::default(),
             running: StepSet::new(count),
             vacated: StepSet::new(count),
             to_interrupt: StepSet::new(count),
+            conclusion_issued: false,
             end_issued: false,
             topology,
         };
@@ -222,7 +229,13 @@ impl RunState {
             _ if whole.driver == 0 => "no driver has taken the run",
             _ if whole.ended.is_some() => "the run has ended",
             Event::StopRequested { how } if whole.stopping >= Some(*how) => "the run is stopping like this already",
+            Event::RunConcluded { status } if Some(*status) != self.conclusion() => {
+                "a step is open, or the run ends otherwise, or its end is known"
+            }
             Event::RunEnded { .. } if !self.running.is_empty() => "an attempt is running",
+            Event::RunEnded { status: RunStatus::Succeeded | RunStatus::Failed } if !self.handlers_are_closed() => {
+                "what belongs to the end has not ended"
+            }
             Event::RunEnded { status: RunStatus::Stopped } if whole.stopping.is_none() => "nobody asked it to stop",
             Event::RunEnded { status: RunStatus::Succeeded } if !self.all_settled() => "a step is not done",
             Event::RunEnded { status: RunStatus::Failed } if self.open > 0 || self.all_settled() => {
@@ -290,6 +303,7 @@ impl RunState {
                 self.whole.stopping = Some(*how);
                 self.to_interrupt = self.running.clone();
             }
+            Event::RunConcluded { status } => self.conclude(*status),
             Event::RunEnded { status } => self.whole.ended = Some(*status),
             _ => unreachable!("events of steps and drivers are applied elsewhere"),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use prunella_model::StepId;
+use prunella_model::{Handler, StepId};
 
 /// A map whose hashes are the same in every process; nothing iterates over it.
 pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
@@ -40,6 +40,8 @@ pub struct Node {
     pub reads: Vec<StepIndex>,
     /// Whether a condition says if it runs.
     pub conditional: bool,
+    /// When it runs, if it belongs to the end of the run; nothing needs it, and it needs nothing.
+    pub handler: Option<Handler>,
     /// Steps of one lane ask for the same resources, so that looking at the first of each lane is enough.
     pub lane: u16,
 }
@@ -97,6 +99,7 @@ pub struct Topology {
     reads: Edges,
     consumers: Edges,
     conditional: Vec<bool>,
+    handlers: Vec<(StepIndex, Handler)>,
     by_id: FixedMap<StepId, StepIndex>,
 }
 
@@ -113,6 +116,7 @@ impl Topology {
         let (mut ids, mut lanes) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
         let mut needs: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
         let mut reads: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
+        let mut handlers = Vec::new();
         let mut conditional = Vec::with_capacity(nodes.len());
         let mut consumers: Vec<Vec<StepIndex>> = vec![Vec::new(); nodes.len()];
         for (place, node) in (0..count).map(StepIndex).zip(nodes) {
@@ -135,6 +139,7 @@ impl Topology {
             needs.push(list);
             reads.push(read);
             conditional.push(node.conditional);
+            handlers.extend(node.handler.map(|handler| (place, handler)));
             lanes.push(node.lane);
             ids.push(node.id);
         }
@@ -144,6 +149,7 @@ impl Topology {
             reads: Edges::collect(reads.iter().map(Vec::as_slice))?,
             consumers: Edges::collect(consumers.iter().map(Vec::as_slice))?,
             conditional,
+            handlers,
             ids,
             lanes,
             by_id,
@@ -198,6 +204,17 @@ impl Topology {
     /// Returns the steps that need this one, each once.
     pub fn consumers(&self, step: StepIndex) -> &[StepIndex] {
         self.consumers.of(step)
+    }
+
+    /// Returns the steps that belong to the end of the run.
+    pub fn handlers(&self) -> &[(StepIndex, Handler)] {
+        &self.handlers
+    }
+
+    /// Returns when a step runs, if it belongs to the end of the run.
+    pub fn handler(&self, step: StepIndex) -> Option<Handler> {
+        let place = self.handlers.binary_search_by_key(&step, |(step, _)| *step).ok()?;
+        Some(self.handlers[place].1)
     }
 
     /// Returns the lane of a step.

@@ -291,8 +291,8 @@ fn what_is_skipped_is_settled_and_what_reads_it_is_skipped_too() {
 #[test]
 fn what_only_comes_after_a_skipped_step_runs() {
     let nodes = vec![
-        Node { id: id("a"), needs: vec![], reads: vec![], conditional: true, lane: 0 },
-        Node { id: id("b"), needs: vec![StepIndex::new(0)], reads: vec![], conditional: false, lane: 0 },
+        Node { id: id("a"), needs: vec![], reads: vec![], conditional: true, handler: None, lane: 0 },
+        Node { id: id("b"), needs: vec![StepIndex::new(0)], reads: vec![], conditional: false, handler: None, lane: 0 },
     ];
     let shape = Arc::new(Topology::new(nodes).expect("a topology"));
     let mut run = begun(&shape);
@@ -320,6 +320,72 @@ fn a_reproduced_output_with_another_value_has_its_conditions_answered_anew() {
     assert_eq!(told.todo("c"), Some(Todo::Skip));
 }
 
+#[test]
+fn what_belongs_to_the_end_waits_for_it_and_the_end_waits_for_that() {
+    let mut told = Told::new(&[("a", &[]), ("on_exit", &[]), ("on_failure", &[])]);
+    let end = |status| Event::RunEnded { status };
+    assert_eq!((told.stage("on_exit"), told.run.open(), told.run.conclusion()), (Stage::Waiting, 1, None));
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    assert_eq!(told.run.conclusion(), Some(RunStatus::Succeeded));
+    assert!(told.run.check(&end(RunStatus::Succeeded)).is_err(), "what belongs to the end has not run");
+    assert!(told.run.check(&Event::RunConcluded { status: RunStatus::Failed }).is_err());
+    told.tell(Event::RunConcluded { status: RunStatus::Succeeded });
+    assert_eq!((told.todo("on_exit"), told.todo("on_failure")), (Some(Todo::Bind), None));
+    assert!(told.run.check(&end(RunStatus::Succeeded)).is_err());
+    told.kinds(
+        "on_exit",
+        slot(2, 1),
+        &["step_keyed", "step_missed", "attempt_started", "attempt_ended", "step_failed"],
+    );
+    assert!(told.run.all_settled(), "its failure is none of the run's");
+    told.tell(end(RunStatus::Succeeded));
+}
+
+#[test]
+fn an_engine_that_dies_at_the_end_leaves_the_end_to_the_next() {
+    let mut told = Told::new(&[("a", &[]), ("on_exit", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_missed", "step_failed"]);
+    told.tell(Event::RunConcluded { status: RunStatus::Failed });
+    told.kinds("on_exit", slot(2, 1), &["step_keyed", "step_missed", "attempt_started"]);
+    told.tell(driver_started(2));
+    assert_eq!((told.run.concluded(), told.stage("on_exit")), (Some(RunStatus::Failed), Stage::Running));
+    told.kinds("on_exit", slot(2, 1), &["attempt_ended"]);
+    assert_eq!(told.todo("on_exit"), Some(Todo::Heal));
+    told.kinds("on_exit", slot(2, 1), &["step_healing"]);
+    told.kinds("on_exit", slot(2, 2), &["attempt_started", "step_committed"]);
+    assert_eq!(told.run.conclusions(), 1, "it is the same end");
+    told.tell(Event::RunEnded { status: RunStatus::Failed });
+}
+
+#[test]
+fn a_failed_run_that_is_resumed_comes_to_another_end() {
+    let mut told = Told::new(&[("a", &[]), ("on_exit", &[]), ("on_failure", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_missed", "step_failed"]);
+    told.tell(Event::RunConcluded { status: RunStatus::Failed });
+    for handler in ["on_exit", "on_failure"] {
+        told.kinds(handler, slot(2, 1), &["step_keyed", "step_reused"]);
+    }
+    told.tell(Event::RunEnded { status: RunStatus::Failed });
+    told.tell(driver_started(2));
+    assert_eq!((told.stage("a"), told.stage("on_exit"), told.run.concluded()), (Stage::Bindable, Stage::Waiting, None));
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    told.tell(Event::RunConcluded { status: RunStatus::Succeeded });
+    assert_eq!((told.todo("on_exit"), told.stage("on_failure")), (Some(Todo::Bind), Stage::Waiting));
+    assert_eq!(told.run.conclusions(), 2);
+}
+
+#[test]
+fn a_run_that_succeeded_and_is_driven_again_keeps_what_ran_at_its_end() {
+    let mut told = Told::new(&[("a", &[]), ("on_exit", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    told.tell(Event::RunConcluded { status: RunStatus::Succeeded });
+    told.kinds("on_exit", slot(2, 1), &["step_keyed", "step_reused"]);
+    told.tell(Event::RunEnded { status: RunStatus::Succeeded });
+    told.tell(driver_started(2));
+    assert_eq!((told.run.conclusion(), told.run.handlers_are_closed()), (None, true));
+    told.tell(Event::RunEnded { status: RunStatus::Succeeded });
+}
+
 /// Checks everything that the fold keeps up to date against what the states alone say.
 fn audit(run: &RunState) {
     let topology = run.topology();
@@ -334,10 +400,19 @@ fn audit(run: &RunState) {
     let mut open = 0;
     for step in topology.indices() {
         let state = run.state(step);
-        let bound = topology.needs(step).iter().all(|need| settled(*need));
+        let handler = topology.handler(step);
+        let due = match (handler, run.concluded()) {
+            (None, _) | (Some(Handler::Exit), Some(_)) | (Some(Handler::Failure), Some(RunStatus::Failed)) => true,
+            (Some(_), _) => false,
+        };
+        let bound = due && topology.needs(step).iter().all(|need| settled(*need));
         let dead = topology.needs(step).iter().any(|need| ended(*need));
-        counts[state.stage() as usize] += 1;
-        open += u32::from(!settled(step) && !ended(step));
+        counts[state.stage() as usize] += u32::from(handler.is_none());
+        open += u32::from(handler.is_none() && !settled(step) && !ended(step));
+        assert!(
+            due || matches!(state.stage(), Stage::Waiting | Stage::Running | Stage::Ended),
+            "nothing ends too early"
+        );
         assert_eq!(
             matches!(state.stage(), Stage::Undecided | Stage::Bindable),
             bound && matches!(state.stage(), Stage::Waiting | Stage::Undecided | Stage::Bindable)
@@ -369,6 +444,7 @@ fn audit(run: &RunState) {
         assert_eq!(run.running().contains(step), state.stage() == Stage::Running);
     }
     assert_eq!(run.open(), open);
+    assert!(run.concluded().is_none() || (open == 0 && run.concluded() == run.outlook()));
     for stage in Stage::ALL {
         assert_eq!(run.count(stage), counts[stage as usize]);
     }
@@ -417,6 +493,11 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
         Stage::Done | Stage::Skipped => &["step_rebound", "stop_requested"],
         Stage::Failed | Stage::Blocked => &["run_ended", "driver_started"],
     };
+    if let Some(status) = run.conclusion()
+        && choice.is_multiple_of(4)
+    {
+        return Event::RunConcluded { status };
+    }
     let kind = match choice % 8 {
         0 => Event::KINDS[choice as usize / 8 % Event::KINDS.len()],
         1 if run.is_stale(step) => "step_rebound",
@@ -474,7 +555,8 @@ proptest! {
         let needs: Vec<Vec<u32>> = edges.iter().enumerate()
             .map(|(i, bits)| (0..i as u32).filter(|n| bits >> n & 1 == 1 && bits >> ((n + 3) % 8) & 1 == 1).collect())
             .collect();
-        let steps: Vec<(&str, &[u32])> = NAMES.iter().copied().zip(needs.iter().map(Vec::as_slice)).collect();
+        let mut steps: Vec<(&str, &[u32])> = NAMES.iter().copied().zip(needs.iter().map(Vec::as_slice)).collect();
+        steps.extend([("on_exit", &[] as &[u32]), ("on_failure", &[])]);
         let shape = topology(&steps);
         let mut run = begun(&shape);
         let mut accepted = vec![at(0, run_started()), at(0, driver_started(1))];

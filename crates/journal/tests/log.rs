@@ -45,6 +45,7 @@ fn the_first_format_is_read_for_ever() {
 const LATER: &[(&[u8], &[&str])] = &[
     (include_bytes!("golden/checkpoints.jsonl"), &["snapshot_skipped", "checkpoint_interval_chosen"]),
     (include_bytes!("golden/conditions.jsonl"), &["step_decided", "step_skipped"]),
+    (include_bytes!("golden/ends.jsonl"), &["run_concluded"]),
 ];
 
 #[test]

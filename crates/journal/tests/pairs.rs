@@ -220,6 +220,8 @@ fn the_run_as_a_whole_accepts_exactly_the_events_of_the_table() {
         ("driver_started", ".+++++"),
         ("stop checkpoint", "..+..."),
         ("stop now", "..++.."),
+        ("concluded succeeded", "..+++."),
+        ("concluded failed", "......"),
         ("ended succeeded", "..+++."),
         ("ended failed", "......"),
         ("ended stopped", "...++."),
@@ -227,6 +229,7 @@ fn the_run_as_a_whole_accepts_exactly_the_events_of_the_table() {
     ];
     let empty = topology(&[]);
     let one = topology(&[("s", &[])]);
+    let at_end = topology(&[("on_exit", &[])]);
     let prefix = |column: &str| {
         let mut events = Vec::new();
         let stop = |how| at(2, Event::StopRequested { how });
@@ -251,6 +254,8 @@ fn the_run_as_a_whole_accepts_exactly_the_events_of_the_table() {
         let event = match row {
             "stop checkpoint" => Event::StopRequested { how: StopHow::Checkpoint },
             "stop now" => Event::StopRequested { how: StopHow::Now },
+            "concluded succeeded" => Event::RunConcluded { status: RunStatus::Succeeded },
+            "concluded failed" => Event::RunConcluded { status: RunStatus::Failed },
             "ended succeeded" => Event::RunEnded { status: RunStatus::Succeeded },
             "ended failed" => Event::RunEnded { status: RunStatus::Failed },
             "ended stopped" => Event::RunEnded { status: RunStatus::Stopped },
@@ -258,7 +263,11 @@ fn the_run_as_a_whole_accepts_exactly_the_events_of_the_table() {
             kind => sample(kind, "s", slot(1, 1)),
         };
         // Success needs a run without open steps, everything else one with them.
-        let shape = if row == "ended succeeded" { &empty } else { &one };
+        let shape = match row {
+            "ended succeeded" => &empty,
+            "concluded succeeded" => &at_end,
+            _ => &one,
+        };
         for (column, cell) in WHOLE.iter().zip(cells.chars()) {
             let mut run = RunState::fold(shape.clone(), &prefix(column)).expect("a legal beginning");
             let before = run.clone();

@@ -2,20 +2,7 @@
 
 /// Keys that have a meaning in a later version, wherever they stand.
 pub(crate) const KEYS: &[&str] = &[
-    "access",
-    "capacity",
-    "for_each",
-    "include",
-    "includes",
-    "on_exit",
-    "on_failure",
-    "publish",
-    "rungs",
-    "shm",
-    "store",
-    "uri",
-    "uses",
-    "with",
+    "access", "capacity", "for_each", "include", "includes", "publish", "rungs", "shm", "store", "uri", "uses", "with",
 ];
 
 /// Returns the message about `what`, which is refused.

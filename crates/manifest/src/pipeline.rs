@@ -8,6 +8,7 @@ use prunella_model::{DataName, EnvironmentSpec, Pipeline, PipelineName, Reuse, S
 use crate::{
     FileKind, Overrides,
     diagnostic::{Mark, clip},
+    handlers::Handlers,
     policy::{Conflict, Policy},
     reader::{Fields, Reader},
     references::Known,
@@ -62,11 +63,17 @@ impl<'s> Reader<'s> {
                 return None;
             }
         };
-        self.bound_defaults(&fields, drafts.len())?;
+        let handlers = self.handlers(&fields);
+        let no_handlers = Handlers::new();
+        let at_end = handlers.as_ref().unwrap_or(&no_handlers);
+        if let Some(steps) = fields.get("steps") {
+            self.handler_names(steps, at_end);
+        }
+        self.bound_defaults(&fields, drafts.len() + at_end.len())?;
         let known = Known { params: &params, data: &data, bad_steps: &bad_names };
-        self.references(&drafts, &known);
+        self.references(&drafts, at_end, &known);
         self.cycles(&drafts);
-        let steps = self.resolve(drafts, &defaults);
+        let steps = self.resolve(drafts, handlers, &defaults);
         Some(Pipeline {
             name: name?,
             params: params.into_iter().map(|(name, (value, _))| (name, value)).collect(),
@@ -282,12 +289,18 @@ impl<'s> Reader<'s> {
     fn resolve(
         &mut self,
         drafts: IndexMap<StepName, StepDraft<'s>>,
+        handlers: Option<Handlers<'s>>,
         defaults: &Policy,
     ) -> Option<IndexMap<StepName, Step>> {
         let mut steps = IndexMap::with_capacity(drafts.len());
         let mut noted: HashSet<Mark> = defaults.conflicts().into_iter().map(|conflict| conflict.mark).collect();
         let mut whole = true;
-        for (name, draft) in drafts {
+        let Some(handlers) = handlers else {
+            return None;
+        };
+        let drafts = drafts.into_iter().map(|(name, draft)| (name, None, draft));
+        let at_end = handlers.into_iter().map(|(name, (handler, draft))| (name, Some(handler), draft));
+        for (name, handler, draft) in drafts.chain(at_end) {
             let policy = draft.policy.over(defaults);
             self.conflicts(&policy, &mut noted);
             let policy = policy.resolve();
@@ -318,6 +331,7 @@ impl<'s> Reader<'s> {
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,
                 when: draft.when.map(|condition| condition.when),
+                handler,
             };
             steps.insert(name, step);
         }

@@ -7,6 +7,7 @@ use prunella_model::{DataName, ParamName, PortName, Reference, Source, StepName}
 
 use crate::{
     diagnostic::{Mark, clip},
+    handlers::Handlers,
     later,
     params::Params,
     reader::Reader,
@@ -25,7 +26,7 @@ type Drafts<'s> = IndexMap<StepName, StepDraft<'s>>;
 
 impl<'s> Reader<'s> {
     /// Looks up every reference, and notes parameters and data that nothing refers to.
-    pub fn references(&mut self, drafts: &Drafts<'s>, known: &Known<'_>) {
+    pub fn references(&mut self, drafts: &Drafts<'s>, handlers: &Handlers<'s>, known: &Known<'_>) {
         let mut used_params: HashSet<&ParamName> = HashSet::new();
         let mut used_data: HashSet<&DataName> = HashSet::new();
         for (name, draft) in drafts {
@@ -45,6 +46,14 @@ impl<'s> Reader<'s> {
                 used_params.extend(condition.params());
                 self.condition_references(name, condition, drafts, known);
             }
+            for reference in &draft.references {
+                if let Reference::Param(param) = &reference.value {
+                    used_params.insert(param);
+                }
+                self.command_reference(draft, &reference.value, reference.mark, known);
+            }
+        }
+        for (_, draft) in handlers.values() {
             for reference in &draft.references {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);

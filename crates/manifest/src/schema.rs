@@ -67,6 +67,10 @@ mod spec {
         /// The steps by name.
         #[schemars(extend("minProperties" = 1))]
         pub steps: BTreeMap<Name, Step>,
+        /// What runs once the run has succeeded or failed; it sees `$PRUNELLA_RUN_STATUS`, `$PRUNELLA_FAILED_STEPS` and `$PRUNELLA_REPORT`.
+        pub on_exit: Option<HandlerForm>,
+        /// What runs once the run has failed; it sees the same.
+        pub on_failure: Option<HandlerForm>,
     }
 
     /// The version of the format.
@@ -206,6 +210,27 @@ mod spec {
     pub(super) enum Run {
         Shell(String),
         Words(Vec<Scalar>),
+    }
+
+    /// A command, a mapping with a command and settings, or a list of such mappings.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum HandlerForm {
+        Command(Run),
+        One(Box<HandlerFull>),
+        Many(Vec<HandlerFull>),
+    }
+
+    /// A command at the end of the run, with settings as those of a step.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct HandlerFull {
+        /// What it runs: a text for the shell, or a list of words for a program without a shell.
+        pub run: Run,
+        /// Patterns of the code that it sees, instead of the pipeline's.
+        pub code: Option<OneOrMany>,
+        #[schemars(flatten)]
+        pub policy: Policy,
     }
 
     /// `data.NAME` or `STEP.OUTPUT`.

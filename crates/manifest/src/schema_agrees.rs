@@ -25,6 +25,7 @@ const NAMES: &[(&str, &str)] = &[
     ("Environment", "`environment`"),
     ("Defaults", "`defaults`"),
     ("Step", "a step"),
+    ("HandlerFull", "a command at the end of the run"),
     ("OutputFull", "an output"),
     ("Check", "`check`"),
     ("Checkpoint", "`checkpoint`"),

@@ -20,7 +20,7 @@ macro_rules! sections {
 
 sections! {
     PIPELINE = "a pipeline" [
-        "prunella", "name", "params", "data", "code", "environment", "defaults", "steps",
+        "prunella", "name", "params", "data", "code", "environment", "defaults", "steps", "on_exit", "on_failure",
     ];
     DATA = "a data set" ["path"];
     ENVIRONMENT = "`environment`" ["python", "version"];
@@ -31,6 +31,10 @@ sections! {
     STEP = "a step" [
         "run", "inputs", "outputs", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
         "timeout", "stall", "deterministic", "on_notice", "checkpoint",
+    ];
+    HANDLER = "a command at the end of the run" [
+        "run", "code", "resources", "env", "pass_env", "secrets", "retry", "timeout", "stall", "deterministic", "on_notice",
+        "checkpoint",
     ];
     OUTPUT = "an output" ["path", "check"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];

@@ -30,6 +30,28 @@ pub(crate) struct StepDraft<'s> {
     pub policy: Policy,
 }
 
+impl StepDraft<'_> {
+    /// Returns the step that runs a command at the end of a run.
+    pub fn of_handler(
+        run: Command,
+        references: Vec<Marked<Reference>>,
+        code: Option<Vec<String>>,
+        policy: Policy,
+    ) -> Self {
+        Self {
+            run: Some(run),
+            references,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            after: Vec::new(),
+            when: None,
+            code,
+            reuse: Some(Reuse::Run),
+            policy,
+        }
+    }
+}
+
 impl<'s> Reader<'s> {
     pub fn step(&mut self, id: NodeId, mark: Mark) -> Option<StepDraft<'s>> {
         let fields = self.fields(id, &section::STEP)?;
@@ -66,7 +88,7 @@ impl<'s> Reader<'s> {
         })
     }
 
-    fn command(&mut self, id: NodeId, references: &mut Vec<Marked<Reference>>) -> Option<Command> {
+    pub(crate) fn command(&mut self, id: NodeId, references: &mut Vec<Marked<Reference>>) -> Option<Command> {
         if let Value::Sequence(words) = &self.tree.node(id).value {
             let words = words.clone();
             let templates: Vec<_> = words.iter().map(|word| self.template(*word, references)).collect();

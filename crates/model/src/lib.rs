@@ -7,6 +7,7 @@ mod class;
 mod digest;
 mod encoding;
 mod graph;
+mod handler;
 mod ids;
 mod key;
 mod name;
@@ -23,6 +24,7 @@ pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
 pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use handler::Handler;
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
     from_descending,

@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template, When,
+    ByteSize, DataName, EnvName, Handler, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template,
+    When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.
@@ -360,6 +361,9 @@ pub struct Step {
     /// The condition under which it runs; without one it always does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
+    /// For a step that runs at the end of the run: when. Nothing needs it, and it needs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
 }
 
 impl Step {

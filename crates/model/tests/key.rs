@@ -165,6 +165,7 @@ prop_compose! {
             after: Vec::new(),
             code: None,
             when: None,
+            handler: None,
         }
     }
 }

@@ -164,6 +164,10 @@ fn as_json(picture: &Picture) -> Value {
     edges.extend(
         picture.order.iter().map(|(from, to)| json!({ "kind": "order", "from": name(*from), "to": name(*to) })),
     );
+    edges.extend(picture.conditions.iter().map(|one| {
+        let expression = &picture.steps[one.to].condition;
+        json!({ "kind": "condition", "from": name(one.from), "output": one.output, "to": name(one.to), "expression": expression })
+    }));
     let data: Vec<&str> = picture
         .artifacts
         .iter()

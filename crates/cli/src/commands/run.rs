@@ -98,7 +98,7 @@ pub fn forced(names: &[String], pipeline: &Pipeline) -> Result<Vec<StepName>, Cl
     let mut force = Vec::new();
     for name in names {
         match StepName::new(name) {
-            Ok(step) if pipeline.steps.contains_key(name.as_str()) => force.push(step),
+            Ok(step) if is_step(pipeline, name) => force.push(step),
             _ => return Err(CliError::Usage(format!("there is no step `{name}` to force"), Some(known(pipeline)))),
         }
     }
@@ -110,14 +110,20 @@ pub fn forced(names: &[String], pipeline: &Pipeline) -> Result<Vec<StepName>, Cl
 /// # Errors
 /// [`CliError::Usage`] names the first, and the steps that there are.
 pub fn are_steps(targets: &[StepName], pipeline: &Pipeline) -> Result<(), CliError> {
-    match targets.iter().find(|name| !pipeline.steps.contains_key(name.as_str())) {
+    match targets.iter().find(|name| !is_step(pipeline, name.as_str())) {
         None => Ok(()),
         Some(unknown) => Err(CliError::Usage(format!("there is no step `{unknown}`"), Some(known(pipeline)))),
     }
 }
 
+/// Returns whether this names a step that can be asked for: what belongs to the end of a run comes by itself.
+fn is_step(pipeline: &Pipeline, name: &str) -> bool {
+    pipeline.steps.get(name).is_some_and(|step| step.handler.is_none())
+}
+
 fn known(pipeline: &Pipeline) -> String {
-    let names: Vec<&str> = pipeline.steps.keys().map(StepName::as_str).collect();
+    let steps = pipeline.steps.iter().filter(|(_, step)| step.handler.is_none());
+    let names: Vec<&str> = steps.map(|(name, _)| name.as_str()).collect();
     super::among("steps", &names)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     error::CliError,
     history,
     present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
-    skips::{expression, why_skipped},
+    skips::{at_end, expression, why_skipped},
 };
 
 /// Show how a run and each of its steps is.
@@ -136,6 +136,9 @@ impl Answer<'_> {
         }
         match self.state.state(step) {
             StepState::Waiting => {
+                if let Some(handler) = self.plan.step(step).handler {
+                    return at_end(handler).to_owned();
+                }
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
                     .iter()

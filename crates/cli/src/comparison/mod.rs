@@ -14,7 +14,7 @@ pub use side::{Side, StepSide};
 pub use text::text;
 
 use self::side::{Entry, Made};
-use crate::changes::changes;
+use crate::{changes::changes, condition::StepCondition};
 
 /// Something that is not the same in both runs; nothing on a side where it is not there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,7 +85,9 @@ impl Comparison {
         let data = |side: &Graph| -> BTreeMap<String, Artifact> {
             side.data.iter().map(|(name, pin)| (name.to_string(), pin.artifact)).collect()
         };
-        let names = is.pipeline.steps.keys().chain(was.pipeline.steps.keys());
+        let all = is.pipeline.steps.iter().chain(&was.pipeline.steps);
+        // What runs at the end of a run belongs to that run alone.
+        let names = all.filter(|(_, step)| step.handler.is_none()).map(|(name, _)| name);
         let mut seen = BTreeSet::new();
         let steps = names.filter(|name| seen.insert(*name)).map(|name| step(name, old, new));
         Self {
@@ -154,6 +156,12 @@ fn step(name: &StepName, old: &Side, new: &Side) -> StepChange {
             if why.is_empty() {
                 why.push(match (before.made.key, now.made.key) {
                     (Some(_), Some(_)) => "something else in its key changed".to_owned(),
+                    (None, _) if before.made.state == StepCondition::Skipped => {
+                        "it was skipped in the older run".to_owned()
+                    }
+                    (_, None) if now.made.state == StepCondition::Skipped => {
+                        "it was skipped in the newer run".to_owned()
+                    }
                     (None, _) => "the older run did not get so far".to_owned(),
                     (_, None) => "the newer run did not get so far".to_owned(),
                 });
@@ -198,6 +206,7 @@ fn outside_the_key(old: &Step, new: &Step) -> Vec<&'static str> {
         ("deterministic", old.deterministic != new.deterministic),
         ("on_notice", old.on_notice != new.on_notice),
         ("after", old.after != new.after),
+        ("when", old.when != new.when),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

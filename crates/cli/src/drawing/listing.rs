@@ -6,6 +6,7 @@ use super::{Origin, Picture};
 use crate::{
     condition::StepCondition,
     present::{Paint, Tone, count},
+    skips::at_end,
 };
 
 /// How much is listed.
@@ -162,6 +163,12 @@ fn needs(picture: &Picture) -> Vec<Vec<String>> {
     }
     for (before, after) in &picture.order {
         needs[*after].push(format!("after {}", picture.steps[*before].name));
+    }
+    for (step, needs) in picture.steps.iter().zip(&mut needs) {
+        if !step.condition.is_empty() {
+            needs.push(format!("when {}", step.condition));
+        }
+        needs.extend(step.handler.map(|handler| at_end(handler).to_owned()));
     }
     needs
 }

@@ -22,8 +22,16 @@ fn large(width: usize, depth: usize) -> Picture {
         |from, to| Artifact { from: Origin::Step(from), name: "out".to_owned(), uses: vec![(to, "in".to_owned())] };
     artifacts.extend((1..join).map(|maker| one(maker, join)));
     artifacts.extend((0..depth).map(|n| one(join + n, join + n + 1)));
-    let steps = steps.into_iter().map(|(name, rank)| StepShown { name, rank, state: None }).collect();
-    Picture { pipeline: "large".to_owned(), steps, artifacts, order: vec![(0, join)], run: None }
+    let shown = |(name, rank)| StepShown { name, rank, condition: String::new(), handler: None, state: None };
+    let steps = steps.into_iter().map(shown).collect();
+    Picture {
+        pipeline: "large".to_owned(),
+        steps,
+        artifacts,
+        order: vec![(0, join)],
+        conditions: Vec::new(),
+        run: None,
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Origin, Picture};
+use super::{Decides, Origin, Picture};
 use crate::present::Tone;
 
 /// Returns the picture as a Mermaid flowchart.
@@ -33,6 +33,10 @@ pub fn mermaid(picture: &Picture) -> String {
     }
     for (before, after) in &picture.order {
         let _infallible = writeln!(out, "    s{before} -.->|after| s{after}");
+    }
+    for Decides { from, output, to } in &picture.conditions {
+        let text = escaped(&format!("{output}: when {}", picture.steps[*to].condition));
+        let _infallible = writeln!(out, "    s{from} -.->|\"{text}\"| s{to}");
     }
     for (class, tone, style) in [
         ("good", Tone::Good, "stroke:#1a7f37"),

@@ -11,5 +11,5 @@ mod svg;
 
 pub use listing::{Extent, listing};
 pub use mermaid::mermaid;
-pub use picture::{Artifact, Origin, Picture, Shown};
+pub use picture::{Artifact, Decides, Origin, Picture, Shown};
 pub use svg::svg;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use prunella_model::{Pipeline, Source, StepName};
+use prunella_model::{Handler, OutputRead, Pipeline, Source, StepName};
 
-use crate::condition::{Condition, StepCondition};
+use crate::{
+    condition::{Condition, StepCondition},
+    skips::expression,
+};
 
 /// A pipeline, or the part of it that some steps need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Picture {
     pub artifacts: Vec<Artifact>,
     /// Which step stands in whose `after`: the earlier one, then the later one.
     pub order: Vec<(usize, usize)>,
+    /// Which step's output stands in whose condition.
+    pub conditions: Vec<Decides>,
     /// The run whose states the steps show.
     pub run: Option<Shown>,
 }
@@ -39,8 +44,23 @@ pub struct StepShown {
     pub name: String,
     /// How many steps stand at least above it, one over another.
     pub rank: usize,
+    /// Under which condition it runs, on one line; empty without one.
+    pub condition: String,
+    /// When it runs, if it belongs to the end of a run.
+    pub handler: Option<Handler>,
     /// How it is in the run that is shown; nothing if that run leaves it out.
     pub state: Option<StepCondition>,
+}
+
+/// A step of which an output decides whether another one runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decides {
+    /// The one whose output is read.
+    pub from: usize,
+    /// The output.
+    pub output: String,
+    /// The one that has the condition.
+    pub to: usize,
 }
 
 /// Something that steps use.
@@ -74,7 +94,7 @@ impl Picture {
             places.insert(name, places.len());
         }
         let mut artifacts: BTreeMap<(Origin, &str), Vec<(usize, String)>> = BTreeMap::new();
-        let mut order = Vec::new();
+        let (mut order, mut conditions) = (Vec::new(), Vec::new());
         let mut needs: Vec<Vec<usize>> = vec![Vec::new(); places.len()];
         for (name, step) in &pipeline.steps {
             let Some(&place) = places.get(name) else { continue };
@@ -86,12 +106,21 @@ impl Picture {
                 artifacts.entry(artifact).or_default().push((place, input.to_string()));
             }
             order.extend(step.after.iter().map(|before| (places[before], place)));
+            let decides =
+                |read: &OutputRead| Decides { from: places[&read.step], output: read.output.to_string(), to: place };
+            conditions.extend(step.when.iter().flat_map(|when| &when.reads).map(decides));
             needs[place].extend(step.needs().map(|need| places[need]));
         }
         let ranks = ranks(&needs);
+        let last = ranks.iter().max().copied().unwrap_or(0);
         let mut names: Vec<&StepName> = places.keys().copied().collect();
         names.sort_by_key(|name| places[name]);
-        let steps = names.iter().zip(ranks).map(|(name, rank)| StepShown { name: name.to_string(), rank, state: None });
+        let steps = names.iter().zip(ranks).map(|(name, rank)| {
+            let step = &pipeline.steps[name.as_str()];
+            let rank = if step.handler.is_some() { last + 1 } else { rank };
+            let (condition, handler) = (expression(step), step.handler);
+            StepShown { name: name.to_string(), rank, condition, handler, state: None }
+        });
         let artifacts =
             artifacts.into_iter().map(|((from, name), uses)| Artifact { from, name: name.to_owned(), uses });
         Self {
@@ -99,6 +128,7 @@ impl Picture {
             steps: steps.collect(),
             artifacts: artifacts.collect(),
             order,
+            conditions,
             run: None,
         }
     }
@@ -118,6 +148,8 @@ fn wanted<'a>(pipeline: &'a Pipeline, targets: &'a [StepName]) -> BTreeMap<&'a S
             left.extend(step.needs());
         }
     }
+    // Whatever was asked for, a run has an end.
+    chosen.extend(pipeline.steps.iter().filter(|(_, step)| step.handler.is_some()).map(|(name, _)| (name, true)));
     chosen
 }
 

@@ -7,7 +7,7 @@ use super::{
     layers::{Edge, Look, Node, Size, TooLarge},
     layout::{Layout, Line, Placed, lay_out},
 };
-use crate::present::Tone;
+use crate::{present::Tone, skips::at_end};
 
 /// The width of a character of the larger and of the smaller letters; fonts of one width are at most so wide.
 const LETTER: f64 = 8.0;
@@ -76,9 +76,15 @@ pub fn svg(picture: &Picture) -> Result<String, TooLarge> {
         let Placed { x, y, size } = *place;
         let middle = x + size.width / 2.0;
         let tone = step.state.map_or("", |state| class(state.mark().0));
+        // What a pointer over the step shows.
+        let title = match (step.condition.as_str(), step.handler) {
+            ("", None) => String::new(),
+            ("", Some(handler)) => format!("<title>{}</title>", at_end(handler)),
+            (condition, _) => format!("<title>when {}</title>", escaped(condition)),
+        };
         let _infallible = write!(
             out,
-            "<g><rect class=\"step {tone}\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"6\"/>\
+            "<g>{title}<rect class=\"step {tone}\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"6\"/>\
              <text class=\"name\" x=\"{middle}\" y=\"{}\">{}</text>",
             size.width,
             size.height,
@@ -160,6 +166,8 @@ fn graph(picture: &Picture) -> (Vec<Node>, Vec<Edge>) {
         edges.extend(users.into_iter().map(|user| Edge { from: at, to: user, look: Look::Solid }));
     }
     edges.extend(picture.order.iter().map(|(from, to)| Edge { from: *from, to: *to, look: Look::Dashed }));
+    let decides = picture.conditions.iter().map(|one| Edge { from: one.from, to: one.to, look: Look::Dashed });
+    edges.extend(decides);
     // No data at the top: the drawing begins with the first step.
     let first = nodes.iter().map(|node| node.layer).min().unwrap_or(0);
     nodes.iter_mut().for_each(|node| node.layer -= first);

@@ -109,6 +109,11 @@ impl End<'_> {
         if figures.steps.skipped > 0 {
             parts.push(format!("{} skipped", count(figures.steps.skipped as usize, "step")));
         }
+        let (plan, state) = (&self.outcome.plan, &self.outcome.state);
+        let at_end = state.topology().handlers().iter();
+        let at_end = at_end.filter(|(step, _)| matches!(state.state(*step), StepState::Failed { .. }));
+        // The run came out as it did all the same.
+        parts.extend(at_end.map(|(step, _)| format!("{} failed", plan.id(*step))));
         parts.extend(healed(figures));
         let set_back = !figures.interruptions.is_empty() || !figures.failures.is_empty();
         if set_back {
@@ -183,9 +188,10 @@ impl End<'_> {
 
     /// The output to fetch first: of the last step in the file that nobody reads from.
     fn result(&self) -> Option<(StepIndex, PortName)> {
-        let plan = &self.outcome.plan;
+        let (plan, state) = (&self.outcome.plan, &self.outcome.state);
+        let skipped = |step: &StepIndex| matches!(state.state(*step), StepState::Skipped { .. });
         let last = (0..u32::try_from(plan.len()).unwrap_or(u32::MAX)).rev().map(StepIndex::new);
-        last.filter(|step| plan.topology().consumers(*step).is_empty())
+        last.filter(|step| state.done(*step).is_some() && plan.topology().consumers(*step).iter().all(skipped))
             .find_map(|step| Some((step, plan.step(step).outputs.keys().next()?.clone())))
     }
 

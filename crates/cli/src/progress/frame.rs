@@ -7,7 +7,10 @@ use super::{
     model::{Model, Phase, Shown, word},
     text::{fit, width},
 };
-use crate::present::{Tone, count, lasting};
+use crate::{
+    present::{Tone, count, lasting},
+    skips::at_end,
+};
 
 /// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +162,9 @@ fn waits(model: &Model, topology: &Topology, step: StepIndex) -> String {
             .get(need)
             .is_some_and(|shown| matches!(shown.phase, Phase::Done { .. } | Phase::Reused | Phase::Skipped { .. }))
     };
+    if let Some(handler) = topology.handler(step) {
+        return at_end(handler).to_owned();
+    }
     let mut open = topology.needs(step).iter().filter(|need| !done(need));
     match (open.next(), open.count()) {
         _ if model.stopping.is_some() => "not begun".to_owned(),

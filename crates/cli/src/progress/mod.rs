@@ -192,7 +192,8 @@ impl Screen {
 
     fn given_up(&self, inner: &Inner, outcome: &Outcome) -> Vec<GivenUp> {
         let (plan, state) = (&outcome.plan, &outcome.state);
-        if state.count(Stage::Failed) == 0 {
+        let at_end = |(step, _): &(StepIndex, _)| matches!(state.state(*step), StepState::Failed { .. });
+        if state.count(Stage::Failed) == 0 && !state.topology().handlers().iter().any(at_end) {
             return Vec::new();
         }
         let failed = plan.indices().filter_map(|step| {

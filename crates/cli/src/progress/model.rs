@@ -167,7 +167,8 @@ impl Model {
     pub fn begin(&mut self, earlier: &[Stamped], state: &RunState) {
         earlier.iter().for_each(|stamped| self.figures.push(stamped));
         let topology = state.topology().clone();
-        self.tally.steps = u32::try_from(topology.len()).unwrap_or(u32::MAX);
+        let steps = topology.len() - topology.handlers().len();
+        self.tally.steps = u32::try_from(steps).unwrap_or(u32::MAX);
         if topology.len() <= EVERY_STEP {
             for step in topology.indices() {
                 if let StepState::Done(done) = state.state(step) {

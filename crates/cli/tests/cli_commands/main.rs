@@ -3,6 +3,7 @@
 
 mod accelerators;
 mod comparing;
+mod deciding;
 mod docs;
 mod drawing;
 mod exec;

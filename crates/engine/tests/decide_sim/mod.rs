@@ -20,6 +20,8 @@ pub struct Spec {
     pub after: Vec<String>,
     /// The step whose output its condition reads.
     pub when: Option<String>,
+    /// Whether it runs at the end of the run.
+    pub handler: Option<Handler>,
     pub resources: Resources,
     pub retry: RetryPolicy,
 }
@@ -70,6 +72,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
                 expression: format!("{step}.out"),
                 reads: vec![OutputRead { step: name(step), output: out.clone() }],
             }),
+            handler: spec.handler,
         }
     };
     Arc::new(Graph {

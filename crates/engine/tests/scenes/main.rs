@@ -12,6 +12,7 @@ mod checks;
 mod conditions;
 mod damage;
 mod disks;
+mod ends;
 mod engines;
 mod frameworks;
 mod limits;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         power::TESTS,
         disks::TESTS,
         engines::TESTS,
+        ends::TESTS,
     ]
     .concat();
     let chosen: Vec<_> = tests

@@ -78,12 +78,18 @@ impl Scene {
 
     /// The graph of these steps. `$OUT` in the text is the outside, `$EXE` this program.
     pub fn graph(&self, steps: &str) -> Graph {
+        self.graph_with(steps, "")
+    }
+
+    /// The graph of these steps, with keys of the pipeline behind them.
+    pub fn graph_with(&self, steps: &str, keys: &str) -> Graph {
         let exe = std::env::current_exe().unwrap();
-        let steps = steps
-            .replace("$OUT", &self.scratch.path().display().to_string())
-            .replace("$EXE", &exe.display().to_string());
+        let here = |text: &str| {
+            text.replace("$OUT", &self.scratch.path().display().to_string()).replace("$EXE", &exe.display().to_string())
+        };
+        let (steps, keys) = (here(steps), here(keys));
         let indented: String = steps.lines().map(|line| format!("  {line}\n")).collect();
-        let text = format!("prunella: v1\nname: scene\nsteps:\n{indented}");
+        let text = format!("prunella: v1\nname: scene\nsteps:\n{indented}{keys}");
         let source = Source { name: "scene".into(), text };
         let read = read(&source, &Overrides::default(), &NoFiles).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
         Graph {

@@ -125,6 +125,7 @@ impl MetricsFold {
             | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
             | Event::StopRequested { .. }
+            | Event::RunConcluded { .. }
             | Event::RunEnded { .. } => {}
         }
         self.last = (self.last.0.max(now), *at_ms);

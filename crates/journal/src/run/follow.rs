@@ -21,8 +21,10 @@ impl RunState {
             return;
         }
         let (was_keyed, is_keyed) = ((was, old.key()), (is, entry.state.key()));
-        self.counts[was as usize] -= 1;
-        self.counts[is as usize] += 1;
+        if self.topology.handler(step).is_none() {
+            self.counts[was as usize] -= 1;
+            self.counts[is as usize] += 1;
+        }
         if was == Stage::Running {
             self.running.remove(step);
             self.vacated.remove(step);
@@ -133,12 +135,16 @@ impl RunState {
     fn close_or_open(&mut self, step: StepIndex) {
         let entry = &mut self.steps[step.as_usize()];
         let closed = entry.settled || is_end(entry.state.stage());
-        if closed != entry.closed {
-            entry.closed = closed;
-            if closed {
-                self.open -= 1;
-            } else {
+        if closed == entry.closed {
+            return;
+        }
+        entry.closed = closed;
+        match (self.topology.handler(step), closed) {
+            (Some(_), _) => {}
+            (None, true) => self.open -= 1,
+            (None, false) => {
                 self.open += 1;
+                self.void_conclusion();
             }
         }
     }
@@ -181,7 +187,7 @@ impl RunState {
     pub(super) fn start_driver(&mut self, driver: u64, now: Span, budgets_reset: bool) {
         let again = budgets_reset || self.whole.ended.is_some();
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
-        self.end_issued = false;
+        (self.conclusion_issued, self.end_issued) = (false, false);
         self.to_interrupt = StepSet::new(self.steps.len());
         self.vacated = StepSet::new(self.steps.len());
         for step in self.topology.indices() {

@@ -20,6 +20,7 @@ pub fn topology(steps: &[(&str, &[u32])]) -> Arc<Topology> {
         reads: needs.iter().map(|n| StepIndex::new(*n)).collect(),
         // By name, so that a topology stays one line.
         conditional: name.starts_with("if-"),
+        handler: [Handler::Exit, Handler::Failure].into_iter().find(|handler| name.starts_with(handler.as_str())),
         lane: 0,
     };
     Arc::new(Topology::new(steps.iter().map(node).collect()).expect("a topology"))
@@ -129,6 +130,7 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
             run: false,
             saw: vec![Observation { what: "evaluate.metrics.accuracy".to_owned(), value: "0.93".to_owned() }],
         },
+        "run_concluded" => Event::RunConcluded { status: RunStatus::Succeeded },
         "step_skipped" => Event::StepSkipped { step, by: other },
         "step_failed" => Event::StepFailed { step, class: Class::Error, why: "exit 1".to_owned() },
         "step_blocked" => Event::StepBlocked { step, by: other },
