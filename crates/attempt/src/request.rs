@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prunella_healing::Spent;
+use prunella_healing::{Interruptions, Spent};
 use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, SlotId, StepId, StepKey};
 use prunella_store::records::{GraphRecord, StoredArtifact};
 
@@ -54,6 +54,8 @@ pub struct Request {
     pub restore: RestoreFrom,
     /// The memory limit, if it has grown.
     pub memory: Option<ByteSize>,
+    /// How often attempts of this run were interrupted, as far as its engine knows; without one, the step's own are looked up.
+    pub interruptions: Option<Interruptions>,
     /// Halves the interval between snapshots.
     pub checkpoint_sooner: bool,
     /// Whether the counters start anew (`--reset-budgets`).

@@ -13,6 +13,7 @@ use crate::{
     claimer::ForRequest,
     control::noticed,
     end::{self, fail, spent_before, trouble},
+    interval::Known,
     promote::Finished,
     snapshots::millis,
     supervise::Supervision,
@@ -56,6 +57,10 @@ pub async fn attempt(
     };
     tell.tell(Told::Claimed { slot });
     let before = spent_before(&view, &request.run, &request.step, &request.budgets);
+    let known = match &step.checkpoint {
+        Some(checkpoint) if checkpoint.auto => Known::of(&host.store, request, &view).await,
+        Some(_) | None => Known::default(),
+    };
     let run = Run {
         host,
         request,
@@ -63,6 +68,7 @@ pub async fn attempt(
         traits: &traits,
         slot,
         before: &before,
+        known,
         control,
         tell,
         begun: host.sys.clock.monotonic(),
@@ -116,6 +122,7 @@ pub(crate) struct Run<'a> {
     traits: &'a Traits,
     pub(crate) slot: SlotId,
     before: &'a Spent,
+    known: Known,
     control: watch::Receiver<Control>,
     pub(crate) tell: Arc<dyn Tell>,
     begun: Duration,
@@ -248,6 +255,7 @@ impl Run<'_> {
             tell: self.tell.clone(),
             begun: self.begun,
             restored,
+            known: self.known,
         };
         let mut watched = supervision.run(running, socket, watcher).await;
         watched.evidence.checkpoint_damaged = skipped;

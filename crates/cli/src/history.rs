@@ -14,6 +14,10 @@ pub struct Attempt<'a> {
     pub restored: Option<(CheckpointId, Span)>,
     /// Checkpoints that could not be used, and why.
     pub skipped: Vec<(CheckpointId, &'a str)>,
+    /// Entries of the checkpoint directory that were not taken, and why.
+    pub untaken: Vec<(&'a str, &'a str)>,
+    /// The interval between checkpoints that was chosen last, and why.
+    pub interval: Option<(Span, &'a str)>,
     /// Its durable checkpoints.
     pub durable: Vec<CheckpointId>,
     /// Where a notice came from.
@@ -47,6 +51,8 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
                 pid: None,
                 restored: None,
                 skipped: Vec::new(),
+                untaken: Vec::new(),
+                interval: None,
                 durable: Vec::new(),
                 notice: None,
                 failure: None,
@@ -60,6 +66,8 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
             Event::ProcessStarted { pid, .. } => last.pid = Some(*pid),
             Event::StateRestored { checkpoint, took, .. } => last.restored = Some((*checkpoint, *took)),
             Event::CheckpointSkipped { checkpoint, why, .. } => last.skipped.push((*checkpoint, why)),
+            Event::SnapshotSkipped { entry, why, .. } => last.untaken.push((entry, why)),
+            Event::CheckpointIntervalChosen { every, why, .. } => last.interval = Some((*every, why)),
             Event::CheckpointDurable { checkpoint, .. } => last.durable.push(*checkpoint),
             Event::NoticeReceived { source, .. } => last.notice = Some(source),
             Event::AttemptEnded { slot, class, compute, lost, .. } if *slot == last.slot => {

@@ -111,6 +111,7 @@ impl Driver<'_> {
                 RestoreFrom::Zero => AttemptFrom::Zero,
             },
             memory: next.memory,
+            interruptions: Some(self.interruptions),
             checkpoint_sooner: next.checkpoint_sooner,
             budgets,
         };

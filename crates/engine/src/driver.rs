@@ -7,6 +7,7 @@ use std::{
 };
 
 use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
+use prunella_healing::Interruptions;
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
@@ -82,6 +83,8 @@ pub(crate) struct Driver<'a> {
     /// Epochs that a look just found free.
     pub(crate) free: HashMap<StepIndex, Epoch>,
     pub(crate) heard: mpsc::UnboundedSender<Heard>,
+    /// How often attempts of this run were interrupted.
+    pub(crate) interruptions: Interruptions,
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
 }
@@ -132,9 +135,13 @@ pub async fn drive(
         bindings: HashMap::new(),
         free: HashMap::new(),
         heard,
+        interruptions: Interruptions::default(),
         spectator,
         word: Control::Run,
     };
+    for stamped in &read.events {
+        count(&mut this.interruptions, &stamped.event);
+    }
     this.spectator.begins(&read.events, &this.state, &this.plan);
     drop(read);
     this.begin(driver, continues).await?;
@@ -146,6 +153,15 @@ pub async fn drive(
         }
     }
     driven
+}
+
+/// Counts the attempt that an event ends.
+fn count(interruptions: &mut Interruptions, event: &Event) {
+    match event {
+        Event::AttemptEnded { class, compute, .. } => interruptions.add(Some(*class), *compute),
+        Event::StepCommitted { compute, .. } => interruptions.add(None, *compute),
+        _ => {}
+    }
 }
 
 impl Driver<'_> {
@@ -284,6 +300,7 @@ impl Driver<'_> {
             }
             _ => None,
         };
+        count(&mut self.interruptions, &stamped.event);
         self.spectator.event(&stamped, &self.state, &self.plan);
         self.notebook.write(stamped, record);
         Ok(())

@@ -99,6 +99,7 @@ pub async fn exec_request(
         expected: None,
         restore: Default::default(),
         memory: None,
+        interruptions: None,
         checkpoint_sooner: false,
         budgets: Default::default(),
     })

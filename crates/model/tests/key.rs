@@ -229,6 +229,7 @@ const OUTSIDE: &[Change] = &[
         work.step_mut().checkpoint = Some(Checkpoint {
             format: CheckpointFormat::Files,
             every: Span::from_secs(1),
+            auto: true,
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,

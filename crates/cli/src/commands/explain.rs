@@ -410,6 +410,9 @@ impl Tried<'_> {
             out["root_cause"] = root_cause(&evidence.stderr_tail).into();
             out["evidence"] = json!(evidence);
         }
+        if let Some((every, why)) = self.known.as_ref().and_then(|known| known.interval) {
+            out["checkpoint_interval"] = json!({ "every_ms": every.as_millis(), "why": why });
+        }
         if let Some(failure) = self.known.as_ref().and_then(|known| known.failure.as_ref()) {
             out["lost_ms"] = failure.lost.as_millis().into();
             out["healed_by"] = failure.healing.map(|(_, remedy)| remedy).into();
@@ -431,6 +434,12 @@ impl Tried<'_> {
             }
             if let Some((checkpoint, took)) = known.restored {
                 lines.push(format!("back at checkpoint {checkpoint} in {}", lasting(took.as_millis())));
+            }
+            if let Some((every, why)) = known.interval {
+                lines.push(format!("a checkpoint every {}: {why}", lasting(every.as_millis())));
+            }
+            for (entry, why) in &known.untaken {
+                lines.push(format!("`{entry}` was not taken: {why}"));
             }
             if let (Some(first), Some(last)) = (known.durable.first(), known.durable.last()) {
                 lines.push(match known.durable.len() {

@@ -12,6 +12,7 @@ crate::tests![
     a_checkpoint_that_is_never_good_ends_at_zero_and_then_fails,
     an_entry_that_is_being_written_is_not_taken,
     a_marked_entry_counts_once_its_marker_is_there,
+    the_interval_is_chosen_from_the_first_checkpoint_and_told,
 ];
 
 async fn a_damaged_checkpoint_is_skipped_and_recorded() {
@@ -179,4 +180,46 @@ async fn a_marked_entry_counts_once_its_marker_is_there() {
     });
     assert_eq!(outcome.status, RunStatus::Succeeded);
     assert_eq!(engine.result(&run, "train", "out").await.unwrap(), b"one\n");
+}
+
+async fn the_interval_is_chosen_from_the_first_checkpoint_and_told() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    let graph = scene.graph(
+        "train:
+  run: |
+    c=$PRUNELLA_CHECKPOINT_DIR
+    if [ $PRUNELLA_ATTEMPT = 2 ]; then cat $c/* > out.txt; exit 0; fi
+    echo one > $c/.t; mv $c/.t $c/one
+    while [ ! -e $OUT/go ]; do sleep 0.02; done
+    echo two > $c/.t; mv $c/.t $c/two
+    while [ ! -e $OUT/chosen ]; do sleep 0.02; done
+    echo three > $c/.t; mv $c/.t $c/three
+    echo written
+    exec sleep 1000
+  outputs: { out: out.txt }
+  checkpoint: { format: files, every: auto }
+",
+    );
+    let run = engine.begin("r", &graph).await;
+    let (outcome, every) = tokio::join!(engine.drive(&run), async {
+        // Nothing is known of its cost: the first is taken at once.
+        engine.eye.until_durable().await;
+        std::fs::write(scene.outside("go"), "").unwrap();
+        let chosen = |event: &Event| match event {
+            Event::CheckpointIntervalChosen { every, why, .. } => Some((*every, why.clone())),
+            _ => None,
+        };
+        let (every, why) = engine.eye.until(chosen).await;
+        assert!(why.contains("an interruption comes every 4 h (none seen)"), "{why}");
+        std::fs::write(scene.outside("chosen"), "").unwrap();
+        engine.eye.until_line("written").await;
+        kill(engine.eye.until_running().await);
+        every
+    });
+    // A small file costs milliseconds, so that Daly's interval is some seconds at the most; never below one.
+    assert!((1000..60_000).contains(&every.as_millis()), "{every}");
+    assert_eq!(outcome.status, RunStatus::Succeeded);
+    // What the interval held back is stored when the program is gone.
+    assert_eq!(engine.result(&run, "train", "out").await.unwrap(), b"three\n");
 }
