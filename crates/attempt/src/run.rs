@@ -115,6 +115,16 @@ fn unclaimed(error: &StoreError) -> Verdict {
     without_slot(evidence)
 }
 
+/// What a step goes on from.
+enum Restored {
+    /// This checkpoint is laid out.
+    From(CheckpointId),
+    /// It begins at zero.
+    Nothing,
+    /// What it was to begin with cannot be laid out; beginning at zero would be other work.
+    WarmIsLost(String),
+}
+
 pub(crate) struct Run<'a> {
     pub(crate) host: &'a Host,
     pub(crate) request: &'a Request,
@@ -194,13 +204,19 @@ impl Run<'_> {
                 done = self.restore(workspace, &mut skipped) => done,
             };
             match restored_now {
-                Ok(Some(id)) => {
+                Ok(Restored::From(id)) => {
                     let took_ms = self.at_ms().saturating_sub(began);
                     timeline.restored = Some((id, took_ms));
                     restored = Some(id);
                     self.tell.tell(Told::Restored { checkpoint: id, took_ms });
                 }
-                Ok(None) => {}
+                Ok(Restored::Nothing) => {}
+                Ok(Restored::WarmIsLost(problem)) => {
+                    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Restore);
+                    evidence.checkpoint_damaged = skipped;
+                    evidence.contract = Some(problem);
+                    return self.fail(evidence, timeline).await;
+                }
                 Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
             }
         }
@@ -286,14 +302,18 @@ impl Run<'_> {
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.
+    ///
+    /// Where a step begins with a checkpoint of another key, that one is its zero.
     async fn restore(
         &self,
         workspace: &Workspace,
         skipped: &mut Vec<CheckpointId>,
-    ) -> Result<Option<CheckpointId>, StoreError> {
+    ) -> Result<Restored, StoreError> {
         let before = match self.request.restore {
-            RestoreFrom::Zero => return Ok(None),
+            RestoreFrom::Zero => return self.begin_with(workspace).await,
             RestoreFrom::Newest => None,
+            // There is nothing before what it begins with.
+            RestoreFrom::Before(id) if id.slot.key != self.request.key => return self.begin_with(workspace).await,
             RestoreFrom::Before(id) => Some(id),
         };
         // Listed only after the claim: every predecessor is closed (I4).
@@ -302,14 +322,29 @@ impl Run<'_> {
                 continue;
             }
             match self.host.store.restore(&self.slot, &id, &workspace.checkpoint).await? {
-                Ok(_) => return Ok(Some(id)),
+                Ok(_) => return Ok(Restored::From(id)),
                 Err(problem) => {
                     skipped.push(id);
                     self.tell.tell(Told::CheckpointSkipped { checkpoint: id, problem });
                 }
             }
         }
-        Ok(None)
+        self.begin_with(workspace).await
+    }
+
+    /// Lays out what the graph says that the step begins with.
+    async fn begin_with(&self, workspace: &Workspace) -> Result<Restored, StoreError> {
+        let record = &self.request.graph;
+        let Some(warm) = record.graph.warm.get(&self.request.step.name) else { return Ok(Restored::Nothing) };
+        let lost = |problem: &str| {
+            let checkpoint = warm.checkpoint;
+            Restored::WarmIsLost(format!("checkpoint {checkpoint}, which the step begins with by `--warm`: {problem}"))
+        };
+        let Some(stored) = record.brought.iter().find(|stored| stored.artifact == warm.artifact) else {
+            return Ok(lost("the run's record does not say where it lies"));
+        };
+        let laid = self.host.store.restore_warm(&self.slot, warm, stored, &workspace.checkpoint).await?;
+        Ok(laid.map_or_else(|problem| lost(&problem), |_| Restored::From(warm.checkpoint)))
     }
 
     /// Returns the command as it is run.

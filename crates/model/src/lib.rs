@@ -20,7 +20,7 @@ pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
-pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform, WarmStart};
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
     from_descending,

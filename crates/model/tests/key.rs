@@ -199,6 +199,7 @@ prop_compose! {
             environment: environment.map(|digest| EnvironmentPin { digest, lock: serde_json::Value::Null }),
             platform: Platform { os: os.to_owned(), arch: arch.to_owned() },
             force: force.map(|nonce| (a.clone(), nonce)).into_iter().collect(),
+            warm: BTreeMap::new(),
         };
         let id = StepId { name: a, item: item.map(Item::from_canonical) };
         Work { graph, id, inputs, scope: KeyScope { run: RunId::new(run).expect("an id"), driver } }

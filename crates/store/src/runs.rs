@@ -86,7 +86,7 @@ impl Store {
         Ok(taken.stored)
     }
 
-    async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
         let mut objects = vec![stored.object.clone()];
         if stored.artifact.kind == ArtifactKind::Tree {
             match self.manifest(stored).await {

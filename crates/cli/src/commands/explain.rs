@@ -433,7 +433,7 @@ impl Tried<'_> {
                 lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
             }
             if let Some((checkpoint, took)) = known.restored {
-                lines.push(format!("back at checkpoint {checkpoint} in {}", lasting(took.as_millis())));
+                lines.push(format!("{} in {}", warm::back_at(&checkpoint, &self.slot), lasting(took.as_millis())));
             }
             if let Some((every, why)) = known.interval {
                 lines.push(format!("a checkpoint every {}: {why}", lasting(every.as_millis())));

@@ -95,6 +95,7 @@ impl Scene {
             environment: None,
             platform: Platform { os: "linux".into(), arch: "x86_64".into() },
             force: BTreeMap::new(),
+        warm: BTreeMap::new(),
         }
     }
 
