@@ -304,11 +304,7 @@ impl Run<'_> {
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.
     ///
     /// Where a step begins with a checkpoint of another key, that one is its zero.
-    async fn restore(
-        &self,
-        workspace: &Workspace,
-        skipped: &mut Vec<CheckpointId>,
-    ) -> Result<Restored, StoreError> {
+    async fn restore(&self, workspace: &Workspace, skipped: &mut Vec<CheckpointId>) -> Result<Restored, StoreError> {
         let before = match self.request.restore {
             RestoreFrom::Zero => return self.begin_with(workspace).await,
             RestoreFrom::Newest => None,

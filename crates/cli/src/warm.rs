@@ -172,9 +172,10 @@ fn work(view: &KeyView, checkpoint: &CheckpointId) -> Option<u64> {
         let began = timeline.phases.iter().find(|(phase, _)| phase == "run").map_or(0, |(_, at)| *at);
         total = total.saturating_add(taken.saturating_sub(began));
         // Only backwards, so that it ends whatever the records say.
-        at = timeline.restored.map(|(before, _)| before).filter(|before| {
-            before.slot.key == id.slot.key && before.slot.epoch < id.slot.epoch
-        });
+        at = timeline
+            .restored
+            .map(|(before, _)| before)
+            .filter(|before| before.slot.key == id.slot.key && before.slot.epoch < id.slot.epoch);
     }
     Some(total)
 }

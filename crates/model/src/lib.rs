@@ -14,6 +14,7 @@ mod pipeline;
 mod policy;
 mod template;
 mod tree;
+mod tree_rules;
 mod units;
 
 pub use artifact::{Artifact, ArtifactKind};
@@ -34,4 +35,5 @@ pub use pipeline::{
 pub use policy::{Backoff, ClassPolicy, RetryPolicy};
 pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
+pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};

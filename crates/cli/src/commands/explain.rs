@@ -23,6 +23,7 @@ use crate::{
     evidence::in_words,
     history,
     present::{Line, Paint, Tone, artifact, attempt, columns, indented, lasting, moment, short},
+    warm,
 };
 
 /// Show why a step is as it is, and what to do.

@@ -14,3 +14,4 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod warm;
