@@ -37,7 +37,7 @@ pub use host::{EnvironmentUse, Host, Secret};
 pub use log::{LogLine, decode_log};
 pub use pool::Pool;
 pub use redact::Redactor;
-pub use request::{BoundArtifact, Budgets, Request, RestoreFrom};
+pub use request::{BoundArtifact, Budgets, Lent, Request, RestoreFrom};
 pub use run::attempt;
 pub use tell::{Tell, Told};
 pub use verdict::{Failure, Success, Verdict};

@@ -3,6 +3,8 @@
 use prunella_journal::{Event, NextTry, RunStatus, Stamped};
 use prunella_model::{CheckpointId, Class, SlotId, Span, StepId, StepKey};
 
+use crate::{present::lasting, warm::back_at};
+
 /// One attempt of a step, as far as the journal knows it.
 #[derive(Debug, Clone)]
 pub struct Attempt<'a> {
@@ -10,6 +12,8 @@ pub struct Attempt<'a> {
     pub slot: SlotId,
     /// Its program's process.
     pub pid: Option<u32>,
+    /// The accelerators that it was lent.
+    pub accelerators: &'a [String],
     /// The checkpoint that it went on from, and how long laying it out took.
     pub restored: Option<(CheckpointId, Span)>,
     /// Checkpoints that could not be used, and why.
@@ -28,6 +32,32 @@ pub struct Attempt<'a> {
     pub committed: bool,
     /// Compute time used.
     pub compute: Option<Span>,
+}
+
+impl Attempt<'_> {
+    /// Returns what happened to its checkpoints, a line each.
+    pub fn about_checkpoints(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (checkpoint, why) in &self.skipped {
+            lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
+        }
+        if let Some((checkpoint, took)) = &self.restored {
+            lines.push(format!("{} in {}", back_at(checkpoint, &self.slot), lasting(took.as_millis())));
+        }
+        if let Some((every, why)) = self.interval {
+            lines.push(format!("a checkpoint every {}: {why}", lasting(every.as_millis())));
+        }
+        for (entry, why) in &self.untaken {
+            lines.push(format!("`{entry}` was not taken: {why}"));
+        }
+        if let (Some(first), Some(last)) = (self.durable.first(), self.durable.last()) {
+            lines.push(match self.durable.len() {
+                1 => format!("checkpoint {first} became durable"),
+                n => format!("{n} checkpoints became durable, the last {last}"),
+            });
+        }
+        lines
+    }
 }
 
 /// How an attempt ended, and what was done about it.
@@ -49,6 +79,7 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
             all.push(Attempt {
                 slot: *slot,
                 pid: None,
+                accelerators: &[],
                 restored: None,
                 skipped: Vec::new(),
                 untaken: Vec::new(),
@@ -63,7 +94,9 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
         }
         let Some(last) = all.last_mut() else { continue };
         match event {
-            Event::ProcessStarted { pid, .. } => last.pid = Some(*pid),
+            Event::ProcessStarted { pid, accelerators, .. } => {
+                (last.pid, last.accelerators) = (Some(*pid), accelerators);
+            }
             Event::StateRestored { checkpoint, took, .. } => last.restored = Some((*checkpoint, *took)),
             Event::CheckpointSkipped { checkpoint, why, .. } => last.skipped.push((*checkpoint, why)),
             Event::SnapshotSkipped { entry, why, .. } => last.untaken.push((entry, why)),

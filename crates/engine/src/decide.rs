@@ -289,7 +289,7 @@ fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
             taken.add(demand);
             commands.push(Command::StartAttempt { step, key, next });
         } else {
-            let why = format!("needs {} accelerators, this machine has {}", demand.gpu, capacity.gpu);
+            let why = format!("needs {}, this machine has {}", accelerators(demand.gpu), capacity.gpu);
             commands.push(failed(plan.id(step), Class::Capacity, why));
         }
     }
@@ -305,4 +305,8 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
         (_, Some(_)) => Some(RunStatus::Stopped),
         (_, None) => None,
     }
+}
+
+fn accelerators(count: u32) -> String {
+    if count == 1 { "1 accelerator".to_owned() } else { format!("{count} accelerators") }
 }

@@ -12,6 +12,7 @@ use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, Ste
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
+use prunella_sys::Accelerators;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -22,6 +23,7 @@ use crate::{
     bind::Shelf,
     heard::{Heard, Nth},
     notebook::Notebook,
+    rack::Rack,
     recover::{clear_after, end_running},
     reuse_walk::walk,
     told::event_of,
@@ -33,6 +35,8 @@ use crate::{
 pub struct DriveOptions {
     /// What attempts may take of the machine.
     pub capacity: Capacity,
+    /// The accelerators that attempts are lent; as many of them as [`Capacity::gpu`] says.
+    pub accelerators: Accelerators,
     /// Whether to replace a driver that lives.
     pub take_over: bool,
     /// Whether all budgets are refilled.
@@ -87,6 +91,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) interruptions: Interruptions,
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
+    pub(crate) rack: Rack,
 }
 
 /// Drives a run to its end: succeeded, failed, or stopped and resumable.
@@ -119,6 +124,7 @@ pub async fn drive(
     let (heard, mut hearing) = mpsc::unbounded_channel();
     let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
     let scope = KeyScope { run: run.clone(), driver };
+    let rack = Rack::new(options.accelerators.clone(), plan.most_accelerators());
     let mut this = Driver {
         host,
         run,
@@ -138,9 +144,10 @@ pub async fn drive(
         interruptions: Interruptions::default(),
         spectator,
         word: Control::Run,
+        rack,
     };
-    for stamped in &read.events {
-        count(&mut this.interruptions, &stamped.event);
+    for earlier in &read.events {
+        this.learn(&earlier.event);
     }
     this.spectator.begins(&read.events, &this.state, &this.plan);
     drop(read);
@@ -153,15 +160,6 @@ pub async fn drive(
         }
     }
     driven
-}
-
-/// Counts the attempt that an event ends.
-fn count(interruptions: &mut Interruptions, event: &Event) {
-    match event {
-        Event::AttemptEnded { class, compute, .. } => interruptions.add(Some(*class), *compute),
-        Event::StepCommitted { compute, .. } => interruptions.add(None, *compute),
-        _ => {}
-    }
 }
 
 impl Driver<'_> {
@@ -289,6 +287,7 @@ impl Driver<'_> {
     /// Applies an event, shows it, and gives it to the writer.
     pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
         let stamped = self.notebook.stamp(event);
+        self.learn(&stamped.event);
         self.state.apply(&stamped).map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
         let record = match &stamped.event {
             Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
@@ -300,10 +299,20 @@ impl Driver<'_> {
             }
             _ => None,
         };
-        count(&mut self.interruptions, &stamped.event);
         self.spectator.event(&stamped, &self.state, &self.plan);
         self.notebook.write(stamped, record);
         Ok(())
+    }
+
+    fn learn(&mut self, event: &Event) {
+        if let Some(step) = event.step().and_then(|id| self.plan.index(id)) {
+            self.rack.hear(step, event);
+        }
+        match event {
+            Event::AttemptEnded { class, compute, .. } => self.interruptions.add(Some(*class), *compute),
+            Event::StepCommitted { compute, .. } => self.interruptions.add(None, *compute),
+            _ => {}
+        }
     }
 
     /// Appends an event unless the run has overtaken it meanwhile.
@@ -341,9 +350,11 @@ impl Driver<'_> {
                     // Waiting needs no place of its own: the attempt ends here and the key is watched.
                     active.abort.abort();
                     self.active.remove(&step);
+                    self.rack.take_back(n);
                 }
                 if matches!(told, Told::Storing) {
                     self.state.vacate(step);
+                    self.rack.take_back(n);
                 }
                 self.spectator.told(step, &told, &self.plan);
                 event.map_or(Ok(()), |event| self.append_if_legal(event))
@@ -378,7 +389,11 @@ impl Driver<'_> {
 
     /// Takes an attempt off the list; answers whether it was still on it.
     fn over(&mut self, Nth { step, n }: Nth) -> bool {
-        self.active.get(&step).is_some_and(|active| active.n == n) && self.active.remove(&step).is_some()
+        let over = self.active.get(&step).is_some_and(|active| active.n == n) && self.active.remove(&step).is_some();
+        if over {
+            self.rack.take_back(n);
+        }
+        over
     }
 
     /// Replaces a guardian that was killed; its steps are dead and end by themselves.

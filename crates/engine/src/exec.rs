@@ -101,6 +101,7 @@ pub async fn exec_request(
         memory: None,
         interruptions: None,
         checkpoint_sooner: false,
+        accelerators: None,
         budgets: Default::default(),
     })
 }

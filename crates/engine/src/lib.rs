@@ -17,6 +17,7 @@ mod notebook;
 mod outcome;
 mod plan;
 mod plan_inputs;
+mod rack;
 mod recover;
 mod reuse_walk;
 mod told;

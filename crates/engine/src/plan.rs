@@ -158,6 +158,11 @@ impl Plan {
         Demand { memory_bytes: memory.map_or(demand.memory_bytes, ByteSize::bytes), ..demand }
     }
 
+    /// Returns the most accelerators that one step of the whole pipeline needs.
+    pub fn most_accelerators(&self) -> u32 {
+        self.graph.pipeline.steps.values().map(|step| step.resources.gpu).max().unwrap_or(0)
+    }
+
     /// Returns the number of different demands that are told apart.
     pub fn lanes(&self) -> usize {
         self.lanes.len()

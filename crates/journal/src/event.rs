@@ -244,6 +244,9 @@ pub enum Event {
         slot: SlotId,
         /// Its process.
         pid: u32,
+        /// The accelerators that it was lent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accelerators: Vec<String>,
     },
     /// A snapshot was taken: the program may go on.
     CheckpointTaken {

@@ -23,7 +23,6 @@ use crate::{
     evidence::in_words,
     history,
     present::{Line, Paint, Tone, artifact, attempt, columns, indented, lasting, moment, short},
-    warm,
 };
 
 /// Show why a step is as it is, and what to do.
@@ -414,6 +413,9 @@ impl Tried<'_> {
         if let Some((every, why)) = self.known.as_ref().and_then(|known| known.interval) {
             out["checkpoint_interval"] = json!({ "every_ms": every.as_millis(), "why": why });
         }
+        if let Some(known) = self.known.as_ref().filter(|known| !known.accelerators.is_empty()) {
+            out["accelerators"] = json!(known.accelerators);
+        }
         if let Some(failure) = self.known.as_ref().and_then(|known| known.failure.as_ref()) {
             out["lost_ms"] = failure.lost.as_millis().into();
             out["healed_by"] = failure.healing.map(|(_, remedy)| remedy).into();
@@ -430,24 +432,10 @@ impl Tried<'_> {
         out.push_str(&format!("{}  started {when}{by}\n", paint.tone(Tone::Strong, &name)));
         let mut lines: Vec<String> = Vec::new();
         if let Some(known) = &self.known {
-            for (checkpoint, why) in &known.skipped {
-                lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
+            if !known.accelerators.is_empty() {
+                lines.push(format!("on accelerator {}", known.accelerators.join(", ")));
             }
-            if let Some((checkpoint, took)) = known.restored {
-                lines.push(format!("{} in {}", warm::back_at(&checkpoint, &self.slot), lasting(took.as_millis())));
-            }
-            if let Some((every, why)) = known.interval {
-                lines.push(format!("a checkpoint every {}: {why}", lasting(every.as_millis())));
-            }
-            for (entry, why) in &known.untaken {
-                lines.push(format!("`{entry}` was not taken: {why}"));
-            }
-            if let (Some(first), Some(last)) = (known.durable.first(), known.durable.last()) {
-                lines.push(match known.durable.len() {
-                    1 => format!("checkpoint {first} became durable"),
-                    n => format!("{n} checkpoints became durable, the last {last}"),
-                });
-            }
+            lines.extend(known.about_checkpoints());
         }
         let ran = self.timeline().map(|timeline| timeline.process_ms).filter(|ms| *ms > 0);
         let after = ran.map_or_else(String::new, |ms| format!(" after {}", lasting(ms)));

@@ -121,7 +121,7 @@ fn a_collection_keeps_what_an_unfinished_run_begins_with() {
     let offer = offered(&home);
     std::fs::remove_file(home.beside("flag")).expect("it was there");
     // It fails before it has a checkpoint of its own.
-    home.write("count.sh", &format!("test -e $1\n{}", COUNT.replace("old", "new")));
+    home.write("count.sh", &format!("test -e $1 || exit 3\n{}", COUNT.replace("old", "new")));
     home.run(&["run", "--warm", &offer]).exits(1);
     home.run(&["gc", "--apply", "--keep-runs", "1"]).exits(0);
     std::fs::write(home.beside("flag"), "").expect("ours");

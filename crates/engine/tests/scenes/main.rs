@@ -6,6 +6,7 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod checkpoints;
 mod checks;
 mod damage;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         checks::TESTS,
         frameworks::TESTS,
         limits::TESTS,
+        accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
         secrets::TESTS,

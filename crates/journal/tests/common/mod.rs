@@ -89,7 +89,7 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
             Event::CheckpointIntervalChosen { step, slot, every, why }
         }
         "state_restored" => Event::StateRestored { step, slot, checkpoint, took },
-        "process_started" => Event::ProcessStarted { step, slot, pid: 4711 },
+        "process_started" => Event::ProcessStarted { step, slot, pid: 4711, accelerators: Vec::new() },
         "checkpoint_taken" => Event::CheckpointTaken { step, slot, checkpoint, size, took },
         "checkpoint_durable" => Event::CheckpointDurable { step, slot, checkpoint, size, took },
         "notice_received" => {
