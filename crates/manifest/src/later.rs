@@ -15,7 +15,6 @@ pub(crate) const KEYS: &[&str] = &[
     "store",
     "uri",
     "uses",
-    "when",
     "with",
 ];
 

@@ -17,6 +17,7 @@ mod template;
 mod tree;
 mod tree_rules;
 mod units;
+mod when;
 
 pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
@@ -39,3 +40,4 @@ pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
 pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};
+pub use when::{OutputRead, When};

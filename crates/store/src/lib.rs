@@ -22,6 +22,7 @@ mod numbered;
 mod pack;
 mod pieces;
 mod pins;
+mod read_small;
 pub mod records;
 mod runs;
 mod slots;
