@@ -10,6 +10,7 @@ mod graph;
 mod ids;
 mod key;
 mod name;
+mod parts;
 mod pipeline;
 mod policy;
 mod template;
@@ -29,6 +30,7 @@ pub use ids::{
 };
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{
     Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
     Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,
