@@ -13,6 +13,7 @@ mod control;
 mod end;
 mod formats;
 mod host;
+mod interval;
 mod log;
 mod pool;
 mod promote;

@@ -20,6 +20,7 @@ use crate::{
     error::CliError,
     present::{attempt, short},
     skips::{at_end, expression},
+    warm::Offer,
 };
 
 /// What a run would do with a step.
@@ -60,6 +61,8 @@ pub struct Forecast {
     pub why: Vec<String>,
     /// Checkpoints of the key that it had before, which are not used.
     pub unused_checkpoints: usize,
+    /// The newest of them, with which it could begin.
+    pub offer: Option<Offer>,
 }
 
 /// What the newest run that knew a step knew of it.
@@ -165,6 +168,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             key: keys[at],
             why: Vec::new(),
             unused_checkpoints: 0,
+            offer: None,
         };
         if let Some(handler) = plan.step(step).handler {
             one.verdict = Verdict::Open;
@@ -236,7 +240,12 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
                 && likely != Some(old)
                 && plan.step(step).checkpoint.is_some()
             {
-                one.unused_checkpoints = store.checkpoints(&old).await?.len();
+                let unused = store.checkpoints(&old).await?;
+                one.unused_checkpoints = unused.len();
+                // A step that was forced is to be made anew, and one that may be reused needs none.
+                if one.verdict == Verdict::ToRun && !plan.graph().force.contains_key(&id.name) && id.item.is_none() {
+                    one.offer = Offer::of(store, &unused).await?;
+                }
             }
         }
         forecasts[at] = Some(one);

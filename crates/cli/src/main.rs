@@ -19,6 +19,7 @@ mod progress;
 mod project;
 mod signals;
 mod skips;
+mod warm;
 
 use std::process::ExitCode;
 

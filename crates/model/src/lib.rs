@@ -11,6 +11,7 @@ mod handler;
 mod ids;
 mod key;
 mod name;
+mod parts;
 mod pipeline;
 mod policy;
 mod template;
@@ -23,7 +24,7 @@ pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
-pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform, WarmStart};
 pub use handler::Handler;
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
@@ -31,6 +32,7 @@ pub use ids::{
 };
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{
     Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
     Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,

@@ -3,7 +3,7 @@
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId};
+use prunella_model::{RunId, SlotId, Span};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
@@ -162,6 +162,9 @@ impl Answer<'_> {
                 } else if let Some(checkpoint) = running.restored {
                     text.push_str(&format!(", back at checkpoint {checkpoint}"));
                 }
+                if let Some(every) = self.interval(step) {
+                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                }
                 text
             }
             StepState::Ended(_) => self.last_failure(step),
@@ -174,6 +177,13 @@ impl Answer<'_> {
             StepState::Failed { class, why } => format!("{class}: {why}"),
             StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
         }
+    }
+
+    /// Returns the interval that `every: auto` chose last, where it chooses.
+    fn interval(&self, step: StepIndex) -> Option<Span> {
+        self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
+        let attempts = history::attempts(self.events, self.plan.id(step));
+        attempts.last()?.interval.map(|(every, _)| every)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {

@@ -16,3 +16,5 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod trees;
+mod warm;
