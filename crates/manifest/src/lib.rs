@@ -6,6 +6,7 @@
 
 mod cycles;
 mod diagnostic;
+mod for_each;
 mod later;
 mod nearest;
 mod params;
