@@ -38,7 +38,7 @@ pub use inputs::{BoundArtifact, FanIn, InputBytes, Part};
 pub use log::{LogLine, decode_log};
 pub use pool::Pool;
 pub use redact::Redactor;
-pub use request::{Budgets, Request, RestoreFrom};
+pub use request::{Budgets, Lent, Request, RestoreFrom};
 pub use run::attempt;
 pub use tell::{Tell, Told};
 pub use verdict::{Failure, Success, Verdict};

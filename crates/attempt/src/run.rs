@@ -237,7 +237,8 @@ impl Run<'_> {
                 return self.fail(evidence, timeline).await;
             }
         };
-        self.tell.tell(Told::Started { pid: running.pid() });
+        let accelerators = self.request.accelerators.as_ref().map_or_else(Vec::new, |lent| lent.names.clone());
+        self.tell.tell(Told::Started { pid: running.pid(), accelerators });
         let supervision = Supervision {
             host: self.host,
             request: self.request,

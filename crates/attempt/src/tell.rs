@@ -36,6 +36,8 @@ pub enum Told {
     Started {
         /// Its pid.
         pid: u32,
+        /// The accelerators that it was lent.
+        accelerators: Vec<String>,
     },
     /// It wrote a line (redacted, without its end).
     Line {

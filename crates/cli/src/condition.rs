@@ -120,6 +120,8 @@ pub enum StepCondition {
     Done,
     /// An earlier commit stands for it.
     Reused,
+    /// It is not to run: its condition does not hold, or a step that it reads was skipped.
+    Skipped,
     /// It was given up.
     Failed,
     /// A step that it needs was given up.
@@ -134,7 +136,7 @@ impl StepCondition {
         let goes_on = run == Condition::Running;
         match state.state(step).stage() {
             Stage::Waiting => Self::Waiting,
-            Stage::Bindable | Stage::Keyed | Stage::Queued => Self::Ready,
+            Stage::Undecided | Stage::Bindable | Stage::Keyed | Stage::Queued => Self::Ready,
             Stage::Ready if state.spent(step).is_some() => Self::Healing,
             Stage::Ready => Self::Ready,
             Stage::Held => Self::Held,
@@ -146,6 +148,7 @@ impl StepCondition {
                 StepState::Done(done) if done.reused => Self::Reused,
                 _ => Self::Done,
             },
+            Stage::Skipped => Self::Skipped,
             Stage::Failed => Self::Failed,
             Stage::Blocked => Self::Blocked,
             Stage::Gathering => Self::of_group(state, step, run),
@@ -161,7 +164,7 @@ impl StepCondition {
         for is in members.iter().map(|member| Self::of(state, *member, run)) {
             match is {
                 Self::Running | Self::Healing | Self::Interrupted => return is,
-                Self::Waiting | Self::Dropped | Self::Blocked => {}
+                Self::Waiting | Self::Dropped | Self::Blocked | Self::Skipped => {}
                 // Some are done and others are not: it is on its way.
                 Self::Done | Self::Reused | Self::Ready | Self::Held | Self::Failed => all = Self::Ready,
             }
@@ -200,6 +203,7 @@ impl StepCondition {
             Self::Interrupted => (Tone::Busy, '!'),
             Self::Failed => (Tone::Bad, '✗'),
             Self::Waiting | Self::Ready | Self::Held | Self::Blocked | Self::Dropped => (Tone::Dim, '·'),
+            Self::Skipped => (Tone::Dim, '–'),
         }
     }
 
@@ -214,6 +218,7 @@ impl StepCondition {
             Self::Healing => "healing",
             Self::Done => "done",
             Self::Reused => "reused",
+            Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
             Self::Dropped => "dropped",

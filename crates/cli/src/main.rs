@@ -19,6 +19,7 @@ mod present;
 mod progress;
 mod project;
 mod signals;
+mod skips;
 
 use std::process::ExitCode;
 

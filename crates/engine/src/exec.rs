@@ -89,6 +89,7 @@ pub async fn exec_request(
         restore: Default::default(),
         memory: None,
         checkpoint_sooner: false,
+        accelerators: None,
         budgets: Default::default(),
     })
 }

@@ -31,6 +31,7 @@ pub(crate) fn fanned_out(graph: &Graph, nodes: Vec<Node>) -> Result<Topology, Pl
             Some(ForEach::Step(_)) => vec![place(&leader)],
             Some(ForEach::Items(_)) | None => Vec::new(),
         };
+        nodes[step.as_usize()].reads = needs.clone();
         nodes[step.as_usize()].needs = needs;
         leaders.push(leader);
     }
@@ -38,15 +39,18 @@ pub(crate) fn fanned_out(graph: &Graph, nodes: Vec<Node>) -> Result<Topology, Pl
     let leader_by_name: std::collections::HashMap<&StepName, &StepName> = names.iter().zip(&leaders).collect();
     for name in in_order_of_need(graph, &names, &leader_by_name) {
         let (step, leader) = (&steps[name], leader_by_name[name]);
-        let needs = item_needs(step, |producer| {
-            let together = leader_by_name.get(producer).is_some_and(|other| *other == leader);
+        let read = item_reads(step).map(|(producer, of_item)| {
+            let together = of_item && leader_by_name.get(producer).is_some_and(|other| *other == leader);
             if together { Need::SameItem(place(producer)) } else { Need::Whole(place(producer)) }
         });
-        let needs = needs.into_iter().chain(step.after.iter().map(|after| Need::Whole(place(after)))).collect();
+        let reads: Vec<Need> = read.collect();
+        let after = step.after.iter().map(|after| Need::Whole(place(after)));
+        let needs = reads.iter().copied().chain(after).collect();
         let outputs =
             step.outputs.iter().map(|(port, output)| (port.clone(), Arc::from(output.path.base_name()))).collect();
         let follows = (leader != name).then(|| place(leader));
-        topology.fan_out(place(name), Fan { follows, needs, outputs });
+        let conditional = step.when.is_some();
+        topology.fan_out(place(name), Fan { follows, needs, reads, conditional, outputs });
     }
     for (step, name) in fanning.iter().zip(&names) {
         if let Some(ForEach::Items(items)) = &steps[name].for_each {
@@ -66,14 +70,13 @@ pub(crate) fn items_wrong(error: TopologyError, of: &StepId) -> PlanError {
     }
 }
 
-fn item_needs(step: &Step, need: impl Fn(&StepName) -> Need) -> Vec<Need> {
-    step.inputs
-        .values()
-        .filter_map(|source| match source {
-            Source::Step { step, .. } => Some(need(step)),
-            Source::Data(_) => None,
-        })
-        .collect()
+/// Returns every step that an item reads, and whether it is an input: of those it reads the same item.
+fn item_reads(step: &Step) -> impl Iterator<Item = (&StepName, bool)> {
+    let producers = step.inputs.values().filter_map(|source| match source {
+        Source::Step { step, .. } => Some((step, true)),
+        Source::Data(_) => None,
+    });
+    producers.chain(step.when.iter().flat_map(|when| when.reads.iter().map(|read| (&read.step, false))))
 }
 
 /// Returns the step whose list a fanned-out step goes through.

@@ -23,7 +23,9 @@ pub(crate) fn event_of(step: &StepId, slot: Option<SlotId>, writer: &WriterId, t
             let every = Span::from_millis(*every_ms);
             Event::CheckpointIntervalChosen { step, slot: slot?, every, why: why.clone() }
         }
-        Told::Started { pid } => Event::ProcessStarted { step, slot: slot?, pid: *pid },
+        Told::Started { pid, accelerators } => {
+            Event::ProcessStarted { step, slot: slot?, pid: *pid, accelerators: accelerators.clone() }
+        }
         Told::Taken { checkpoint, bytes, took_ms } => Event::CheckpointTaken {
             step,
             slot: slot?,

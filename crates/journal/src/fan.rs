@@ -24,6 +24,10 @@ pub struct Fan {
     pub follows: Option<StepIndex>,
     /// What each item needs.
     pub needs: Vec<Need>,
+    /// Those of them whose outputs it reads.
+    pub reads: Vec<Need>,
+    /// Whether each item has a condition.
+    pub conditional: bool,
     /// The outputs of each item, with the base names of their paths.
     pub outputs: Vec<(PortName, Arc<str>)>,
 }
@@ -156,7 +160,7 @@ impl Topology {
         let (name, lane) = (self.ids[group.as_usize()].name.clone(), self.lanes[group.as_usize()]);
         let found = self.groups.get_mut(&group).expect("it is a group");
         let before = found.members.take().unwrap_or_default();
-        let needs = found.fan.needs.clone();
+        let fan = found.fan.clone();
         let were: HashSet<StepIndex> = before.iter().copied().collect();
         let (mut members, mut came) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
@@ -168,16 +172,13 @@ impl Topology {
                         let id = StepId::of_item(self.ids[of.as_usize()].name.clone(), item.clone());
                         *self.by_id.get(&id).expect("groups are expanded in the order in which they need each other")
                     };
-                    let mut needs: Vec<StepIndex> = needs
-                        .iter()
-                        .map(|need| match need {
-                            Need::Whole(step) => *step,
-                            Need::SameItem(group) => same(*group),
-                        })
-                        .collect();
-                    needs.sort_unstable();
-                    needs.dedup();
-                    self.push(Node { id, needs, lane }, Some(group))?
+                    let place = |need: &Need| match need {
+                        Need::Whole(step) => *step,
+                        Need::SameItem(group) => same(*group),
+                    };
+                    let (needs, reads) = (fan.needs.iter().map(place).collect(), fan.reads.iter().map(place).collect());
+                    let node = Node { id, needs, reads, conditional: fan.conditional, lane };
+                    self.push(node, Some(group))?
                 }
             };
             if !were.contains(&member) {

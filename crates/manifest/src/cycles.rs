@@ -30,6 +30,7 @@ impl<'s> Reader<'s> {
                 let mut needs: Vec<_> = producers
                     .chain(after)
                     .chain(for_each)
+                    .chain(draft.when.iter().flat_map(|when| when.steps().map(|(step, mark)| (step.as_str(), mark))))
                     .filter_map(|(name, mark)| Some((drafts.get_index_of(name)?, mark)))
                     .filter(|(step, _)| *step != this)
                     .collect();

@@ -14,7 +14,6 @@ pub(crate) const KEYS: &[&str] = &[
     "store",
     "uri",
     "uses",
-    "when",
     "with",
 ];
 

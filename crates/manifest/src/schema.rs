@@ -160,6 +160,8 @@ mod spec {
         pub outputs: Option<BTreeMap<Name, Output>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
+        /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
+        pub when: Option<ConditionText>,
         /// Patterns of the code that this step sees, instead of the pipeline's.
         pub code: Option<OneOrMany>,
         /// Which earlier results may stand for it [always; run for a step without outputs].
@@ -189,6 +191,14 @@ mod spec {
     pub(super) enum Item {
         Value(Scalar),
         Values(BTreeMap<Name, Scalar>),
+    }
+
+    /// A condition, such as `evaluate.metrics.accuracy > 0.95`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ConditionText {
+        Text(String),
+        Constant(bool),
     }
 
     /// What `defaults` and a step may both set.

@@ -20,6 +20,7 @@ mod template;
 mod tree;
 mod tree_rules;
 mod units;
+mod when;
 
 pub use address::StepAddress;
 pub use artifact::{Artifact, ArtifactKind};
@@ -45,3 +46,4 @@ pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
 pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};
+pub use when::{OutputRead, When};

@@ -165,6 +165,7 @@ prop_compose! {
             for_each: None,
             after: Vec::new(),
             code: None,
+            when: None,
         }
     }
 }

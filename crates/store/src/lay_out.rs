@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeNode, tree_digest};
@@ -131,16 +131,6 @@ impl Store {
         }
     }
 
-    /// Returns the bytes of a stored file, verified; only for what is known to be small.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads.
-    pub async fn read_whole(&self, stored: &StoredArtifact) -> Result<Vec<u8>, StoreError> {
-        let sink = Arc::new(Keep { object: PathBuf::from(&stored.object), bytes: Mutex::default() });
-        self.whole(stored, sink.clone()).await?;
-        Ok(std::mem::take(&mut *sink.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())))
-    }
-
     /// Returns the manifest of a stored tree, its digest checked.
     ///
     /// # Errors
@@ -214,31 +204,6 @@ impl Sink for Lay {
 
     fn about(&self, piece: usize) -> PathBuf {
         self.files[piece].0.clone()
-    }
-}
-
-/// Keeps the bytes of one small object.
-struct Keep {
-    object: PathBuf,
-    bytes: Mutex<Vec<u8>>,
-}
-
-impl Sink for Keep {
-    fn take(&self, _: usize, reader: &mut dyn Read, _: Option<&Path>) -> std::io::Result<(Digest, u64)> {
-        let mut read = Vec::new();
-        reader.read_to_end(&mut read)?;
-        let known = (Digest::of(&read), read.len() as u64);
-        *self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = read;
-        Ok(known)
-    }
-
-    fn reject(&self, _: usize) -> std::io::Result<()> {
-        self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
-        Ok(())
-    }
-
-    fn about(&self, _: usize) -> PathBuf {
-        self.object.clone()
     }
 }
 

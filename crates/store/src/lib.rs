@@ -18,6 +18,7 @@ mod numbered;
 mod pack;
 mod pieces;
 mod pins;
+mod read_small;
 pub mod records;
 mod runs;
 mod slots;

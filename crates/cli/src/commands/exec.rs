@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn waits_double_and_end_at_five_minutes() {
         let run = RunId::new("r").expect("a run id");
-        let step = StepId::plain(StepName::new("train").expect("a name"));
+        let step = StepId::plain("train".parse().expect("a name"));
         let most = |k: u32| {
             let wait = |attempt| backoff(WAITS, k - 1, &JitterSeed { run: &run, step: &step, attempt: Epoch(attempt) });
             (1..500).map(wait).max().unwrap_or_default()

@@ -6,8 +6,10 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
@@ -39,8 +41,10 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
         frameworks::TESTS,
         limits::TESTS,
+        accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
         secrets::TESTS,

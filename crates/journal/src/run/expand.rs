@@ -7,7 +7,7 @@ use prunella_model::Item;
 use super::{Entry, RunState};
 use crate::StepIndex;
 use crate::fan::Expansion;
-use crate::state::{Stage, StepState};
+use crate::state::{Stage, StepState, open_state};
 
 impl RunState {
     /// Gives a group, and those that follow it, these items.
@@ -38,7 +38,9 @@ impl RunState {
                 let gone = matches!(need.state, StepState::Failed { .. } | StepState::Blocked { .. });
                 (missing + u32::from(!need.settled), dead + u32::from(gone))
             });
-            let entry = Entry { dead, ..Entry::new(missing) };
+            let absent = self.topology.reads(step).iter().filter(|need| self.steps[need.as_usize()].skipped).count();
+            let state = open_state(missing == 0, self.topology.is_conditional(step));
+            let entry = Entry { dead, absent: absent as u32, ..Entry::new(state, missing) };
             self.counts[entry.state.stage() as usize] += 1;
             self.open += 1;
             self.steps.push(entry);
@@ -57,7 +59,7 @@ impl RunState {
         }
         for &member in &expansion.came {
             if std::mem::take(&mut self.steps[member.as_usize()].dropped) && *self.state(member) == StepState::Dropped {
-                let open = self.open_state(member);
+                let open = self.opening(member);
                 // It counts from here on, as what it is now.
                 self.steps[member.as_usize()].dropped = true;
                 self.put(member, open);
@@ -93,16 +95,14 @@ impl RunState {
     }
 
     /// Returns where a step is that nothing is known of but what it needs.
-    pub(super) fn open_state(&self, step: StepIndex) -> StepState {
+    pub(super) fn opening(&self, step: StepIndex) -> StepState {
         let entry = &self.steps[step.as_usize()];
         // One with a list that another step makes reads it again.
         let listed = self.topology.leads(step) && !self.topology.needs(step).is_empty();
         if !listed && self.topology.members(step).is_some() {
             StepState::Gathering
-        } else if entry.missing == 0 {
-            StepState::Bindable
         } else {
-            StepState::Waiting
+            open_state(entry.missing == 0, self.topology.is_conditional(step))
         }
     }
 
