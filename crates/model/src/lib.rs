@@ -14,6 +14,7 @@ mod items;
 mod json;
 mod key;
 mod name;
+mod parts;
 mod pipeline;
 mod policy;
 mod template;
@@ -37,6 +38,7 @@ pub use items::{ForEach, MAX_ITEMS, MAX_ITEMS_BYTES, read_items};
 pub use json::{Json, JsonError};
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{
     Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
     Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,

@@ -15,3 +15,4 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod trees;
