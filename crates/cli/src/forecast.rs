@@ -16,6 +16,7 @@ use crate::{
     changes::{Inputs, changes},
     error::CliError,
     present::{attempt, short},
+    warm::Offer,
 };
 
 /// What a run would do with a step.
@@ -56,6 +57,8 @@ pub struct Forecast {
     pub why: Vec<String>,
     /// Checkpoints of the key that it had before, which are not used.
     pub unused_checkpoints: usize,
+    /// The newest of them, with which it could begin.
+    pub offer: Option<Offer>,
 }
 
 /// What the newest run that knew a step knew of it.
@@ -166,6 +169,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             key: keys[at],
             why: Vec::new(),
             unused_checkpoints: 0,
+            offer: None,
         };
         if let Some(slot) = slots[at] {
             one.verdict = Verdict::Reused(slot);
@@ -223,7 +227,12 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
                 && likely != Some(old)
                 && plan.step(step).checkpoint.is_some()
             {
-                one.unused_checkpoints = store.checkpoints(&old).await?.len();
+                let unused = store.checkpoints(&old).await?;
+                one.unused_checkpoints = unused.len();
+                // A step that was forced is to be made anew, and one that may be reused needs none.
+                if one.verdict == Verdict::ToRun && !plan.graph().force.contains_key(&id.name) && id.item.is_none() {
+                    one.offer = Offer::of(store, &unused).await?;
+                }
             }
         }
         forecasts[at] = Some(one);
@@ -238,7 +247,7 @@ fn group(plan: &Plan, step: StepIndex, there: &mut [bool], assumed: &mut [Option
         let list: Vec<String> =
             plan.topology().needs(step).iter().map(|need| format!("`{}`", plan.id(*need))).collect();
         let why = vec![format!("its items are known when {} is done", list.join(", "))];
-        return Some(Forecast { step: id, verdict: Verdict::Open, key: None, why, unused_checkpoints: 0 });
+        return Some(Forecast { step: id, verdict: Verdict::Open, key: None, why, unused_checkpoints: 0, offer: None });
     };
     there[at] = members.iter().all(|member| there[member.as_usize()]);
     if members.iter().all(|member| assumed[member.as_usize()].is_some()) {

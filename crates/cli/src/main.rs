@@ -20,6 +20,7 @@ mod progress;
 mod project;
 mod signals;
 mod skips;
+mod warm;
 
 use std::process::ExitCode;
 

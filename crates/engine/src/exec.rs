@@ -88,6 +88,7 @@ pub async fn exec_request(
         expected: None,
         restore: Default::default(),
         memory: None,
+        interruptions: None,
         checkpoint_sooner: false,
         accelerators: None,
         budgets: Default::default(),

@@ -416,8 +416,8 @@ mod spec {
         pub format: Option<CheckpointFormat>,
         /// Short for `format: { marker: NAME }`.
         pub marker: Option<String>,
-        /// The least time between two snapshots; `0s` takes each that appears [0s].
-        pub every: Option<Duration>,
+        /// The least time between two snapshots, or `auto`; `0s` takes each that appears [0s].
+        pub every: Option<DurationOrAuto>,
         /// How many snapshots stay [2].
         #[schemars(range(min = 1))]
         pub keep: Option<u32>,
@@ -433,6 +433,12 @@ mod spec {
     /// A duration with its unit: ms, s, m, h or d.
     #[derive(JsonSchema)]
     pub(super) struct Duration(#[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)\s*$"))] String);
+
+    /// A duration, or `auto`: chosen from what a checkpoint costs and how often the step is interrupted.
+    #[derive(JsonSchema)]
+    pub(super) struct DurationOrAuto(
+        #[schemars(regex(pattern = r"^\s*([0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)|auto)\s*$"))] String,
+    );
 
     /// A size with its unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB.
     #[derive(JsonSchema)]

@@ -29,7 +29,7 @@ pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
 pub use fan_in::{INDEX, fan_in, index_of};
-pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform, WarmStart};
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
     from_descending,

@@ -247,6 +247,9 @@ pub struct Checkpoint {
     /// The least time between two snapshots; 0 takes each that appears.
     #[serde(rename = "every_ms")]
     pub every: Span,
+    /// Whether the time between two snapshots is chosen from what they cost and how often the step is interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// How many durable snapshots of a key stay.
     pub keep: u32,
     /// The time between a notice's signal and the kill, if no cloud says less.

@@ -467,6 +467,9 @@ impl Tried<'_> {
             out["root_cause"] = root_cause(&evidence.stderr_tail).into();
             out["evidence"] = json!(evidence);
         }
+        if let Some((every, why)) = self.known.as_ref().and_then(|known| known.interval) {
+            out["checkpoint_interval"] = json!({ "every_ms": every.as_millis(), "why": why });
+        }
         if let Some(known) = self.known.as_ref().filter(|known| !known.accelerators.is_empty()) {
             out["accelerators"] = json!(known.accelerators);
         }
@@ -489,18 +492,7 @@ impl Tried<'_> {
             if !known.accelerators.is_empty() {
                 lines.push(format!("on accelerator {}", known.accelerators.join(", ")));
             }
-            for (checkpoint, why) in &known.skipped {
-                lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
-            }
-            if let Some((checkpoint, took)) = known.restored {
-                lines.push(format!("back at checkpoint {checkpoint} in {}", lasting(took.as_millis())));
-            }
-            if let (Some(first), Some(last)) = (known.durable.first(), known.durable.last()) {
-                lines.push(match known.durable.len() {
-                    1 => format!("checkpoint {first} became durable"),
-                    n => format!("{n} checkpoints became durable, the last {last}"),
-                });
-            }
+            lines.extend(known.about_checkpoints());
         }
         let ran = self.timeline().map(|timeline| timeline.process_ms).filter(|ms| *ms > 0);
         let after = ran.map_or_else(String::new, |ms| format!(" after {}", lasting(ms)));

@@ -3,7 +3,7 @@
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId};
+use prunella_model::{RunId, SlotId, Span};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
@@ -169,6 +169,9 @@ impl Answer<'_> {
                 } else if let Some(checkpoint) = running.restored {
                     text.push_str(&format!(", back at checkpoint {checkpoint}"));
                 }
+                if let Some(every) = self.interval(step) {
+                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                }
                 text
             }
             StepState::Ended(_) => self.last_failure(step),
@@ -183,6 +186,13 @@ impl Answer<'_> {
             StepState::Gathering | StepState::Gathered { .. } => items(self.state, step),
             StepState::Dropped => "its list has it no more".to_owned(),
         }
+    }
+
+    /// Returns the interval that `every: auto` chose last, where it chooses.
+    fn interval(&self, step: StepIndex) -> Option<Span> {
+        self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
+        let attempts = history::attempts(self.events, self.plan.id(step));
+        attempts.last()?.interval.map(|(every, _)| every)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {

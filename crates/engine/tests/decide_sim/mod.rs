@@ -89,6 +89,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
         environment: None,
         platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     })
 }
 
