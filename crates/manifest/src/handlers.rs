@@ -15,8 +15,8 @@ use crate::{
 pub(crate) type Handlers<'s> = IndexMap<StepName, (Handler, StepDraft<'s>)>;
 
 impl<'s> Reader<'s> {
-    /// Reads both keys; nothing if a handler leaves no step.
-    pub fn handlers(&mut self, fields: &Fields<'s>) -> Option<Handlers<'s>> {
+    /// Reads both keys; answers also whether every handler left a step.
+    pub fn handlers(&mut self, fields: &Fields<'s>) -> (Handlers<'s>, bool) {
         let (mut handlers, mut whole) = (Handlers::new(), true);
         for (key, handler) in [("on_exit", Handler::Exit), ("on_failure", Handler::Failure)] {
             let Some(id) = fields.get(key) else { continue };
@@ -28,7 +28,7 @@ impl<'s> Reader<'s> {
                 }
             }
         }
-        whole.then_some(handlers)
+        (handlers, whole)
     }
 
     /// Returns the handlers of a key: a list of mappings is several, a list of words is the command of one.

@@ -63,15 +63,13 @@ impl<'s> Reader<'s> {
                 return None;
             }
         };
-        let handlers = self.handlers(&fields);
-        let no_handlers = Handlers::new();
-        let at_end = handlers.as_ref().unwrap_or(&no_handlers);
+        let (handlers, whole) = self.handlers(&fields);
         if let Some(steps) = fields.get("steps") {
-            self.handler_names(steps, at_end);
+            self.handler_names(steps, &handlers);
         }
-        self.bound_defaults(&fields, drafts.len() + at_end.len())?;
+        self.bound_defaults(&fields, drafts.len() + handlers.len())?;
         let known = Known { params: &params, data: &data, bad_steps: &bad_names };
-        self.references(&drafts, at_end, &known);
+        self.references(&drafts, &handlers, &known);
         self.cycles(&drafts);
         let steps = self.resolve(drafts, handlers, &defaults);
         Some(Pipeline {
@@ -80,7 +78,7 @@ impl<'s> Reader<'s> {
             data: data.into_iter().filter_map(|(name, (path, _))| Some((name, path?))).collect(),
             code,
             environment,
-            steps: steps?,
+            steps: steps.filter(|_| whole)?,
         })
     }
 
@@ -289,15 +287,12 @@ impl<'s> Reader<'s> {
     fn resolve(
         &mut self,
         drafts: IndexMap<StepName, StepDraft<'s>>,
-        handlers: Option<Handlers<'s>>,
+        handlers: Handlers<'s>,
         defaults: &Policy,
     ) -> Option<IndexMap<StepName, Step>> {
         let mut steps = IndexMap::with_capacity(drafts.len());
         let mut noted: HashSet<Mark> = defaults.conflicts().into_iter().map(|conflict| conflict.mark).collect();
         let mut whole = true;
-        let Some(handlers) = handlers else {
-            return None;
-        };
         let drafts = drafts.into_iter().map(|(name, draft)| (name, None, draft));
         let at_end = handlers.into_iter().map(|(name, (handler, draft))| (name, Some(handler), draft));
         for (name, handler, draft) in drafts.chain(at_end) {
@@ -327,6 +322,7 @@ impl<'s> Reader<'s> {
                 deterministic: policy.deterministic,
                 reuse: draft.reuse.unwrap_or(if without_outputs { Reuse::Run } else { Reuse::Always }),
                 on_notice: policy.on_notice,
+                for_each: draft.for_each.map(|for_each| for_each.value),
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,

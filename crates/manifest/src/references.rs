@@ -8,7 +8,6 @@ use prunella_model::{DataName, ParamName, PortName, Reference, Source, StepName}
 use crate::{
     diagnostic::{Mark, clip},
     handlers::Handlers,
-    later,
     params::Params,
     reader::Reader,
     step::StepDraft,
@@ -42,6 +41,7 @@ impl<'s> Reader<'s> {
                 }
             }
             self.after_references(name, draft, drafts, known);
+            self.for_each_reference(name, drafts, known);
             if let Some(condition) = &draft.when {
                 used_params.extend(condition.params());
                 self.condition_references(name, condition, drafts, known);
@@ -50,6 +50,7 @@ impl<'s> Reader<'s> {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);
                 }
+                self.item_reference(draft, &reference.value, reference.mark, drafts);
                 self.command_reference(draft, &reference.value, reference.mark, known);
             }
         }
@@ -114,7 +115,7 @@ impl<'s> Reader<'s> {
             .maybe_help(help);
     }
 
-    fn step_reference<'d>(
+    pub(crate) fn step_reference<'d>(
         &mut self,
         step: &StepName,
         mark: Mark,
@@ -129,7 +130,7 @@ impl<'s> Reader<'s> {
         found
     }
 
-    fn self_reference(&mut self, name: &StepName, mark: Mark) {
+    pub(crate) fn self_reference(&mut self, name: &StepName, mark: Mark) {
         self.found
             .error("self-reference", mark, format!("the step `{name}` waits for itself"))
             .help("a step can only use what other steps make");
@@ -192,11 +193,8 @@ impl<'s> Reader<'s> {
                     .error("unknown-reference", mark, format!("this step has no output `{name}`"))
                     .maybe_help(help);
             }
-            Reference::Item(_) => {
-                self.found
-                    .error("comes-later", mark, later::message(&clip(&format!("${{{{ {reference} }}}}"))))
-                    .help(later::HELP);
-            }
+            // Looked up with what the step fans out over.
+            Reference::Item(_) => {}
         }
     }
 }
