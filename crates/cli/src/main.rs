@@ -17,6 +17,7 @@ mod open;
 mod present;
 mod progress;
 mod project;
+mod room;
 mod signals;
 
 use std::process::ExitCode;

@@ -3,15 +3,12 @@
 /// Keys that have a meaning in a later version, wherever they stand.
 pub(crate) const KEYS: &[&str] = &[
     "access",
-    "capacity",
     "for_each",
-    "include",
     "includes",
     "on_exit",
     "on_failure",
     "publish",
     "rungs",
-    "shm",
     "store",
     "uri",
     "uses",

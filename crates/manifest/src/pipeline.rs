@@ -290,6 +290,7 @@ impl<'s> Reader<'s> {
         for (name, draft) in drafts {
             let policy = draft.policy.over(defaults);
             self.conflicts(&policy, &mut noted);
+            self.own_choices(&policy, &mut noted);
             let policy = policy.resolve();
             let without_outputs = draft.outputs.is_empty();
             let outputs: Option<BTreeMap<_, _>> =
@@ -304,6 +305,7 @@ impl<'s> Reader<'s> {
                 outputs,
                 checkpoint: policy.checkpoint,
                 resources: policy.resources,
+                capacity: policy.capacity,
                 env: policy.env,
                 pass_env: policy.pass_env,
                 secrets: policy.secrets,

@@ -3,6 +3,7 @@
 //! Everything here is a value. The words are those of `docs/design/protocol.md`.
 
 mod artifact;
+mod capacity;
 mod class;
 mod digest;
 mod encoding;
@@ -18,6 +19,7 @@ mod tree_rules;
 mod units;
 
 pub use artifact::{Artifact, ArtifactKind};
+pub use capacity::{CapacityWish, Prefer};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;

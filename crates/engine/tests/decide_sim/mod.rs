@@ -58,6 +58,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             timeout: None,
             stall: None,
             deterministic: true,
+            capacity: None,
             reuse: Reuse::Always,
             on_notice: OnNotice::Interrupt,
             after: Vec::new(),
