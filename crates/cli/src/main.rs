@@ -19,6 +19,7 @@ mod progress;
 mod project;
 mod room;
 mod signals;
+mod skips;
 
 use std::process::ExitCode;
 

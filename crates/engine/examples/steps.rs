@@ -76,6 +76,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         on_notice: OnNotice::Interrupt,
         after: if chain && i > 0 { vec![name(i - 1)] } else { Vec::new() },
         code: None,
+        when: None,
     };
     let os_arch = Sys::real().machine.os_arch();
     Graph {

@@ -31,6 +31,7 @@ impl Driver<'_> {
                 did |= !matches!(command, Command::WakeAt(_));
                 match command {
                     Command::WakeAt(at) => *wake = Some(at),
+                    Command::Decide { step } => self.begin_to_decide(step).await?,
                     Command::BindKey { step } => {
                         let key = self.plan.key(&self.state, step, &self.scope)?;
                         self.append_if_legal(Event::StepKeyed { step: self.plan.id(step).clone(), key })?;

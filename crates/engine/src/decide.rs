@@ -12,6 +12,11 @@ use crate::plan::Plan;
 /// Something that the driver is to do. Doing it twice is harmless: whatever decides is created once in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    /// Answer the step's condition; append `StepDecided`.
+    Decide {
+        /// The step.
+        step: StepIndex,
+    },
     /// Compute the step's key ([`Plan::key`]) and append `StepKeyed`.
     BindKey {
         /// The step.
@@ -117,6 +122,16 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
         return;
     }
     block(state, plan, commands);
+    while let Some(step) = next(state, Todo::Skip) {
+        let skipped = |need: &&StepIndex| matches!(state.state(**need), StepState::Skipped { .. });
+        if let Some(by) = state.topology().reads(step).iter().find(skipped) {
+            commands
+                .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
+        }
+    }
+    while let Some(step) = next(state, Todo::Decide) {
+        commands.push(Command::Decide { step });
+    }
     while let Some(step) = next(state, Todo::Bind) {
         commands.push(Command::BindKey { step });
     }

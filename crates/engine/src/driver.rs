@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     Capacity, EngineError, Outcome, Plan,
     bind::Shelf,
+    conditions::Permits,
     heard::{Heard, Nth},
     notebook::Notebook,
     rack::Rack,
@@ -78,6 +79,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) options: &'a DriveOptions,
     pub(crate) notebook: Notebook,
     pub(crate) shelf: Shelf,
+    pub(crate) permits: Permits,
     pub(crate) active: HashMap<StepIndex, Active>,
     /// Attempts started so far.
     pub(crate) started: u64,
@@ -132,6 +134,7 @@ pub async fn drive(
         options,
         notebook,
         shelf: Shelf::default(),
+        permits: Permits::default(),
         active: HashMap::new(),
         started: 0,
         unclaimed: HashMap::new(),
@@ -375,6 +378,7 @@ impl Driver<'_> {
                 free?;
                 self.append_if_legal(Event::StepMissed { step: self.plan.id(step).clone() })
             }
+            Heard::Decided(step, slots, decision) => self.hear_decision(step, &slots, *decision).await,
         }
     }
 

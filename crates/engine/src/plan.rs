@@ -99,6 +99,8 @@ impl Plan {
             nodes.push(Node {
                 id: StepId::plain(name.clone()),
                 needs: needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                reads: reads_of(&graph, step).map(|need| StepIndex::new(renumbered[need])).collect(),
+                conditional: step.when.is_some(),
                 lane: u16::try_from(lane).expect("there are at most 64 lanes"),
             });
         }
@@ -167,6 +169,11 @@ impl Plan {
     pub fn lanes(&self) -> usize {
         self.lanes.len()
     }
+}
+
+/// Returns the places of the steps whose outputs a step reads.
+fn reads_of(graph: &Graph, step: &Step) -> impl Iterator<Item = usize> {
+    step.reads().filter_map(|name| graph.pipeline.steps.get_index_of(name))
 }
 
 type Needs = Vec<Vec<u32>>;

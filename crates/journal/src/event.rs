@@ -114,6 +114,15 @@ impl From<Retry> for NextTry {
     }
 }
 
+/// A part of a condition and the value that it had, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The part, as written.
+    pub what: String,
+    /// The value, as JSON would write it, shortened.
+    pub value: String,
+}
+
 /// Something that happened, in the past tense; stored for ever (docs/formats/journal.md).
 ///
 /// An event reports what the store's records decided; it never decides by itself.
@@ -143,6 +152,23 @@ pub enum Event {
         /// Whether every budget is full again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         budgets_reset: bool,
+    },
+    /// The condition of a step was answered, from what it reads now.
+    StepDecided {
+        /// The step.
+        step: StepId,
+        /// Whether it runs.
+        run: bool,
+        /// What the answer came from, for people: parts of the condition and their values.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        saw: Vec<Observation>,
+    },
+    /// A step has nothing to do because one whose output it reads was skipped.
+    StepSkipped {
+        /// The step.
+        step: StepId,
+        /// The step that was skipped.
+        by: StepId,
     },
     /// All inputs of a step were bound, so that its key is known.
     StepKeyed {
@@ -383,7 +409,9 @@ impl Event {
             | Self::DriverStarted { .. }
             | Self::StopRequested { .. }
             | Self::RunEnded { .. } => None,
-            Self::StepKeyed { step, .. }
+            Self::StepDecided { step, .. }
+            | Self::StepSkipped { step, .. }
+            | Self::StepKeyed { step, .. }
             | Self::StepExpanded { step, .. }
             | Self::StepMissed { step }
             | Self::StepReused { step, .. }
@@ -412,6 +440,8 @@ impl Event {
         match self {
             Self::RunStarted { .. } => "run_started",
             Self::DriverStarted { .. } => "driver_started",
+            Self::StepDecided { .. } => "step_decided",
+            Self::StepSkipped { .. } => "step_skipped",
             Self::StepKeyed { .. } => "step_keyed",
             Self::StepExpanded { .. } => "step_expanded",
             Self::StepMissed { .. } => "step_missed",
@@ -465,6 +495,8 @@ impl Event {
         "step_blocked",
         "stop_requested",
         "run_ended",
+        "step_decided",
+        "step_skipped",
     ];
 }
 

@@ -42,8 +42,10 @@ fn the_first_format_is_read_for_ever() {
 }
 
 /// Events that came after the first version, each group with its golden lines.
-const LATER: &[(&[u8], &[&str])] =
-    &[(include_bytes!("golden/checkpoints.jsonl"), &["snapshot_skipped", "checkpoint_interval_chosen"])];
+const LATER: &[(&[u8], &[&str])] = &[
+    (include_bytes!("golden/checkpoints.jsonl"), &["snapshot_skipped", "checkpoint_interval_chosen"]),
+    (include_bytes!("golden/conditions.jsonl"), &["step_decided", "step_skipped"]),
+];
 
 #[test]
 fn events_that_came_later_are_read_for_ever_too() {

@@ -159,12 +159,22 @@ mod spec {
         pub outputs: Option<BTreeMap<Name, Output>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
+        /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
+        pub when: Option<ConditionText>,
         /// Patterns of the code that this step sees, instead of the pipeline's.
         pub code: Option<OneOrMany>,
         /// Which earlier results may stand for it [always; run for a step without outputs].
         pub reuse: Option<Reuse>,
         #[schemars(flatten)]
         pub policy: Policy,
+    }
+
+    /// A condition, such as `evaluate.metrics.accuracy > 0.95`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ConditionText {
+        Text(String),
+        Constant(bool),
     }
 
     /// What `defaults` and a step may both set.

@@ -11,12 +11,14 @@ mod graph;
 mod ids;
 mod key;
 mod name;
+mod parts;
 mod pipeline;
 mod policy;
 mod template;
 mod tree;
 mod tree_rules;
 mod units;
+mod when;
 
 pub use artifact::{Artifact, ArtifactKind};
 pub use capacity::{CapacityWish, Prefer};
@@ -30,6 +32,7 @@ pub use ids::{
 };
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{
     Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
     Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,
@@ -39,3 +42,4 @@ pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
 pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};
+pub use when::{OutputRead, When};

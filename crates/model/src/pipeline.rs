@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, CapacityWish, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template,
+    ByteSize, CapacityWish, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName,
+    Template, When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.
@@ -363,16 +364,24 @@ pub struct Step {
     /// Patterns of the code it sees, narrower than the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Vec<String>>,
+    /// The condition under which it runs; without one it always does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
 }
 
 impl Step {
-    /// Returns every step that must have committed before this one: producers of inputs and `after`.
+    /// Returns every step that must be settled before this one: those that it reads, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
+        self.reads().chain(&self.after)
+    }
+
+    /// Returns every step whose outputs it reads: as inputs, or in its condition.
+    pub fn reads(&self) -> impl Iterator<Item = &StepName> {
         let producers = self.inputs.values().filter_map(|source| match source {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        producers.chain(&self.after)
+        producers.chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
     }
 }
 

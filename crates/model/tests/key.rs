@@ -165,6 +165,7 @@ prop_compose! {
             on_notice: OnNotice::Interrupt,
             after: Vec::new(),
             code: None,
+            when: None,
         }
     }
 }

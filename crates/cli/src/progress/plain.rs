@@ -128,6 +128,12 @@ impl Plain {
                 Some(Phase::Done { took }) => format!("done in {}", lasting(took.as_millis())),
                 _ => "done".to_owned(),
             },
+            Event::StepDecided { run: false, .. } | Event::StepSkipped { .. } if each => {
+                match shown.map(|shown| &shown.phase) {
+                    Some(Phase::Skipped { why }) => format!("skipped: {why}"),
+                    _ => "skipped".to_owned(),
+                }
+            }
             Event::StopRequested { how } => {
                 self.flush(model, out);
                 out.push(stopping(*how).to_owned());
@@ -222,7 +228,9 @@ fn remedy_words(next: &NextTry, remedy: &str) -> String {
 fn sum(model: &Model) -> String {
     let tally = model.tally;
     let mut text = format!("{} of {} done", tally.done, count(tally.steps as usize, "step"));
-    for (n, what) in [(tally.running, "running"), (tally.failed, "failed"), (tally.blocked, "blocked")] {
+    for (n, what) in
+        [(tally.running, "running"), (tally.skipped, "skipped"), (tally.failed, "failed"), (tally.blocked, "blocked")]
+    {
         if n > 0 {
             text.push_str(&format!(", {n} {what}"));
         }

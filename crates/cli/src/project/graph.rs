@@ -6,12 +6,12 @@ use prunella_environment::{PythonLock, PythonRequest, lock};
 use prunella_model::{
     ArtifactKind, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, RunId, StepName,
 };
-use prunella_store::{NewRun, Store, records::GraphRecord};
+use prunella_store::{NewRun, Remembered, Store, records::GraphRecord};
 use prunella_sys::random_hex;
 
 use super::{
     code::{Code, collect},
-    data::{Measured, Remembered, measure},
+    data::{Measured, measure},
     files::Beside,
     lock_file::LockFile,
     place::Place,
@@ -73,20 +73,20 @@ pub fn prepare(
     let mut problems = Vec::new();
     for (name, found) in &measured {
         let locked = lock_file.data.get(name);
-        let pinned = locked.is_some_and(|lock| lock.artifact == found.artifact);
+        let pinned = locked.is_some_and(|lock| lock.artifact == found.contents.artifact);
         if !pinned && strictness == Strictness::Pinned {
             problems.push(match locked {
                 None => format!("`{}` (data.{name}) is not pinned", found.path),
                 Some(lock) => format!(
                     "`{}` (data.{name}) has changed: it is {}, {} is pinned",
                     found.path,
-                    found.artifact.digest.short(),
+                    found.contents.artifact.digest.short(),
                     lock.artifact.digest.short()
                 ),
             });
         }
         let base_name = found.path.trim_end_matches('/').rsplit('/').next().unwrap_or(&found.path).to_owned();
-        data.insert(name.clone(), DataPin { artifact: found.artifact, base_name, pinned });
+        data.insert(name.clone(), DataPin { artifact: found.contents.artifact, base_name, pinned });
     }
     if !problems.is_empty() {
         let hint = "pin the data as it is with `prunella pin`, or go on without with `--allow-unpinned`".to_owned();
@@ -170,9 +170,9 @@ impl Prepared {
     ) -> Result<(RunId, GraphRecord), CliError> {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
-        let mut brought = Vec::new();
+        let (mut brought, notes) = (Vec::new(), place.store.join("work/brought"));
         for measured in self.data.values() {
-            brought.push(store.bring_in(&run, &measured.full, &measured.artifact, &known).await?);
+            brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
         }
         for code in &self.codes {
             if brought.iter().any(|stored| stored.artifact == code.artifact) {
@@ -181,12 +181,15 @@ impl Prepared {
             debug_assert_eq!(code.artifact.kind, ArtifactKind::Tree);
             let staged = place.store.join(format!("work/code-{}", random_hex(&*context.sys.random, 6)));
             code.lay_out(&context.sys, &staged)?;
-            let stored = store.bring_in(&run, &staged, &code.artifact, &known).await;
+            let stored = store.bring_in(&run, &staged, &code.artifact.into(), &known, &notes).await;
             let _left_over = context.sys.fs.remove_dir_all(&staged);
             brought.push(stored?);
         }
         let new = NewRun { run: run.clone(), graph: self.graph.clone(), brought, targets: targets.to_vec() };
         let record = store.create_run(new).await?;
+        for measured in self.data.values() {
+            store.forget_notes(&measured.contents.artifact, &notes);
+        }
         Ok((run, record))
     }
 }

@@ -16,3 +16,4 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod trees;

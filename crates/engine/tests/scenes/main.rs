@@ -9,6 +9,7 @@
 mod accelerators;
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
         frameworks::TESTS,
         limits::TESTS,
         accelerators::TESTS,
