@@ -5,6 +5,7 @@
 mod artifact;
 mod capacity;
 mod class;
+mod data;
 mod digest;
 mod encoding;
 mod graph;
@@ -23,6 +24,7 @@ mod when;
 pub use artifact::{Artifact, ArtifactKind};
 pub use capacity::{CapacityWish, Prefer};
 pub use class::Class;
+pub use data::pattern_root;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
 pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};

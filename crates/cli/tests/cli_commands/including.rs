@@ -42,3 +42,30 @@ fn a_mistake_names_the_file_that_it_is_in() {
     let found = home.run(&["validate", "--output", "json"]).exits(2).json();
     assert_eq!(found["diagnostics"][0]["file"], "pipeline.yaml", "{found}");
 }
+
+#[test]
+fn a_pattern_stands_for_the_files_that_match_and_they_are_pinned() {
+    let home = Home::with(
+        "prunella: v1
+name: globs
+data: { images: \"raw/**/*.png\" }
+steps:
+  list:
+    run: cd \"$PRUNELLA_INPUT_IMAGES\" && find . -type f | sort > ../../../out.txt
+    inputs: { images: data.images }
+    outputs: { out: out.txt }
+",
+    );
+    home.write("raw/cats/1.png", "cat");
+    home.write("raw/2.png", "dog");
+    home.write("raw/notes.txt", "not this");
+    home.run(&["run"]).exits(78);
+    home.run(&["pin"]).exits(0);
+    home.run(&["run"]).exits(0);
+    home.run(&["get", "list.out", "got.txt"]).exits(0);
+    assert_eq!(home.read("got.txt"), "./2.png\n./cats/1.png\n");
+    home.write("raw/more.txt", "nor this");
+    assert!(home.run(&["run", "--new"]).exits(0).out.contains("everything reused"));
+    home.write("raw/cats/3.png", "one more");
+    assert!(home.run(&["run", "--new"]).exits(78).err.contains("data.images"), "one more file is a change");
+}

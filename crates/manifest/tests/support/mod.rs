@@ -33,7 +33,8 @@ impl Files for Listed {
     }
 
     fn glob_matches(&self, pattern: &str) -> usize {
-        // Enough for the patterns of the tests: one `*` at most.
+        // Enough for the patterns of the tests: one `*` at most, or `**/`.
+        let pattern = &pattern.replace("**/", "");
         let matches = |file: &str| match pattern.split_once('*') {
             Some((before, after)) => file.starts_with(before) && file.ends_with(after),
             None => file == pattern,
