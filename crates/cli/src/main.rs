@@ -13,6 +13,7 @@ mod error;
 mod evidence;
 mod forecast;
 mod history;
+mod items;
 mod open;
 mod present;
 mod progress;
@@ -20,6 +21,7 @@ mod project;
 mod room;
 mod signals;
 mod skips;
+mod warm;
 
 use std::process::ExitCode;
 

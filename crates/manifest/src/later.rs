@@ -2,7 +2,7 @@
 
 /// Keys that have a meaning in a later version, wherever they stand.
 pub(crate) const KEYS: &[&str] =
-    &["access", "for_each", "includes", "on_exit", "on_failure", "publish", "rungs", "store", "uri", "uses", "with"];
+    &["access", "includes", "on_exit", "on_failure", "publish", "rungs", "store", "uri", "uses", "with"];
 
 /// Returns the message about `what`, which is refused.
 pub(crate) fn message(what: &str) -> String {

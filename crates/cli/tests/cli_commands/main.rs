@@ -17,3 +17,4 @@ mod planning;
 mod starting;
 mod stopping;
 mod trees;
+mod warm;
