@@ -13,6 +13,7 @@ mod error;
 mod evidence;
 mod forecast;
 mod history;
+mod items;
 mod open;
 mod present;
 mod progress;

@@ -169,6 +169,7 @@ prop_compose! {
             deterministic: true,
             reuse,
             on_notice: OnNotice::Interrupt,
+            for_each: None,
             after: Vec::new(),
             code: None,
             when: None,

@@ -22,6 +22,7 @@ use crate::{
     error::CliError,
     evidence::in_words,
     history,
+    items::Items,
     present::{Line, Paint, Tone, artifact, attempt, columns, indented, lasting, moment, short},
     skips::{Decided, decided, expression, seen, why_skipped},
 };
@@ -78,6 +79,16 @@ impl Explain {
             return Err(CliError::Usage(format!("run {run} leaves `{step}` out"), Some(hint)));
         };
         let (_, run_condition) = condition::of(&store, &run, state.ended()).await?;
+        if plan.topology().is_group(place) {
+            let bound = store.bindings(&run).await?;
+            let (plan, state, bound) = (&*plan, &state, &bound);
+            let items = Items { run: &run, condition: run_condition, plan, state, bound, step: place };
+            match context.output {
+                Output::Json => say_json(&items.as_json())?,
+                Output::Text => say(&items.text(Paint::of(context)))?,
+            }
+            return Ok(0);
+        }
         let subject =
             Subject::find(&store, &run, &step, place, (&record, &plan, &state, &events), run_condition).await?;
         match context.output {
@@ -344,6 +355,7 @@ impl<'a> Subject<'a> {
                 StepState::Blocked { by } => vec![format!("prunella explain {run} {}", self.plan.id(*by))],
                 _ => Vec::new(),
             },
+            StepCondition::Dropped => Vec::new(),
             StepCondition::Skipped => match self.state.state(self.place) {
                 StepState::Skipped { by: SkippedBy::Need(by) } => {
                     vec![format!("prunella explain {run} {}", self.plan.id(*by))]
@@ -403,13 +415,15 @@ fn inputs_of(
         let (known, slot, source) = match source {
             Source::Data(data) => (plan.graph().data.get(data).map(|pin| pin.artifact), None, format!("data.{data}")),
             Source::Step { step, output } => {
-                let done = plan.index(&StepId::plain(step.clone())).and_then(|producer| state.done(producer));
-                let known = done.and_then(|done| done.artifacts.iter().find(|(name, _)| name == output));
-                (known.map(|(_, artifact)| *artifact), done.map(|done| done.slot), format!("{step}.{output}"))
+                let producer = plan.source(place, step);
+                let artifacts = producer.and_then(|producer| state.state(producer).artifacts());
+                let known = artifacts.and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output));
+                let slot = producer.and_then(|producer| state.done(producer)).map(|done| done.slot);
+                (known.map(|(_, artifact)| *artifact), slot, format!("{step}.{output}"))
             }
         };
         if let Some(artifact) = known {
-            found.push((name.to_string(), InputProvenance { artifact, slot, source }));
+            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new() }));
         }
     }
     found
@@ -515,7 +529,7 @@ fn tone(condition: StepCondition) -> Tone {
         StepCondition::Running | StepCondition::Interrupted | StepCondition::Healing | StepCondition::Held => {
             Tone::Busy
         }
-        StepCondition::Waiting | StepCondition::Ready | StepCondition::Skipped => Tone::Dim,
+        StepCondition::Waiting | StepCondition::Ready | StepCondition::Dropped | StepCondition::Skipped => Tone::Dim,
     }
 }
 
