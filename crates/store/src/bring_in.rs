@@ -186,7 +186,7 @@ impl Store {
         Ok(files.into_iter().enumerate().filter(|(at, _)| !wrong.contains(at)).map(|(_, file)| file).collect())
     }
 
-    async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
         let mut objects = vec![stored.object.clone()];
         if stored.artifact.kind == ArtifactKind::Tree {
             match self.manifest(stored).await {

@@ -6,7 +6,10 @@ use prunella_environment::{PythonLock, PythonRequest, lock};
 use prunella_model::{
     ArtifactKind, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, RunId, StepName,
 };
-use prunella_store::{NewRun, Remembered, Store, records::GraphRecord};
+use prunella_store::{
+    NewRun, Remembered, Store,
+    records::{GraphRecord, StoredArtifact},
+};
 use prunella_sys::random_hex;
 
 use super::{
@@ -16,7 +19,7 @@ use super::{
     lock_file::LockFile,
     place::Place,
 };
-use crate::{context::Context, error::CliError, progress};
+use crate::{context::Context, error::CliError, progress, warm::Warm};
 
 /// How strictly data must agree with the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Prepared {
     pub unlocked: bool,
     data: BTreeMap<prunella_model::DataName, Measured>,
     codes: Vec<Code>,
+    /// Where the checkpoints lie that steps begin with.
+    warm: Vec<StoredArtifact>,
 }
 
 /// Returns the graph of `pipeline` as it is now.
@@ -125,9 +130,10 @@ pub fn prepare(
         environment,
         platform: Platform { os: os_arch.os.to_owned(), arch: os_arch.arch.to_owned() },
         force,
+        warm: BTreeMap::new(),
         pipeline,
     };
-    Ok(Prepared { graph, unlocked, data: measured, codes })
+    Ok(Prepared { graph, unlocked, data: measured, codes, warm: Vec::new() })
 }
 
 fn environment(
@@ -157,6 +163,14 @@ fn environment(
 }
 
 impl Prepared {
+    /// Lets steps begin with these checkpoints.
+    pub fn begin_with(&mut self, warm: Warm) {
+        for (step, (start, stored)) in warm {
+            self.graph.warm.insert(step, start);
+            self.warm.push(stored);
+        }
+    }
+
     /// Brings code and data into the store and creates the run.
     ///
     /// # Errors
@@ -184,6 +198,14 @@ impl Prepared {
             let stored = store.bring_in(&run, &staged, &code.artifact.into(), &known, &notes).await;
             let _left_over = context.sys.fs.remove_dir_all(&staged);
             brought.push(stored?);
+        }
+        for stored in &self.warm {
+            if !store.hold(&run, stored).await? {
+                let hint = "begin without it, or take another one".to_owned();
+                let what = "the bytes of a checkpoint given by `--warm` are gone".to_owned();
+                return Err(CliError::Refused(what, Some(hint)));
+            }
+            brought.push(stored.clone());
         }
         let new = NewRun { run: run.clone(), graph: self.graph.clone(), brought, targets: targets.to_vec() };
         let record = store.create_run(new).await?;

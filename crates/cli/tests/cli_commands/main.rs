@@ -16,3 +16,4 @@ mod planning;
 mod starting;
 mod stopping;
 mod trees;
+mod warm;
