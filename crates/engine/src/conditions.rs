@@ -136,6 +136,11 @@ impl Driver<'_> {
                 Event::InputDamaged { step: id, producer: self.plan.id(producer).clone(), slot }
             }
         };
-        self.append_if_legal(event)
+        if self.state.check(&event).is_err() {
+            // Something else that it needs is being made anew: asked again once that is there.
+            self.state.release(step);
+            return Ok(());
+        }
+        self.append(event)
     }
 }

@@ -321,6 +321,19 @@ fn a_reproduced_output_with_another_value_has_its_conditions_answered_anew() {
 }
 
 #[test]
+fn of_two_steps_of_one_work_that_come_one_after_the_other_neither_waits_for_ever() {
+    // `b` comes after `a` and does the same; `c` finds that what they made is lost while `b` is about to begin.
+    let mut told = Told::new(&[("a", &[]), ("b", &[0]), ("c", &[0])]);
+    told.make("a", slot(1, 1), "one");
+    told.kinds("c", slot(3, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    told.kinds("b", slot(1, 2), &["step_keyed", "step_missed"]);
+    told.damaged("c", "a", slot(1, 1));
+    assert_eq!((told.stage("a"), told.todo("b")), (Stage::Queued, Some(Todo::Start(0))));
+    told.kinds("b", slot(1, 2), &["attempt_started"]).commit("b", slot(1, 2), "one");
+    assert_eq!(told.todo("a"), Some(Todo::Guard));
+}
+
+#[test]
 fn what_belongs_to_the_end_waits_for_it_and_the_end_waits_for_that() {
     let mut told = Told::new(&[("a", &[]), ("on_exit", &[]), ("on_failure", &[])]);
     let end = |status| Event::RunEnded { status };
@@ -416,6 +429,11 @@ fn audit(run: &RunState) {
         assert!(state.stage() != Stage::Undecided || topology.is_conditional(step));
         assert!(!run.is_stale(step) || state.key().is_some() || state.stage() == Stage::Skipped);
         assert!(state.stage() != Stage::Blocked || dead);
+        // Another step of the same work that waits behind this one holds nothing up.
+        let behind = |need: &StepIndex| {
+            settled(*need) || matches!(run.state(*need), StepState::Queued { key } if state.key() == Some(*key))
+        };
+        let goes_first = due && topology.needs(step).iter().all(behind);
         let todo = match state {
             _ if run.is_issued(step) => matches!(state, StepState::Ready { .. }).then_some(Todo::Starting),
             StepState::Running(_) | StepState::Failed { .. } | StepState::Blocked { .. } => None,
@@ -423,7 +441,7 @@ fn audit(run: &RunState) {
             StepState::Done(_) | StepState::Skipped { .. } => None,
             _ if dead => Some(Todo::Block),
             StepState::Held { .. } => Some(Todo::Watch),
-            _ if !bound => None,
+            _ if !bound && !goes_first => None,
             StepState::Undecided | StepState::Bindable if absent(step) => Some(Todo::Skip),
             StepState::Undecided => Some(Todo::Decide),
             StepState::Bindable => Some(Todo::Bind),

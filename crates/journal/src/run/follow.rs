@@ -176,6 +176,17 @@ impl RunState {
         self.agenda.set(step, todo);
     }
 
+    /// Returns whether all that a step still waits for waits itself for it: another step of the same work, made anew.
+    ///
+    /// Its attempt is theirs as well; without this the two would wait for each other for ever (I10).
+    fn goes_first(&self, step: StepIndex) -> bool {
+        let Some(key) = self.state(step).key().filter(|_| self.topology.handler(step).is_none()) else { return false };
+        self.topology.needs(step).iter().all(|need| {
+            let need = &self.steps[need.as_usize()];
+            need.settled || need.state == StepState::Queued { key }
+        })
+    }
+
     fn todo_of(&self, step: StepIndex) -> Option<Todo> {
         use StepState as S;
         let entry = &self.steps[step.as_usize()];
@@ -193,7 +204,7 @@ impl RunState {
             S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
-            _ if entry.missing > 0 => None,
+            _ if entry.missing > 0 && !self.goes_first(step) => None,
             S::Keyed { .. } => Some(Todo::Guard),
             S::Ended(_) => Some(Todo::Heal),
             S::Ready { not_before, .. } if *not_before > self.whole.clock => Some(Todo::Wait(*not_before)),
