@@ -3,21 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_healing::Spent;
-use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, SlotId, StepId, StepKey};
-use prunella_store::records::{GraphRecord, StoredArtifact};
+use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, StepId, StepKey};
+use prunella_store::records::GraphRecord;
 
-/// An input, bound to content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundArtifact {
-    /// What and where it is.
-    pub stored: StoredArtifact,
-    /// The base name under which it is laid out.
-    pub base_name: String,
-    /// The producer's slot; nothing for data.
-    pub slot: Option<SlotId>,
-    /// `data.NAME` or `STEP.OUTPUT`.
-    pub source: String,
-}
+use crate::BoundArtifact;
 
 /// Which checkpoint to go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -159,9 +159,9 @@ impl Run<'_> {
         };
         let workspace = match made {
             Ok(workspace) => workspace,
-            Err(NoWorkspace::Damaged { input, problem }) => {
+            Err(NoWorkspace::Damaged { input, item, problem }) => {
                 let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
-                evidence.input_damaged = Some(InputDamaged { input, detail: problem });
+                evidence.input_damaged = Some(InputDamaged { input, item, detail: problem });
                 return self.fail(evidence, timeline).await;
             }
             Err(NoWorkspace::Store(error)) => return self.fail_with(Phase::Workspace, &error, timeline).await,
@@ -315,7 +315,7 @@ impl Run<'_> {
                     Some(format!("inputs/{name}/{}", input.base_name))
                 }
                 Reference::Output(name) => Some(self.step.outputs.get(name)?.path.to_string()),
-                Reference::Item(_) => None,
+                Reference::Item(name) => self.request.step.item.as_ref()?.word(name.as_deref()),
             }
         };
         // References were checked when the pipeline was read; an unknown one stays visible.

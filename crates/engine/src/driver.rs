@@ -100,7 +100,7 @@ pub async fn drive(
     spectator: Arc<dyn Spectator>,
 ) -> Result<Outcome, EngineError> {
     let record = Arc::new(host.store.graph(&run).await?);
-    let plan = Arc::new(Plan::build(record.graph.clone(), &record.targets)?);
+    let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
     let lease = host.store.drive(&run, &host.owner, options.take_over, options.reset_budgets).await?;
     let (driver, before) = match lease {
         DriverLease::Ours { n, before } => (n, before),
@@ -112,6 +112,8 @@ pub async fn drive(
     let read = read_all(&**host.store.objects(), &run).await?;
     let state = RunState::fold(plan.topology().clone(), &read.events)
         .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
+    plan.follow(state.topology().clone());
+    let plan = Arc::new(plan);
     let continues = read.position;
     let (heard, mut hearing) = mpsc::unbounded_channel();
     let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
@@ -273,7 +275,15 @@ impl Driver<'_> {
     /// Applies an event, shows it, and gives it to the writer.
     pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
         let stamped = self.notebook.stamp(event);
-        self.state.apply(&stamped).map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
+        let grows = matches!(stamped.event, Event::StepExpanded { .. });
+        if grows {
+            Arc::make_mut(&mut self.plan).let_go();
+        }
+        let applied = self.state.apply(&stamped);
+        if grows {
+            Arc::make_mut(&mut self.plan).follow(self.state.topology().clone());
+        }
+        applied.map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
         let record = match &stamped.event {
             Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
                 self.plan.index(step).map(|index| {

@@ -59,16 +59,16 @@ pub enum EngineError {
     NoStep {
         /// The run.
         run: RunId,
-        /// The step.
-        step: StepId,
+        /// The step, as it was asked for.
+        step: String,
     },
     /// A step that was asked for cannot run yet.
     #[error("`{step}` needs `{need}`, which has no commit in this run")]
     NotReady {
         /// The step.
-        step: StepId,
+        step: String,
         /// What it needs.
-        need: StepId,
+        need: String,
     },
 }
 

@@ -11,6 +11,8 @@ use crate::{StepIndex, StepSet};
 pub enum Todo {
     /// Its key can be computed.
     Bind,
+    /// The list that it fans out over can be read.
+    Expand,
     /// A commit of its key is to be looked for.
     Guard,
     /// An attempt may start, if there is room in its lane.
@@ -29,7 +31,7 @@ pub enum Todo {
     Starting,
 }
 
-const LISTS: usize = 7;
+const LISTS: usize = 8;
 
 /// The lists of [`Todo`].
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,12 @@ impl Agenda {
             lanes: (0..lanes).map(|_| StepSet::new(steps)).collect(),
             timers: BTreeSet::new(),
         }
+    }
+
+    /// Makes room for steps that were added.
+    pub(crate) fn grow(&mut self, steps: usize) {
+        self.of.resize(steps, None);
+        self.lists.iter_mut().chain(&mut self.lanes).for_each(|list| list.grow(steps));
     }
 
     /// Moves a step to the list where it belongs now.
@@ -114,6 +122,7 @@ fn place(todo: Todo) -> usize {
         Todo::Rebind => 4,
         Todo::Block => 5,
         Todo::Starting => 6,
+        Todo::Expand => 7,
         Todo::Start(_) | Todo::Wait(_) => unreachable!("these have lists of their own"),
     }
 }

@@ -10,6 +10,7 @@ use crate::keys::Keys;
 use crate::state::{Around, Artifacts, Stage, StepState};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 
+mod expand;
 mod follow;
 mod view;
 
@@ -31,7 +32,9 @@ struct Entry {
     state: StepState,
     /// Steps that it needs and that are not settled.
     missing: u32,
-    /// Steps that it needs and that were given up or blocked.
+    /// If it fans out, its items that are not settled.
+    unsettled_items: u32,
+    /// Steps that it needs, and items of it, that were given up or blocked.
     dead: u32,
     /// Attempts that claimed a slot in this run.
     attempts: u32,
@@ -46,6 +49,27 @@ struct Entry {
     spent: Option<Box<Spent>>,
     /// What its consumers were keyed with, while it is being made anew.
     basis: Option<Artifacts>,
+    /// Whether it is an item that the list has no more.
+    dropped: bool,
+}
+
+impl Entry {
+    fn new(missing: u32) -> Self {
+        Self {
+            state: if missing == 0 { StepState::Bindable } else { StepState::Waiting },
+            missing,
+            unsettled_items: 0,
+            dead: 0,
+            attempts: 0,
+            settled: false,
+            stale: false,
+            closed: false,
+            issued: false,
+            spent: None,
+            basis: None,
+            dropped: false,
+        }
+    }
 }
 
 /// The run as a whole.
@@ -93,19 +117,12 @@ impl RunState {
     pub fn new(topology: Arc<Topology>) -> Self {
         let count = topology.len();
         let entry = |step| {
-            let missing = topology.needs(step).len() as u32;
-            Entry {
-                state: if missing == 0 { StepState::Bindable } else { StepState::Waiting },
-                missing,
-                dead: 0,
-                attempts: 0,
-                settled: false,
-                stale: false,
-                closed: false,
-                issued: false,
-                spent: None,
-                basis: None,
+            let mut entry = Entry::new(topology.needs(step).len() as u32);
+            if let Some(members) = topology.members(step) {
+                entry.unsettled_items = members.len() as u32;
+                entry.state = StepState::Gathering;
             }
+            entry
         };
         let steps: Vec<Entry> = topology.indices().map(entry).collect();
         let mut counts = [0; Stage::ALL.len()];
@@ -129,6 +146,8 @@ impl RunState {
         };
         for step in run.topology.indices() {
             run.refresh(step);
+            // One without items is done before anything has happened.
+            run.regroup(step);
         }
         run
     }
@@ -223,9 +242,19 @@ impl RunState {
                 dead = (entry.dead > 0).then_some(by);
             }
             Event::InputDamaged { producer, .. } => {
-                let producer = self.topology.index(producer);
-                if !producer.is_some_and(|producer| self.topology.needs(step).contains(&producer)) {
+                let needs = self.topology.needs(step);
+                let needed = |producer: StepIndex| {
+                    needs.contains(&producer)
+                        || self.topology.group_of(producer).is_some_and(|group| needs.contains(&group))
+                };
+                if !self.topology.index(producer).is_some_and(needed) {
                     return Err(illegal("it does not need that producer"));
+                }
+            }
+            Event::StepExpanded { items, .. } => {
+                let mut seen = std::collections::HashSet::with_capacity(items.len());
+                if !items.iter().all(|item| seen.insert(item)) {
+                    return Err(illegal("an item stands twice"));
                 }
             }
             _ => {}
@@ -240,6 +269,7 @@ impl RunState {
             },
             stale: entry.stale,
             dead,
+            leads: self.topology.leads(step),
         };
         let next = entry.state.apply(event, &around).ok_or_else(|| illegal(entry.state.stage().as_str()))?;
         Ok((step, next))
@@ -270,6 +300,12 @@ impl RunState {
             Event::StepRebound { .. } => entry.stale = false,
             _ => {}
         }
+        if let Event::StepExpanded { items, .. } = event {
+            self.expand(step, items);
+            return;
+        }
+        // An attempt that was at work when its item went ends as it does, and nobody asks for it.
+        let next = if entry.dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
         self.put(step, next);
         if let Event::InputDamaged { producer, slot, .. } = event {
             let producer = self.topology.index(producer).expect("checked before the event was accepted");

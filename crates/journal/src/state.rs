@@ -106,6 +106,15 @@ pub enum StepState {
     Ended(Box<Ended>),
     /// A commit stands for it.
     Done(Box<Done>),
+    /// It fans out, and its items are at work.
+    Gathering,
+    /// It fans out, and all its items are done.
+    Gathered {
+        /// The outputs of all items together.
+        artifacts: Artifacts,
+    },
+    /// It is an item that the list has no more.
+    Dropped,
     /// It was given up.
     Failed {
         /// The failure that ended it.
@@ -135,11 +144,14 @@ pub enum Stage {
     Done,
     Failed,
     Blocked,
+    Gathering,
+    Gathered,
+    Dropped,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Waiting,
         Self::Bindable,
         Self::Keyed,
@@ -151,6 +163,9 @@ impl Stage {
         Self::Done,
         Self::Failed,
         Self::Blocked,
+        Self::Gathering,
+        Self::Gathered,
+        Self::Dropped,
     ];
 
     /// Returns its name.
@@ -167,6 +182,9 @@ impl Stage {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
+            Self::Gathering => "gathering",
+            Self::Gathered => "gathered",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -186,6 +204,8 @@ pub struct Around {
     pub stale: bool,
     /// The step that was given up, if the step needs it.
     pub dead: Option<StepIndex>,
+    /// Whether it fans out over a list of its own.
+    pub leads: bool,
 }
 
 impl StepState {
@@ -201,6 +221,9 @@ impl StepState {
             Self::Running(_) => Stage::Running,
             Self::Ended(_) => Stage::Ended,
             Self::Done(_) => Stage::Done,
+            Self::Gathering => Stage::Gathering,
+            Self::Gathered { .. } => Stage::Gathered,
+            Self::Dropped => Stage::Dropped,
             Self::Failed { .. } => Stage::Failed,
             Self::Blocked { .. } => Stage::Blocked,
         }
@@ -214,8 +237,28 @@ impl StepState {
             Self::Running(running) => Some(running.slot.key),
             Self::Ended(ended) => Some(ended.slot.key),
             Self::Done(done) => Some(done.slot.key),
-            Self::Waiting | Self::Bindable | Self::Failed { .. } | Self::Blocked { .. } => None,
+            Self::Waiting
+            | Self::Bindable
+            | Self::Failed { .. }
+            | Self::Blocked { .. }
+            | Self::Gathering
+            | Self::Gathered { .. }
+            | Self::Dropped => None,
         }
+    }
+
+    /// Returns the outputs, if it is done.
+    pub fn artifacts(&self) -> Option<&Artifacts> {
+        match self {
+            Self::Done(done) => Some(&done.artifacts),
+            Self::Gathered { artifacts } => Some(artifacts),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it rests on the content of what it needs: it has a key, or items.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.key().is_some() || matches!(self, Self::Gathering | Self::Gathered { .. })
     }
 
     /// Returns the state after `event`, or nothing if this state cannot accept it; never the same by way of ignoring.
@@ -224,6 +267,11 @@ impl StepState {
     pub fn apply(&self, event: &Event, around: &Around) -> Option<Self> {
         use {Event as E, StepState as S};
         let next = match (self, event) {
+            (S::Bindable, E::StepExpanded { .. }) if around.leads => S::Gathering,
+            (S::Bindable, E::StepKeyed { .. }) if around.leads => return None,
+            // What is lost is the list itself; it stays to be read.
+            (S::Bindable, E::InputDamaged { .. }) if around.leads => S::Bindable,
+
             (S::Bindable, E::StepKeyed { key, .. }) if around.taken => S::Queued { key: *key },
             (S::Bindable, E::StepKeyed { key, .. }) => S::Keyed { key: *key },
 
@@ -279,7 +327,14 @@ impl StepState {
             ) => S::Failed { class: *class, why: why.as_str().into() },
 
             (
-                S::Keyed { .. } | S::Queued { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_) | S::Done(_),
+                S::Keyed { .. }
+                | S::Queued { .. }
+                | S::Ready { .. }
+                | S::Held { .. }
+                | S::Ended(_)
+                | S::Done(_)
+                | S::Gathering
+                | S::Gathered { .. },
                 E::StepRebound { .. },
             ) if around.stale => {
                 if around.bound {
@@ -290,7 +345,13 @@ impl StepState {
             }
 
             (
-                S::Waiting | S::Keyed { .. } | S::Queued { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
+                S::Waiting
+                | S::Keyed { .. }
+                | S::Queued { .. }
+                | S::Ready { .. }
+                | S::Held { .. }
+                | S::Ended(_)
+                | S::Gathering,
                 E::StepBlocked { .. },
             ) => S::Blocked { by: around.dead? },
             _ => return None,

@@ -6,8 +6,11 @@ mod artifact;
 mod class;
 mod digest;
 mod encoding;
+mod fan_in;
 mod graph;
 mod ids;
+mod items;
+mod json;
 mod key;
 mod name;
 mod pipeline;
@@ -20,11 +23,14 @@ pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
+pub use fan_in::{INDEX, fan_in, index_of};
 pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
     from_descending,
 };
+pub use items::{ForEach, MAX_ITEMS, MAX_ITEMS_BYTES, read_items};
+pub use json::{Json, JsonError};
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
 pub use pipeline::{

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template};
+use crate::{ByteSize, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template};
 
 /// A value of a parameter; decimals stay the text that the user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -339,6 +339,9 @@ pub struct Step {
     /// What exit 0 after a notice means.
     #[serde(default)]
     pub on_notice: OnNotice,
+    /// What it fans out over, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
     /// Steps that must have committed first, without data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepName>,
@@ -348,13 +351,13 @@ pub struct Step {
 }
 
 impl Step {
-    /// Returns every step that must have committed before this one: producers of inputs and `after`.
+    /// Returns every step that must have committed before this one: producers of inputs and of items, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
         let producers = self.inputs.values().filter_map(|source| match source {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        producers.chain(&self.after)
+        producers.chain(&self.after).chain(self.for_each.as_ref().and_then(ForEach::needs))
     }
 }
 

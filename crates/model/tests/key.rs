@@ -162,6 +162,7 @@ prop_compose! {
             deterministic: true,
             reuse,
             on_notice: OnNotice::Interrupt,
+            for_each: None,
             after: Vec::new(),
             code: None,
         }

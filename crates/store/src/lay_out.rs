@@ -57,6 +57,25 @@ impl Store {
         }
     }
 
+    /// Returns the bytes of a stored file, verified; only for what is known to be small.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads, or it is no file.
+    pub async fn read_whole(&self, stored: &StoredArtifact) -> Result<Vec<u8>, StoreError> {
+        twice(|| async {
+            let (key, mut reader) = self.open(&stored.object).await?;
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
+            let found = Digest::of(&bytes);
+            if found == stored.artifact.digest {
+                Ok(bytes)
+            } else {
+                Err(other_bytes(&stored.object, &found, &stored.artifact.digest))
+            }
+        })
+        .await
+    }
+
     /// Returns the manifest of a stored tree, its digest checked.
     ///
     /// # Errors

@@ -41,9 +41,9 @@ pub struct Exec {
     #[arg(long)]
     run: RunId,
 
-    /// The step.
+    /// The step; `STEP:ITEM` for one item of a step that fans out, as `status` shows it.
     #[arg(long)]
-    step: StepName,
+    step: String,
 
     /// Which commit stands for a step that this one needs [default: the run's].
     #[arg(long, value_name = "STEP=KEY@ATTEMPT", value_parser = upstream)]
@@ -67,10 +67,14 @@ pub struct Exec {
 
 fn upstream(text: &str) -> Result<Upstream, String> {
     let wanted = "write STEP=KEY@ATTEMPT with a key of 64 hex digits";
-    let (step, slot) = text.split_once('=').ok_or(wanted)?;
+    // An item has `=` in it: `train:fold=2=KEY@1`.
+    let (step, slot) = text.rsplit_once('=').ok_or(wanted)?;
     let (key, epoch) = slot.split_once('@').ok_or(wanted)?;
     Ok(Upstream {
-        step: StepName::new(step).map_err(|error| error.to_string())?,
+        step: match StepName::new(step.split(':').next().unwrap_or_default()) {
+            Ok(_) => step.to_owned(),
+            Err(error) => return Err(error.to_string()),
+        },
         slot: SlotId {
             key: StepKey(Digest::from_hex(key).map_err(|error| error.to_string())?),
             epoch: Epoch(epoch.parse().map_err(|_| wanted)?),
@@ -110,11 +114,10 @@ impl Exec {
         // It must be there: an attempt makes no store.
         drop(open::store_read_only(context, &place.store)?);
         let store = open::store(context, &place.store)?;
-        let step = StepId::plain(self.step.clone());
-        let mut request = exec_request(&store, &self.run, &step, &self.upstream, self.retry_index).await?;
+        let mut request = exec_request(&store, &self.run, &self.step, &self.upstream, self.retry_index).await?;
         request.take_over = self.take_over;
-        let spec = request.graph.graph.pipeline.steps.get(&self.step);
-        let no_step = || EngineError::NoStep { run: self.run.clone(), step: step.clone() };
+        let spec = request.graph.graph.pipeline.steps.get(&request.step.name);
+        let no_step = || EngineError::NoStep { run: self.run.clone(), step: self.step.clone() };
         let spec = spec.ok_or_else(no_step)?.clone();
         let view = store.look(&request.key).await?;
         heal(&mut request, &spec, &view);
@@ -233,9 +236,10 @@ impl Exec {
             }
             Remedy::Reproduce { input } => {
                 let bound = request.inputs.iter().find(|(name, _)| name.as_str() == input).map(|(_, bound)| bound);
-                match bound.and_then(|bound| Some((bound.slot?, bound))) {
-                    Some((slot, bound)) => {
-                        store.mark_damaged(&slot, &bound.stored.object, &format!("found by {}", request.step)).await?;
+                let item = evidence.input_damaged.as_ref().and_then(|seen| seen.item.as_deref());
+                match bound.and_then(|bound| Some((bound.lost(item)?, bound))) {
+                    Some(((slot, object), bound)) => {
+                        store.mark_damaged(&slot, object, &format!("found by {}", request.step)).await?;
                         lines.push(format!("{} is marked as damaged: run the graph again", bound.source));
                     }
                     // Nobody makes what a run brought in.
@@ -324,7 +328,7 @@ mod tests {
     fn an_upstream_names_step_key_and_attempt() {
         let key = "ab".repeat(32);
         let read = upstream(&format!("split={key}@3")).expect("it is one");
-        assert_eq!((read.step.as_str(), read.slot.key.hex(), read.slot.epoch), ("split", key, Epoch(3)));
+        assert_eq!((&*read.step, read.slot.key.hex(), read.slot.epoch), ("split", key, Epoch(3)));
         for bad in ["split", "split=ab@1", "split=@1", &format!("split={}@x", "ab".repeat(32)), "UP=ab@1"] {
             assert!(upstream(bad).is_err(), "{bad}");
         }

@@ -60,6 +60,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             deterministic: true,
             reuse: Reuse::Always,
             on_notice: OnNotice::Interrupt,
+            for_each: None,
             after: Vec::new(),
             code: None,
         }
@@ -425,7 +426,7 @@ impl<'a> Sim<'a> {
             Fate::Fails => self.ended(step, slot, exit(1)),
             Fate::FindsDamage => {
                 let input = self.plan.step(step).inputs.keys().next().expect("only steps with inputs find damage");
-                let damaged = InputDamaged { input: input.as_str().to_owned(), detail: "gone".to_owned() };
+                let damaged = InputDamaged { input: input.as_str().to_owned(), item: None, detail: "gone".to_owned() };
                 let evidence = Evidence { input_damaged: Some(damaged), ..exit(0) };
                 self.ended(step, slot, evidence);
             }

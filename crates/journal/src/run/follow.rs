@@ -14,7 +14,7 @@ impl RunState {
     pub(super) fn put(&mut self, step: StepIndex, next: StepState) {
         let entry = &mut self.steps[step.as_usize()];
         // What has no key any more was keyed with nothing.
-        entry.stale &= next.key().is_some();
+        entry.stale &= next.is_bound();
         let old = std::mem::replace(&mut entry.state, next);
         let (was, is) = (old.stage(), entry.state.stage());
         if was == is && was == Stage::Running {
@@ -42,6 +42,7 @@ impl RunState {
             step,
             match old {
                 StepState::Done(done) => Some(done.artifacts),
+                StepState::Gathered { artifacts } => Some(artifacts),
                 _ => None,
             },
         );
@@ -77,21 +78,18 @@ impl RunState {
     /// stood for it, if nothing stands for it any more.
     fn settle(&mut self, step: StepIndex, before: Option<Artifacts>) {
         let entry = &mut self.steps[step.as_usize()];
-        let settled = matches!(entry.state, StepState::Done(_)) && !entry.stale;
+        let settled = entry.state.artifacts().is_some() && !entry.stale;
         if settled == entry.settled {
             return;
         }
         entry.settled = settled;
         let mut changed = false;
         if settled {
-            if let (Some(basis), StepState::Done(done)) = (entry.basis.take(), &entry.state) {
-                changed = basis != done.artifacts;
+            if let (Some(basis), Some(artifacts)) = (entry.basis.take(), entry.state.artifacts()) {
+                changed = basis != *artifacts;
             }
         } else {
-            entry.basis = match &entry.state {
-                StepState::Done(done) => Some(done.artifacts.clone()),
-                _ => before,
-            };
+            entry.basis = entry.state.artifacts().cloned().or(before);
         }
         let topology = Arc::clone(&self.topology);
         for &consumer in topology.consumers(step) {
@@ -101,24 +99,41 @@ impl RunState {
             } else {
                 entry.missing += 1;
             }
+            // A group rests on its list alone; one that follows another goes through what that was given.
+            let rests = |state: &StepState| state.key().is_some() || (state.is_bound() && topology.leads(consumer));
             match (&entry.state, entry.missing) {
-                (StepState::Waiting, 0) => self.put(consumer, StepState::Bindable),
+                (StepState::Waiting, 0) => {
+                    let open = self.open_state(consumer);
+                    self.put(consumer, open);
+                }
                 (StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
-                (state, _) if changed && state.key().is_some() => {
+                (state, _) if changed && rests(state) => {
                     entry.stale = true;
                     self.settle(consumer, None);
                     self.close_or_open(consumer);
                     self.refresh(consumer);
                 }
-                _ => self.refresh(consumer),
+                _ => {
+                    self.refresh(consumer);
+                    self.regroup(consumer);
+                }
             }
+        }
+        if let Some(group) = self.member_of(step) {
+            let entry = &mut self.steps[group.as_usize()];
+            if settled {
+                entry.unsettled_items -= 1;
+            } else {
+                entry.unsettled_items += 1;
+            }
+            self.regroup(group);
         }
     }
 
     /// Tells the consumers that the step was given up or blocked, or is so no longer.
     fn count_dead(&mut self, step: StepIndex, dead: bool) {
         let topology = Arc::clone(&self.topology);
-        for &consumer in topology.consumers(step) {
+        for consumer in topology.consumers(step).iter().copied().chain(self.member_of(step)) {
             let entry = &mut self.steps[consumer.as_usize()];
             if dead {
                 entry.dead += 1;
@@ -131,7 +146,7 @@ impl RunState {
 
     fn close_or_open(&mut self, step: StepIndex) {
         let entry = &mut self.steps[step.as_usize()];
-        let closed = entry.settled || is_end(entry.state.stage());
+        let closed = entry.settled || is_end(entry.state.stage()) || entry.state == StepState::Dropped;
         if closed != entry.closed {
             entry.closed = closed;
             if closed {
@@ -155,11 +170,12 @@ impl RunState {
             return matches!(entry.state, S::Ready { .. }).then_some(Todo::Starting);
         }
         match &entry.state {
-            S::Running(_) | S::Failed { .. } | S::Blocked { .. } => None,
+            S::Running(_) | S::Failed { .. } | S::Blocked { .. } | S::Dropped => None,
             _ if entry.stale => Some(Todo::Rebind),
-            S::Done(_) => None,
+            S::Done(_) | S::Gathered { .. } => None,
             _ if entry.dead > 0 => Some(Todo::Block),
-            S::Waiting | S::Queued { .. } => None,
+            S::Waiting | S::Queued { .. } | S::Gathering => None,
+            S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 => None,
@@ -187,9 +203,12 @@ impl RunState {
             if budgets_reset {
                 entry.spent = None;
             }
-            let open = if entry.missing == 0 { StepState::Bindable } else { StepState::Waiting };
             match &entry.state {
-                StepState::Failed { .. } | StepState::Blocked { .. } if again => self.put(step, open),
+                StepState::Failed { .. } | StepState::Blocked { .. } if again => {
+                    let open = self.open_state(step);
+                    self.put(step, open);
+                    self.regroup(step);
+                }
                 StepState::Held { slot, .. } => {
                     let key = slot.key;
                     self.put(step, StepState::Keyed { key });

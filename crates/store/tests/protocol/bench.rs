@@ -166,6 +166,7 @@ pub fn closed(of_run: &str) -> Closed {
 
 pub fn provenance() -> Provenance {
     Provenance {
+        item: None,
         pipeline: PipelineName::new("test").unwrap(),
         command: vec!["true".into()],
         code: None,
