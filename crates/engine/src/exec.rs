@@ -14,7 +14,7 @@ use prunella_store::{
 
 use crate::{
     BindError, EngineError, Plan,
-    expand::{NoList, read_list},
+    expand::read_list,
 };
 
 /// Which commit stands for a step that this one needs: `STEP=KEY@EPOCH`.
@@ -79,6 +79,7 @@ pub async fn exec_request(
         restore: Default::default(),
         memory: None,
         checkpoint_sooner: false,
+        accelerators: None,
         budgets: Default::default(),
     })
 }

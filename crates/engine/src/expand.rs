@@ -59,12 +59,12 @@ pub(crate) async fn read_list(
     store: &Store,
     stored: &StoredArtifact,
 ) -> Result<Result<Vec<Item>, NoList>, EngineError> {
-    if stored.artifact.size_bytes > MAX_ITEMS_BYTES {
-        let problem = format!("it has {} bytes, at most {MAX_ITEMS_BYTES} are read", stored.artifact.size_bytes);
-        return Ok(Err(NoList::Wrong(problem)));
-    }
-    let bytes = match store.read_whole(stored).await {
-        Ok(bytes) => bytes,
+    let bytes = match store.read_small(stored, MAX_ITEMS_BYTES).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            let problem = format!("it is no file of at most {} MiB", MAX_ITEMS_BYTES >> 20);
+            return Ok(Err(NoList::Wrong(problem)));
+        }
         Err(StoreError::Damaged { object, problem }) => {
             return Ok(Err(NoList::Lost(format!("`{object}`: {problem}"))));
         }

@@ -9,6 +9,10 @@ use crate::{StepIndex, StepSet};
 /// What is to be done about a step next; a step is on one list at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Todo {
+    /// Its condition can be answered.
+    Decide,
+    /// It is to be told that what it reads was skipped.
+    Skip,
     /// Its key can be computed.
     Bind,
     /// The list that it fans out over can be read.
@@ -31,7 +35,7 @@ pub enum Todo {
     Starting,
 }
 
-const LISTS: usize = 8;
+const LISTS: usize = 10;
 
 /// The lists of [`Todo`].
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +126,9 @@ fn place(todo: Todo) -> usize {
         Todo::Rebind => 4,
         Todo::Block => 5,
         Todo::Starting => 6,
-        Todo::Expand => 7,
+        Todo::Decide => 7,
+        Todo::Skip => 8,
+        Todo::Expand => 9,
         Todo::Start(_) | Todo::Wait(_) => unreachable!("these have lists of their own"),
     }
 }

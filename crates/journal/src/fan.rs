@@ -22,8 +22,12 @@ pub enum Need {
 pub struct Fan {
     /// The group that has a list; this one goes through the same items. Nothing if this one has the list.
     pub follows: Option<StepIndex>,
+    /// The step whose output is the list, if it is another's.
+    pub list: Option<StepIndex>,
     /// What each item needs.
     pub needs: Vec<Need>,
+    /// Those of them whose outputs it reads.
+    pub reads: Vec<Need>,
     /// The outputs of each item, with the base names of their paths.
     pub outputs: Vec<(PortName, Arc<str>)>,
 }
@@ -67,6 +71,11 @@ impl Topology {
     /// Returns whether the step has a list of its own that it fans out over.
     pub fn leads(&self, step: StepIndex) -> bool {
         self.groups.get(&step).is_some_and(|group| group.fan.follows.is_none())
+    }
+
+    /// Returns the step that makes the list of a group, if it has one of its own that is not written down.
+    pub fn list_of(&self, step: StepIndex) -> Option<StepIndex> {
+        self.groups.get(&step)?.fan.list
     }
 
     /// Returns the step that this one is an item of, also if its list has this item no more.
@@ -151,7 +160,7 @@ impl Topology {
         let (name, lane) = (self.ids[group.as_usize()].name.clone(), self.lanes[group.as_usize()]);
         let found = self.groups.get_mut(&group).expect("it is a group");
         let before = found.members.take().unwrap_or_default();
-        let needs = found.fan.needs.clone();
+        let (needs, reads) = (found.fan.needs.clone(), found.fan.reads.clone());
         let were: HashSet<StepIndex> = before.iter().copied().collect();
         let (mut members, mut came) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
@@ -163,16 +172,13 @@ impl Topology {
                         let id = StepId::of_item(self.ids[of.as_usize()].name.clone(), item.clone());
                         *self.by_id.get(&id).expect("groups are expanded in the order in which they need each other")
                     };
-                    let mut needs: Vec<StepIndex> = needs
-                        .iter()
-                        .map(|need| match need {
-                            Need::Whole(step) => *step,
-                            Need::SameItem(group) => same(*group),
-                        })
-                        .collect();
-                    needs.sort_unstable();
-                    needs.dedup();
-                    self.push(Node { id, needs, lane }, Some(group))?
+                    let place = |need: &Need| match need {
+                        Need::Whole(step) => *step,
+                        Need::SameItem(group) => same(*group),
+                    };
+                    let (needs, reads) = (needs.iter().map(place).collect(), reads.iter().map(place).collect());
+                    // Whether the step runs at all is said of the group.
+                    self.push(Node { id, needs, reads, conditional: false, lane }, Some(group))?
                 }
             };
             if !were.contains(&member) {

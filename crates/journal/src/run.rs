@@ -7,7 +7,7 @@ use prunella_model::{Digest, PipelineName, RunId, Span, StepId};
 
 use crate::agenda::Agenda;
 use crate::keys::Keys;
-use crate::state::{Around, Artifacts, Stage, StepState};
+use crate::state::{Around, Artifacts, Stage, StepState, open_state};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 
 mod expand;
@@ -36,11 +36,15 @@ struct Entry {
     unsettled_items: u32,
     /// Steps that it needs, and items of it, that were given up or blocked.
     dead: u32,
+    /// Steps that it reads and that were skipped.
+    absent: u32,
     /// Attempts that claimed a slot in this run.
     attempts: u32,
-    /// Whether it is done and its inputs are what it was keyed with.
+    /// Whether it is done or skipped, and what it reads is what it was keyed or decided with.
     settled: bool,
-    /// Whether a re-produced input has other content than the one it was keyed with.
+    /// Whether its consumers count it as absent.
+    skipped: bool,
+    /// Whether something re-produced that it reads has other content than what it was keyed or decided with.
     stale: bool,
     /// Whether nothing is left to do about it: settled, failed or blocked.
     closed: bool,
@@ -48,26 +52,46 @@ struct Entry {
     issued: bool,
     spent: Option<Box<Spent>>,
     /// What its consumers were keyed with, while it is being made anew.
-    basis: Option<Artifacts>,
+    basis: Option<Outcome>,
     /// Whether it is an item that the list has no more.
     dropped: bool,
 }
 
 impl Entry {
-    fn new(missing: u32) -> Self {
+    fn new(missing: u32, state: StepState) -> Self {
         Self {
-            state: if missing == 0 { StepState::Bindable } else { StepState::Waiting },
+            state,
             missing,
             unsettled_items: 0,
             dead: 0,
+            absent: 0,
             attempts: 0,
             settled: false,
+            skipped: false,
             stale: false,
             closed: false,
             issued: false,
             spent: None,
             basis: None,
             dropped: false,
+        }
+    }
+}
+
+/// What a step that is settled leaves to its consumers.
+#[derive(Debug, Clone, PartialEq)]
+enum Outcome {
+    /// Its outputs.
+    Made(Artifacts),
+    /// Nothing: it was skipped.
+    Nothing,
+}
+
+impl Outcome {
+    fn of(state: &StepState) -> Option<Self> {
+        match state {
+            StepState::Skipped { .. } => Some(Self::Nothing),
+            other => other.artifacts().cloned().map(Self::Made),
         }
     }
 }
@@ -117,7 +141,8 @@ impl RunState {
     pub fn new(topology: Arc<Topology>) -> Self {
         let count = topology.len();
         let entry = |step| {
-            let mut entry = Entry::new(topology.needs(step).len() as u32);
+            let missing = topology.needs(step).len() as u32;
+            let mut entry = Entry::new(missing, open_state(missing == 0, topology.is_conditional(step)));
             if let Some(members) = topology.members(step) {
                 entry.unsettled_items = members.len() as u32;
                 entry.state = StepState::Gathering;
@@ -232,7 +257,7 @@ impl RunState {
         self.run_accepts(event).map_err(|e| illegal(e.why))?;
         let step = self.topology.index(id).ok_or_else(|| illegal("the run has no such step"))?;
         let entry = &self.steps[step.as_usize()];
-        let mut dead = None;
+        let (mut dead, mut absent) = (None, None);
         match event {
             Event::StepBlocked { by, .. } => {
                 let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is blocked by"))?;
@@ -240,6 +265,13 @@ impl RunState {
                     return Err(illegal("the step that it is blocked by was not given up"));
                 }
                 dead = (entry.dead > 0).then_some(by);
+            }
+            Event::StepSkipped { by, .. } => {
+                let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is skipped by"))?;
+                if !self.steps[by.as_usize()].skipped || !self.topology.is_read_by(by, step) {
+                    return Err(illegal("it does not read the step that it is skipped by, or that was not skipped"));
+                }
+                absent = Some(by);
             }
             Event::InputDamaged { producer, .. } => {
                 let needs = self.topology.needs(step);
@@ -263,6 +295,7 @@ impl RunState {
             driver: self.whole.driver,
             now,
             bound: entry.missing == 0,
+            conditional: self.topology.is_conditional(step),
             taken: match event {
                 Event::StepKeyed { key, .. } => self.keys.taken(*key, step),
                 _ => entry.state.key().is_some_and(|key| self.keys.taken(key, step)),
@@ -270,6 +303,7 @@ impl RunState {
             stale: entry.stale,
             dead,
             leads: self.topology.leads(step),
+            absent,
         };
         let next = entry.state.apply(event, &around).ok_or_else(|| illegal(entry.state.stage().as_str()))?;
         Ok((step, next))
@@ -306,7 +340,13 @@ impl RunState {
         }
         // An attempt that was at work when its item went ends as it does, and nobody asks for it.
         let next = if entry.dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
+        // A group that has its items goes on from them.
+        let next = match next {
+            StepState::Waiting | StepState::Bindable if self.topology.is_group(step) => self.open_state(step),
+            next => next,
+        };
         self.put(step, next);
+        self.regroup(step);
         if let Event::InputDamaged { producer, slot, .. } = event {
             let producer = self.topology.index(producer).expect("checked before the event was accepted");
             self.make_anew(producer, *slot);

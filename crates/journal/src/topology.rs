@@ -36,8 +36,12 @@ impl StepIndex {
 pub struct Node {
     /// Its identity.
     pub id: StepId,
-    /// The places of the steps that must be done before it; repetitions count once.
+    /// The places of the steps that must be settled before it; repetitions count once.
     pub needs: Vec<StepIndex>,
+    /// Those of them whose outputs it reads, as inputs or in its condition: without them it has nothing to do.
+    pub reads: Vec<StepIndex>,
+    /// Whether a condition says if it runs.
+    pub conditional: bool,
     /// Steps of one lane ask for the same resources, so that looking at the first of each lane is enough.
     pub lane: u16,
 }
@@ -89,7 +93,9 @@ pub struct Topology {
     pub(crate) lanes: Vec<u16>,
     lane_count: usize,
     needs: Edges,
+    reads: Edges,
     consumers: Vec<Vec<StepIndex>>,
+    conditional: Vec<bool>,
     pub(crate) by_id: FixedMap<StepId, StepIndex>,
     /// For an item, the step that it is one of.
     pub(crate) group_of: Vec<Option<StepIndex>>,
@@ -111,9 +117,7 @@ impl Topology {
             consumers: vec![Vec::new(); nodes.len()],
             ..Self::default()
         };
-        for mut node in nodes {
-            node.needs.sort_unstable();
-            node.needs.dedup();
+        for node in nodes {
             if let Some(need) = node.needs.iter().find(|need| need.0 >= count) {
                 return Err(TopologyError::NoSuchStep { step: node.id, need: need.0 });
             }
@@ -123,22 +127,30 @@ impl Topology {
         Ok(this)
     }
 
-    /// Adds a step at the end; what it needs is sorted, each once.
+    /// Adds a step at the end, which may need only what is there.
     pub(crate) fn push(&mut self, node: Node, group: Option<StepIndex>) -> Result<StepIndex, TopologyError> {
         let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
         if self.by_id.contains_key(&node.id) {
             return Err(TopologyError::Twice(node.id));
         }
+        let Node { id, mut needs, mut reads, conditional, lane } = node;
+        needs.sort_unstable();
+        needs.dedup();
+        reads.sort_unstable();
+        reads.dedup();
+        reads.retain(|step| needs.binary_search(step).is_ok());
         if self.consumers.len() <= place.as_usize() {
             self.consumers.push(Vec::new());
         }
-        for need in &node.needs {
+        for need in &needs {
             self.consumers[need.as_usize()].push(place);
         }
-        self.needs.push(&node.needs)?;
-        self.by_id.insert(node.id.clone(), place);
-        self.lanes.push(node.lane);
-        self.ids.push(node.id);
+        self.needs.push(&needs)?;
+        self.reads.push(&reads)?;
+        self.conditional.push(conditional);
+        self.by_id.insert(id.clone(), place);
+        self.lanes.push(lane);
+        self.ids.push(id);
         self.group_of.push(group);
         Ok(place)
     }
@@ -168,9 +180,24 @@ impl Topology {
         self.by_id.get(id).copied()
     }
 
-    /// Returns the steps that must be done before this one, each once.
+    /// Returns the steps that must be settled before this one, each once.
     pub fn needs(&self, step: StepIndex) -> &[StepIndex] {
         self.needs.of(step)
+    }
+
+    /// Returns those of its needs whose outputs a step reads, each once.
+    pub fn reads(&self, step: StepIndex) -> &[StepIndex] {
+        self.reads.of(step)
+    }
+
+    /// Returns whether a step reads an output of another, by its place.
+    pub fn is_read_by(&self, producer: StepIndex, step: StepIndex) -> bool {
+        self.reads(step).binary_search(&producer).is_ok()
+    }
+
+    /// Returns whether a condition says if the step runs.
+    pub fn is_conditional(&self, step: StepIndex) -> bool {
+        self.conditional[step.as_usize()]
     }
 
     /// Returns the steps that need this one, each once.

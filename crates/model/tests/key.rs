@@ -165,6 +165,7 @@ prop_compose! {
             for_each: None,
             after: Vec::new(),
             code: None,
+            when: None,
         }
     }
 }
@@ -233,6 +234,7 @@ const OUTSIDE: &[Change] = &[
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,
+            ranks: None,
         });
     }),
     ("the order of secrets", |work| work.step_mut().secrets.reverse()),

@@ -6,11 +6,14 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
@@ -38,7 +41,10 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
+        accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
         secrets::TESTS,

@@ -7,7 +7,7 @@ use prunella_model::Item;
 use super::{Entry, RunState};
 use crate::StepIndex;
 use crate::fan::Expansion;
-use crate::state::{Stage, StepState};
+use crate::state::{Stage, StepState, open_state};
 
 impl RunState {
     /// Gives a group, and those that follow it, these items.
@@ -38,7 +38,8 @@ impl RunState {
                 let gone = matches!(need.state, StepState::Failed { .. } | StepState::Blocked { .. });
                 (missing + u32::from(!need.settled), dead + u32::from(gone))
             });
-            let entry = Entry { dead, ..Entry::new(missing) };
+            let absent = self.topology.reads(step).iter().filter(|read| self.steps[read.as_usize()].skipped).count() as u32;
+            let entry = Entry { dead, absent, ..Entry::new(missing, open_state(missing == 0, false)) };
             self.counts[entry.state.stage() as usize] += 1;
             self.open += 1;
             self.steps.push(entry);
@@ -90,13 +91,10 @@ impl RunState {
     pub(super) fn open_state(&self, step: StepIndex) -> StepState {
         let entry = &self.steps[step.as_usize()];
         // One with a list that another step makes reads it again.
-        let listed = self.topology.leads(step) && !self.topology.needs(step).is_empty();
-        if !listed && self.topology.members(step).is_some() {
+        if self.topology.list_of(step).is_none() && self.topology.members(step).is_some() {
             StepState::Gathering
-        } else if entry.missing == 0 {
-            StepState::Bindable
         } else {
-            StepState::Waiting
+            open_state(entry.missing == 0, self.topology.is_conditional(step))
         }
     }
 

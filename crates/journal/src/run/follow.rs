@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use prunella_model::{SlotId, Span, StepKey};
 
-use super::{RunState, Whole};
+use super::{Outcome, RunState, Whole};
 use crate::agenda::Todo;
-use crate::state::{Artifacts, Stage, StepState};
+use crate::state::{Stage, StepState};
 use crate::{StepIndex, StepSet};
 
 impl RunState {
@@ -38,14 +38,7 @@ impl RunState {
             self.count_dead(step, is_end(is));
         }
         self.follow_key(step, was_keyed, is_keyed);
-        self.settle(
-            step,
-            match old {
-                StepState::Done(done) => Some(done.artifacts),
-                StepState::Gathered { artifacts } => Some(artifacts),
-                _ => None,
-            },
-        );
+        self.settle(step, Outcome::of(&old));
         self.close_or_open(step);
         self.refresh(step);
     }
@@ -74,23 +67,27 @@ impl RunState {
 
     /// Brings `settled`, and what follows from it for the consumers, up to date.
     ///
-    /// A step is settled while a commit stands for it that was keyed with what its inputs are now. `before` is what
-    /// stood for it, if nothing stands for it any more.
-    fn settle(&mut self, step: StepIndex, before: Option<Artifacts>) {
+    /// A step is settled while a commit stands for it that was keyed with what its inputs are now, or while it is
+    /// skipped on account of what it reads now. `before` is what stood for it, if nothing stands for it any more.
+    fn settle(&mut self, step: StepIndex, before: Option<Outcome>) {
         let entry = &mut self.steps[step.as_usize()];
-        let settled = entry.state.artifacts().is_some() && !entry.stale;
+        let settles = entry.state.artifacts().is_some() || matches!(entry.state, StepState::Skipped { .. });
+        let settled = settles && !entry.stale;
         if settled == entry.settled {
             return;
         }
         entry.settled = settled;
         let mut changed = false;
         if settled {
-            if let (Some(basis), Some(artifacts)) = (entry.basis.take(), entry.state.artifacts()) {
-                changed = basis != *artifacts;
+            if let (Some(basis), Some(outcome)) = (entry.basis.take(), Outcome::of(&entry.state)) {
+                changed = basis != outcome;
             }
         } else {
-            entry.basis = entry.state.artifacts().cloned().or(before);
+            entry.basis = Outcome::of(&entry.state).or(before);
         }
+        let was_skipped = entry.skipped;
+        let skipped = settled && matches!(entry.state, StepState::Skipped { .. });
+        entry.skipped = skipped;
         let topology = Arc::clone(&self.topology);
         for &consumer in topology.consumers(step) {
             let entry = &mut self.steps[consumer.as_usize()];
@@ -99,14 +96,25 @@ impl RunState {
             } else {
                 entry.missing += 1;
             }
-            // A group rests on its list alone; one that follows another goes through what that was given.
-            let rests = |state: &StepState| state.key().is_some() || (state.is_bound() && topology.leads(consumer));
+            if was_skipped != skipped && topology.is_read_by(step, consumer) {
+                if skipped {
+                    entry.absent += 1;
+                } else {
+                    entry.absent -= 1;
+                }
+            }
+            // A group rests on its list alone; what else it waits for is read by its items.
+            let rests = |state: &StepState| match state {
+                StepState::Gathering | StepState::Gathered { .. } => topology.list_of(consumer) == Some(step),
+                StepState::Skipped { .. } => true,
+                state => state.key().is_some(),
+            };
             match (&entry.state, entry.missing) {
                 (StepState::Waiting, 0) => {
                     let open = self.open_state(consumer);
                     self.put(consumer, open);
                 }
-                (StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
+                (StepState::Undecided | StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
                 (state, _) if changed && rests(state) => {
                     entry.stale = true;
                     self.settle(consumer, None);
@@ -172,10 +180,13 @@ impl RunState {
         match &entry.state {
             S::Running(_) | S::Failed { .. } | S::Blocked { .. } | S::Dropped => None,
             _ if entry.stale => Some(Todo::Rebind),
-            S::Done(_) | S::Gathered { .. } => None,
+            S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => None,
             _ if entry.dead > 0 => Some(Todo::Block),
-            S::Waiting | S::Queued { .. } | S::Gathering => None,
-            S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
+            S::Waiting | S::Queued { .. } => None,
+            S::Gathering => (entry.absent > 0 && entry.missing == 0).then_some(Todo::Skip),
+            S::Undecided | S::Bindable if entry.absent > 0 => Some(Todo::Skip),
+            S::Undecided => Some(Todo::Decide),
+            S::Bindable if self.topology.is_group(step) => self.topology.leads(step).then_some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 => None,

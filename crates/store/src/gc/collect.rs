@@ -1,6 +1,6 @@
 //! Collection: condemn, read all roots again, delete what is still no root (protocol: Slots, Collection).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use prunella_objects::{Created, ObjectKey};
 
@@ -89,7 +89,7 @@ impl Store {
             return Ok(false);
         }
         let more = listed.len() == ROUND;
-        let n = self.condemn(&mut listed, &there).await?;
+        let n = self.condemn(&mut listed).await?;
         let again = reader.read(manifests).await?;
         // Before deletion: the marks, the list, and all that was read and let something go.
         self.sync().await?;
@@ -113,14 +113,12 @@ impl Store {
     }
 
     /// Creates the next list: what is `listed`, and what was condemned before and still exists. Returns its number.
-    async fn condemn(
-        &self,
-        listed: &mut BTreeSet<String>,
-        there: &BTreeMap<ObjectKey, u64>,
-    ) -> Result<u64, StoreError> {
+    async fn condemn(&self, listed: &mut BTreeSet<String>) -> Result<u64, StoreError> {
         loop {
             let (before, condemned) = self.condemned().await?.unwrap_or_default();
-            // Never only the new ones: a slower collection may still delete what an older list named.
+            // Never only the new ones: a slower collection may still delete what an older list named. Whether that still
+            // exists is asked after the list was read: it may name what came after this collection had looked.
+            let there = self.inventory().await?.candidates;
             listed.extend(condemned.into_iter().filter(|object| there.contains_key(object.as_str())));
             let objects = listed.iter().cloned().collect();
             let bytes = encode(&CondemnedRecord { format: FORMAT, writer: self.writer.clone(), objects });

@@ -1,0 +1,85 @@
+//! I8: two collections at once. What one has condemned and not yet deleted, the other's list must name too.
+
+use std::sync::{Arc, Mutex};
+
+use prunella_store::records::StoredArtifact;
+use prunella_store::{ClaimRequest, NewRun, Retention, Snapshot, Store};
+use tokio::task::JoinSet;
+
+use crate::bench::*;
+use crate::gc_world::*;
+
+const ONE: Retention = Retention { runs: 1, checkpoints: 1 };
+
+async fn checkpoints_and_closes(store: Store, asked: ClaimRequest, staged: Vec<std::path::PathBuf>) {
+    let slot = claim(&store, &asked).await;
+    for (seq, path) in (1..).zip(staged) {
+        let stored = store.put_checkpoint(&slot, seq, "e", &path, None).await.unwrap();
+        assert!(matches!(stored, Snapshot::Durable { .. }));
+    }
+    store.close(&slot, closed(asked.run.as_str())).await.unwrap();
+}
+
+/// Goes on from the oldest checkpoint of the key, and stays open; answers what it relies on from then on.
+async fn goes_on_from_the_oldest(store: Store, asked: ClaimRequest, to: std::path::PathBuf) -> Option<StoredArtifact> {
+    let slot = claim(&store, &asked).await;
+    let oldest = *store.checkpoints(&asked.key).await.unwrap().last()?;
+    std::fs::create_dir_all(&to).unwrap();
+    store.restore(&slot, &oldest, &to).await.unwrap().ok().map(|(record, _)| record.stored)
+}
+
+/// Stops one collection at `first`, lets an attempt checkpoint and end, stops another at `second`, lets the first end, lets
+/// an attempt restore, and lets the second end. Answers whether both stops were within the collections.
+async fn two_at_once(first: usize, second: usize) -> bool {
+    let bench = Bench::memory();
+    let (store, journals) = (bench.member(), Journals::default());
+    let new = NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new() };
+    store.create_run(new).await.unwrap();
+    // Something to collect for the first: without, it would write no list.
+    let staged = |n: u64| bench.file(&format!("staged-{n}"), format!("state {n}").as_bytes());
+    let asked = |name: &str, pid: u32| ClaimRequest { key: key(name), ..request(bench.owner(pid), "r") };
+    checkpoints_and_closes(store.clone(), asked("before", 1), vec![staged(1), staged(2)]).await;
+
+    let (turns, mut tasks) = (Turns::default(), JoinSet::new());
+    for who in [20, 21] {
+        let caretaker = journals.clone();
+        turns.join(&mut tasks, who, &bench, |store| async move {
+            store.collect(&caretaker, &ONE).await.unwrap();
+        });
+    }
+    let (maker, paths) = (asked("work", 2), vec![staged(3), staged(4)]);
+    turns.join(&mut tasks, 30, &bench, |store| checkpoints_and_closes(store, maker, paths));
+    let relied = Arc::new(Mutex::new(None));
+    let (newcomer, to, answer) = (asked("work", 3), bench.scratch.path().join("to"), relied.clone());
+    turns.join(&mut tasks, 40, &bench, |store| async move {
+        let stored = goes_on_from_the_oldest(store, newcomer, to).await;
+        *answer.lock().unwrap() = stored;
+    });
+    let order = [(20, first), (30, ALL), (21, second), (20, ALL), (40, ALL), (21, ALL)];
+    let all_used = turns.play_in_order(&order, &mut tasks).await;
+    let relied = relied.lock().unwrap().take();
+    if let Some(stored) = relied {
+        let verified = store.verify(&stored).await;
+        verified.unwrap_or_else(|error| panic!("I8: one stopped at {first}, the other at {second}: {error}"));
+    }
+    all_used
+}
+
+#[test]
+fn i8_gc_of_two_at_once_names_what_the_other_condemned_and_has_not_deleted() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut pairs = 0;
+        for first in 0.. {
+            let mut second = 0;
+            while two_at_once(first, second).await {
+                second += 1;
+            }
+            pairs += second;
+            if second == 0 {
+                break;
+            }
+        }
+        assert!(pairs > 1000, "only {pairs} pairs of places");
+    });
+}
