@@ -12,10 +12,7 @@ use prunella_store::{
     records::{Committed, GraphRecord, StoredArtifact},
 };
 
-use crate::{
-    BindError, EngineError, Plan,
-    expand::read_list,
-};
+use crate::{BindError, EngineError, Plan, expand::read_list};
 
 /// Which commit stands for a step that this one needs: `STEP=KEY@EPOCH`.
 #[derive(Debug, Clone, PartialEq, Eq)]

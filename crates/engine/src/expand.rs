@@ -25,10 +25,7 @@ impl Driver<'_> {
         };
         let place = self.plan.index(&StepId::plain(producer.clone()));
         let slot = place.and_then(|place| self.state.done(place)).map(|done| done.slot);
-        let slot = slot.ok_or_else(|| EngineError::NotReady {
-            step: id.to_string(),
-            need: producer.to_string(),
-        })?;
+        let slot = slot.ok_or_else(|| EngineError::NotReady { step: id.to_string(), need: producer.to_string() })?;
         let stored = self.shelf.artifacts(&self.host.store, slot).await?.get(&output).cloned();
         let read = match stored {
             Some(stored) => read_list(&self.host.store, &stored).await?,

@@ -361,7 +361,9 @@ fn audit(run: &RunState) {
             StepState::Ready { not_before, .. } if *not_before > run.clock() => Some(Todo::Wait(*not_before)),
             StepState::Ready { next, .. } => Some(Todo::Start(u16::from(next.memory.is_some()))),
             StepState::Waiting | StepState::Queued { .. } => None,
-            StepState::Gathering | StepState::Gathered { .. } | StepState::Dropped => unreachable!("nothing fans out here"),
+            StepState::Gathering | StepState::Gathered { .. } | StepState::Dropped => {
+                unreachable!("nothing fans out here")
+            }
         };
         assert_eq!(run.todo(step), todo, "{:?}", state.stage());
         if let Some(todo) = todo.filter(|todo| !matches!(todo, Todo::Wait(_))) {

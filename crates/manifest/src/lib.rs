@@ -7,6 +7,7 @@
 mod conditions;
 mod cycles;
 mod diagnostic;
+mod fan_out;
 mod later;
 mod nearest;
 mod params;

@@ -7,7 +7,7 @@ use prunella_model::{DataName, ParamName, PortName, Reference, Source, StepName}
 
 use crate::{
     diagnostic::{Mark, clip},
-    later,
+    fan_out::Lacking,
     params::Params,
     reader::Reader,
     step::StepDraft,
@@ -28,6 +28,7 @@ impl<'s> Reader<'s> {
     pub fn references(&mut self, drafts: &Drafts<'s>, known: &Known<'_>) {
         let mut used_params: HashSet<&ParamName> = HashSet::new();
         let mut used_data: HashSet<&DataName> = HashSet::new();
+        let mut lacking = Lacking::new();
         for (name, draft) in drafts {
             for (_, source) in &draft.inputs {
                 match &source.value {
@@ -41,6 +42,7 @@ impl<'s> Reader<'s> {
                 }
             }
             self.after_references(name, draft, drafts, known);
+            self.fan_out_references(name, draft, drafts, known);
             if let Some(condition) = &draft.when {
                 used_params.extend(condition.params());
                 self.condition_references(name, condition, drafts, known);
@@ -48,6 +50,9 @@ impl<'s> Reader<'s> {
             for reference in &draft.references {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);
+                }
+                if let Reference::Item(part) = &reference.value {
+                    self.item_reference(name, draft, part.as_deref(), reference.mark, drafts, &mut lacking);
                 }
                 self.command_reference(draft, &reference.value, reference.mark, known);
             }
@@ -105,7 +110,7 @@ impl<'s> Reader<'s> {
             .maybe_help(help);
     }
 
-    fn step_reference<'d>(
+    pub(crate) fn step_reference<'d>(
         &mut self,
         step: &StepName,
         mark: Mark,
@@ -120,7 +125,7 @@ impl<'s> Reader<'s> {
         found
     }
 
-    fn self_reference(&mut self, name: &StepName, mark: Mark) {
+    pub(crate) fn self_reference(&mut self, name: &StepName, mark: Mark) {
         self.found
             .error("self-reference", mark, format!("the step `{name}` waits for itself"))
             .help("a step can only use what other steps make");
@@ -183,11 +188,8 @@ impl<'s> Reader<'s> {
                     .error("unknown-reference", mark, format!("this step has no output `{name}`"))
                     .maybe_help(help);
             }
-            Reference::Item(_) => {
-                self.found
-                    .error("comes-later", mark, later::message(&clip(&format!("${{{{ {reference} }}}}"))))
-                    .help(later::HELP);
-            }
+            // Looked up with what the step fans out over.
+            Reference::Item(_) => {}
         }
     }
 }

@@ -157,6 +157,8 @@ mod spec {
         pub outputs: Option<BTreeMap<Name, Output>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
+        /// What it fans out over: items, lists whose product it is, `STEP.OUTPUT` for a JSON list, `STEP` for its items.
+        pub for_each: Option<ForEach>,
         /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
         pub when: Option<ConditionText>,
         /// Patterns of the code that this step sees, instead of the pipeline's.
@@ -165,6 +167,31 @@ mod spec {
         pub reuse: Option<Reuse>,
         #[schemars(flatten)]
         pub policy: Policy,
+    }
+
+    /// A list of items, lists by name, or a step's.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ForEach {
+        Of(String),
+        Items(Vec<Item>),
+        Product(BTreeMap<String, ScalarOrMany>),
+    }
+
+    /// One item: a value, or values by name.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Item {
+        Value(Scalar),
+        Fields(BTreeMap<String, Scalar>),
+    }
+
+    /// One value, or a list of them.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ScalarOrMany {
+        One(Scalar),
+        Many(Vec<Scalar>),
     }
 
     /// A condition, such as `evaluate.metrics.accuracy > 0.95`.

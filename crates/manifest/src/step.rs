@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use prunella_model::{Command, Part, PortName, Reference, Reuse, Source, Template};
+use prunella_model::{Command, ForEach, Part, PortName, Reference, Reuse, Source, Template};
 
 use crate::{
     FileKind,
@@ -24,6 +24,9 @@ pub(crate) struct StepDraft<'s> {
     pub inputs: Vec<(PortName, Marked<Source>)>,
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
+    /// What it fans out over: where that stands, with the place of its key, and then what it is.
+    pub for_each_at: Option<(NodeId, Mark)>,
+    pub for_each: Option<Marked<ForEach>>,
     pub when: Option<ConditionDraft>,
     pub code: Option<Vec<String>>,
     pub reuse: Option<Reuse>,
@@ -56,6 +59,8 @@ impl<'s> Reader<'s> {
                     Some(Marked { value, mark: self.mark(id) })
                 })
                 .collect(),
+            for_each_at: fields.get("for_each").zip(fields.key_mark("for_each")),
+            for_each: None,
             when: fields.get("when").and_then(|id| self.condition(id)),
             code: fields.get("code").map(|id| self.code(id)),
             reuse: fields.get("reuse").and_then(|id| {

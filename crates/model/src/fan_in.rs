@@ -78,11 +78,8 @@ mod tests {
         for labels in [vec!["z", "a", "in"], vec!["index.jsona"], vec![]] {
             let items: Vec<Item> = labels.iter().map(|label| Item::of(&Json::Text((*label).to_owned()))).collect();
             let inside = Tree::new(vec![file("x", "1"), directory("d"), file("d/y", "22")]).expect("a tree");
-            let tree = Artifact {
-                kind: ArtifactKind::Tree,
-                digest: tree_digest(&inside),
-                size_bytes: inside.size_bytes(),
-            };
+            let tree =
+                Artifact { kind: ArtifactKind::Tree, digest: tree_digest(&inside), size_bytes: inside.size_bytes() };
             let one = Artifact { kind: ArtifactKind::File, digest: Digest::of(b"333"), size_bytes: 3 };
             let parts: Vec<(&Item, Artifact)> =
                 items.iter().enumerate().map(|(i, item)| (item, if i == 1 { tree } else { one })).collect();

@@ -193,7 +193,8 @@ mod tests {
         for (json, label) in table {
             assert_eq!(item(json).label(), label);
         }
-        for json in ["\"2\"", "\"A\"", "\"\"", "\"..\"", "\"a/b\"", "\"index.json\"", "{}", "1E5", "\"fold=2\"", "\"é\""]
+        for json in
+            ["\"2\"", "\"A\"", "\"\"", "\"..\"", "\"a/b\"", "\"index.json\"", "{}", "1E5", "\"fold=2\"", "\"é\""]
         {
             let label = item(json).label();
             assert!(label.contains('~') && !label.contains('/') && !label.starts_with('.'), "{json}: {label}");

@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template, When,
+    ByteSize, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template,
+    When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.

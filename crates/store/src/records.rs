@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_model::{
-    Artifact, CheckpointId, Class, Digest, Graph, Item, ParamValue, PipelineName, PortName, RunId, SlotId, StepId, StepName,
-    WriterId,
+    Artifact, CheckpointId, Class, Digest, Graph, Item, ParamValue, PipelineName, PortName, RunId, SlotId, StepId,
+    StepName, WriterId,
 };
 use serde::{Deserialize, Serialize};
 

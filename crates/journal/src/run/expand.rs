@@ -38,7 +38,8 @@ impl RunState {
                 let gone = matches!(need.state, StepState::Failed { .. } | StepState::Blocked { .. });
                 (missing + u32::from(!need.settled), dead + u32::from(gone))
             });
-            let absent = self.topology.reads(step).iter().filter(|read| self.steps[read.as_usize()].skipped).count() as u32;
+            let absent =
+                self.topology.reads(step).iter().filter(|read| self.steps[read.as_usize()].skipped).count() as u32;
             let entry = Entry { dead, absent, ..Entry::new(missing, open_state(missing == 0, false)) };
             self.counts[entry.state.stage() as usize] += 1;
             self.open += 1;
