@@ -146,7 +146,11 @@ impl StepCondition {
                 StepState::Done(done) if done.reused => Self::Reused,
                 _ => Self::Done,
             },
-            Stage::Skipped => Self::Skipped,
+            // A step that fans out is where its items are, taken together.
+            Stage::Gathering if goes_on => Self::Running,
+            Stage::Gathering => Self::Waiting,
+            Stage::Gathered => Self::Done,
+            Stage::Skipped | Stage::Dropped => Self::Skipped,
             Stage::Failed => Self::Failed,
             Stage::Blocked => Self::Blocked,
         }

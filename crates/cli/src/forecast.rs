@@ -153,6 +153,10 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
     for step in in_order_of_need(plan) {
         let at = step.as_usize();
         let id = plan.id(step);
+        if plan.topology().is_group(step) {
+            forecasts[at] = whole_of(plan, step, &mut content, &mut assumed);
+            continue;
+        }
         let before = earlier.get(id);
         let likely = keys[at].or_else(|| key_of(plan, step, &assumed, scope));
         let mut one = Forecast {
@@ -170,7 +174,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
                 .topology()
                 .needs(step)
                 .iter()
-                .filter(|need| slots[need.as_usize()].is_none())
+                .filter(|need| content[need.as_usize()].is_none())
                 .map(|need| format!("`{}`", plan.id(*need)))
                 .collect();
             let view = match likely {
@@ -224,6 +228,29 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
         forecasts[at] = Some(one);
     }
     Ok(forecasts.into_iter().flatten().collect())
+}
+
+/// Takes together what the items of a step give; a list that is not known yet has a line of its own.
+fn whole_of(
+    plan: &Plan,
+    step: StepIndex,
+    content: &mut [Option<Content>],
+    assumed: &mut [Option<Content>],
+) -> Option<Forecast> {
+    let topology = plan.topology();
+    let Some(members) = topology.members(step) else {
+        let needs = topology.needs(step).iter().map(|need| format!("`{}`", plan.id(*need))).collect::<Vec<_>>();
+        let why = vec![format!("expands when {} is done", needs.join(", "))];
+        let step = plan.id(step).clone();
+        return Some(Forecast { step, verdict: Verdict::Open, key: None, why, unused_checkpoints: 0 });
+    };
+    for known in [content, assumed] {
+        if members.iter().all(|member| known[member.as_usize()].is_some()) {
+            let made = |member: StepIndex| known[member.as_usize()].as_deref();
+            known[step.as_usize()] = Some(topology.gather(step, made).into_vec());
+        }
+    }
+    None
 }
 
 async fn made_by(store: &Store, step: &StepId, slot: &SlotId) -> Result<String, CliError> {
@@ -289,7 +316,7 @@ pub fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inpu
         let digest = match source {
             Source::Data(data) => plan.graph().data.get(data).map(|pin| pin.artifact.digest),
             Source::Step { step: producer, output } => plan
-                .index(&StepId::plain(producer.clone()))
+                .source(step, producer)
                 .and_then(|producer| content[producer.as_usize()].as_ref())
                 .and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output))
                 .map(|(_, artifact)| artifact.digest),
@@ -302,16 +329,17 @@ pub fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inpu
 /// Returns all steps, each behind those that it needs.
 fn in_order_of_need(plan: &Plan) -> Vec<StepIndex> {
     let topology = plan.topology();
-    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len()).collect();
+    let items = |step| topology.members(step).map_or(0, <[StepIndex]>::len);
+    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len() + items(step)).collect();
     let mut order: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
     let mut next = 0;
     while let Some(&step) = order.get(next) {
         next += 1;
-        for consumer in topology.consumers(step) {
+        for consumer in topology.dependents(step) {
             let left = &mut missing[consumer.as_usize()];
             *left -= 1;
             if *left == 0 {
-                order.push(*consumer);
+                order.push(consumer);
             }
         }
     }

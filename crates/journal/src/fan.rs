@@ -1,3 +1,4 @@
+compile_error!("LEAD: for_each HAS LANDED ON MAIN (commit d2925db, built on your work while you were away). Stop building it here. Read /tmp/brief/fanout2.md now: reset to main, then port only your golden tests, scenes and docs onto it.");
 //! Steps that fan out: a group, its items, and how a topology grows by them.
 
 use std::collections::HashSet;
@@ -66,6 +67,11 @@ impl Topology {
     /// Returns whether the step fans out.
     pub fn is_group(&self, step: StepIndex) -> bool {
         self.groups.contains_key(&step)
+    }
+
+    /// Returns how many steps have items.
+    pub fn expanded(&self) -> usize {
+        self.groups.values().filter(|group| group.members.is_some()).count()
     }
 
     /// Returns whether the step has a list of its own that it fans out over.

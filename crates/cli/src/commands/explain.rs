@@ -403,13 +403,15 @@ fn inputs_of(
         let (known, slot, source) = match source {
             Source::Data(data) => (plan.graph().data.get(data).map(|pin| pin.artifact), None, format!("data.{data}")),
             Source::Step { step, output } => {
-                let done = plan.index(&StepId::plain(step.clone())).and_then(|producer| state.done(producer));
-                let known = done.and_then(|done| done.artifacts.iter().find(|(name, _)| name == output));
+                let producer = plan.source(place, step);
+                let done = producer.and_then(|producer| state.done(producer));
+                let made = producer.and_then(|producer| state.state(producer).artifacts());
+                let known = made.and_then(|made| made.iter().find(|(name, _)| name == output));
                 (known.map(|(_, artifact)| *artifact), done.map(|done| done.slot), format!("{step}.{output}"))
             }
         };
         if let Some(artifact) = known {
-            found.push((name.to_string(), InputProvenance { artifact, slot, source }));
+            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new() }));
         }
     }
     found

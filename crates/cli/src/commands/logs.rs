@@ -230,7 +230,7 @@ async fn find(store: &Store, run: &RunId, step: &StepId, epoch: Option<Epoch>) -
         Some(key) => Some(*key),
         None => match store.binding(run, step).await? {
             Some(slot) => Some(slot.key),
-            None => exec_request(store, run, step, &[], None).await.ok().map(|request| request.key),
+            None => exec_request(store, run, &step.to_string(), &[], None).await.ok().map(|request| request.key),
         },
     };
     let newest = match epoch {

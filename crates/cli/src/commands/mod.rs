@@ -9,6 +9,7 @@ pub mod gc;
 pub mod get;
 pub mod graph;
 pub mod init;
+pub mod items;
 pub mod logs;
 pub mod man;
 pub mod pin;
@@ -95,6 +96,10 @@ pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, Ste
         _ => return Err(CliError::Usage("name a step, or a run and a step".to_owned(), None)),
     };
     let run = which_run(store, run).await?;
+    if step.contains(':') {
+        let step = items::item(store, &run, step).await?;
+        return Ok((run, step));
+    }
     let record = store.graph(&run).await?;
     match StepName::new(step) {
         Ok(name) if record.graph.pipeline.steps.contains_key(name.as_str()) => Ok((run, StepId::plain(name))),

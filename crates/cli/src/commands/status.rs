@@ -139,7 +139,10 @@ impl Answer<'_> {
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
                     .iter()
-                    .filter(|need| !matches!(self.state.state(**need), StepState::Done(_) | StepState::Skipped { .. }))
+                    .filter(|need| {
+                        let state = self.state.state(**need);
+                        state.artifacts().is_none() && !matches!(state, StepState::Skipped { .. })
+                    })
                     .map(|need| self.plan.id(*need).to_string())
                     .collect();
                 format!("waits for {}", open.join(", "))
@@ -167,6 +170,12 @@ impl Answer<'_> {
                 0 | 1 => attempt(id, &done.slot),
                 n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
             },
+            StepState::Gathering | StepState::Gathered { .. } => {
+                let items = self.plan.topology().members(step).unwrap_or_default();
+                let done = items.iter().filter(|item| self.state.state(**item).artifacts().is_some()).count();
+                format!("{done} of {}", count(items.len(), "item"))
+            }
+            StepState::Dropped => "its list has it no more".to_owned(),
             StepState::Skipped { by } => why_skipped(self.plan, step, *by),
             StepState::Failed { class, why } => format!("{class}: {why}"),
             StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
@@ -270,6 +279,9 @@ fn slot_of(state: &StepState) -> Option<SlotId> {
         | StepState::Queued { .. }
         | StepState::Ready { .. }
         | StepState::Failed { .. }
+        | StepState::Gathering
+        | StepState::Gathered { .. }
+        | StepState::Dropped
         | StepState::Blocked { .. } => None,
     }
 }

@@ -142,8 +142,15 @@ fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: S
         Some(Phase::Failed { .. }) => (Tone::Bad, "✗"),
         Some(Phase::Blocked { .. } | Phase::Skipped { .. }) => (Tone::Dim, "–"),
     };
+    let items = topology.members(step).map(|items| of_items(model, items));
+    let (tone, mark) = match &items {
+        Some((done, all)) if done == all => (Tone::Good, "✓"),
+        Some(_) if shown.is_none() => (Tone::Busy, "↻"),
+        _ => (tone, mark),
+    };
     let text = match shown {
         Some(shown) => words(shown, now),
+        None if items.is_some() => items.map(|(done, all)| format!("{done}/{all}")).unwrap_or_default(),
         None => waits(model, topology, step),
     };
     let room = size.columns.saturating_sub(4 + names);
@@ -151,13 +158,23 @@ fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: S
     vec![(tone, mark.to_owned()), (Tone::Plain, format!(" {name}  ")), (plain, fit(&text, room))]
 }
 
+/// Returns how many items of a step are done, of how many.
+fn of_items(model: &Model, items: &[StepIndex]) -> (usize, usize) {
+    let done = |item: &&StepIndex| {
+        let phase = model.shown.get(item).map(|shown| &shown.phase);
+        matches!(phase, Some(Phase::Done { .. } | Phase::Reused))
+    };
+    (items.iter().filter(done).count(), items.len())
+}
+
 /// Returns what a step that has not begun waits for.
 fn waits(model: &Model, topology: &Topology, step: StepIndex) -> String {
     let done = |need: &StepIndex| {
-        model
-            .shown
-            .get(need)
-            .is_some_and(|shown| matches!(shown.phase, Phase::Done { .. } | Phase::Reused | Phase::Skipped { .. }))
+        let shown = model.shown.get(need);
+        let over = shown
+            .is_some_and(|shown| matches!(shown.phase, Phase::Done { .. } | Phase::Reused | Phase::Skipped { .. }));
+        let items = topology.members(*need).map(|items| of_items(model, items));
+        over || items.is_some_and(|(done, all)| done == all)
     };
     let mut open = topology.needs(step).iter().filter(|need| !done(need));
     match (open.next(), open.count()) {

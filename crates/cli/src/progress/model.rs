@@ -144,6 +144,13 @@ pub struct Tally {
     pub blocked: u32,
 }
 
+/// Returns how many steps there are to do; of one that fans out its items count, not itself.
+fn count_steps(state: &RunState) -> u32 {
+    let topology = state.topology();
+    let all = u32::try_from(topology.len() - topology.expanded()).unwrap_or(u32::MAX);
+    all.saturating_sub(state.count(Stage::Dropped))
+}
+
 /// What the screen knows of a run.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -167,7 +174,7 @@ impl Model {
     pub fn begin(&mut self, earlier: &[Stamped], state: &RunState) {
         earlier.iter().for_each(|stamped| self.figures.push(stamped));
         let topology = state.topology().clone();
-        self.tally.steps = u32::try_from(topology.len()).unwrap_or(u32::MAX);
+        self.tally.steps = count_steps(state);
         if topology.len() <= EVERY_STEP {
             for step in topology.indices() {
                 if let StepState::Done(done) = state.state(step) {
@@ -204,6 +211,9 @@ impl Model {
             Event::StopRequested { how } => self.stopping = self.stopping.max(Some(*how)),
             Event::RunEnded { .. } => self.ended = true,
             _ => {}
+        }
+        if let Event::StepExpanded { .. } = event {
+            self.topology = Some(state.topology().clone());
         }
         let (Some(id), Some(topology)) = (event.step(), &self.topology) else { return };
         let Some(step) = topology.index(id) else { return };
@@ -298,6 +308,7 @@ impl Model {
     }
 
     fn count(&mut self, state: &RunState) {
+        self.tally.steps = count_steps(state);
         self.tally.done = state.count(Stage::Done);
         self.tally.running = state.count(Stage::Running);
         self.tally.skipped = state.count(Stage::Skipped);
