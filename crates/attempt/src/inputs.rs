@@ -3,12 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use prunella_model::{Artifact, INDEX, Item, PortName, SlotId, index_of};
-use prunella_store::{StoreError, records::StoredArtifact};
+use prunella_store::{Store, StoreError, records::StoredArtifact};
 
-use crate::{
-    Host,
-    workspace::{NoWorkspace, io},
-};
+use crate::{Host, workspace::NoWorkspace};
 
 /// An input, bound to content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,39 +99,49 @@ pub(crate) async fn lay_input(
     to: &Path,
 ) -> Result<(), NoWorkspace> {
     match &input.bytes {
-        InputBytes::Stored { stored, .. } => lay(host, stored, to, name.as_str(), None).await,
-        InputBytes::FanIn(fan_in) => {
-            let fs = &*host.sys.fs;
-            fs.create_dir(to).map_err(io(to))?;
-            for part in &fan_in.parts {
-                let folder = to.join(part.item.label());
-                fs.create_dir(&folder).map_err(io(&folder))?;
-                let path = folder.join(&fan_in.base_name);
-                lay(host, &part.stored, &path, name.as_str(), Some(&part.item)).await?;
-            }
-            let index = to.join(INDEX);
-            let text = index_of(&fan_in.base_name, fan_in.parts.iter().map(|part| &part.item));
-            let mut file = fs.create_new(&index).map_err(io(&index))?;
-            std::io::Write::write_all(&mut file, text.as_bytes()).map_err(io(&index))
+        InputBytes::Stored { stored, .. } => lay(host, stored, to, name.as_str()).await,
+        InputBytes::FanIn(fan_in) => fan_in.lay_out(&host.store, to).await.map_err(|(part, error)| match error {
+            StoreError::Damaged { object, problem } => NoWorkspace::Damaged {
+                input: name.to_string(),
+                item: part.map(|part| part.item.as_str().to_owned()),
+                problem: format!("`{object}`: {problem}"),
+            },
+            error => error.into(),
+        }),
+    }
+}
+
+impl FanIn {
+    /// Lays the folder out at `to`, which must not exist; every byte is verified on the way.
+    ///
+    /// # Errors
+    /// The store's, with the part that it is about.
+    pub async fn lay_out(&self, store: &Store, to: &Path) -> Result<(), (Option<&Part>, StoreError)> {
+        let fs = store.sys().fs.clone();
+        let made = |path: &Path, done: std::io::Result<()>| {
+            done.map_err(|source| (None, StoreError::Io { path: path.to_owned(), source }))
+        };
+        made(to, fs.create_dir(to).map(drop))?;
+        for part in &self.parts {
+            let folder = to.join(part.item.label());
+            made(&folder, fs.create_dir(&folder).map(drop))?;
+            let laid = store.lay_out(&part.stored, &folder.join(&self.base_name)).await;
+            laid.map_err(|error| (Some(part), error))?;
         }
+        let index = to.join(INDEX);
+        let text = index_of(&self.base_name, self.parts.iter().map(|part| &part.item));
+        let written = fs.create_new(&index).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+        made(&index, written)
     }
 }
 
 /// Lays a stored artifact out; what is lost is damage of `input`.
-pub(crate) async fn lay(
-    host: &Host,
-    stored: &StoredArtifact,
-    to: &Path,
-    input: &str,
-    item: Option<&Item>,
-) -> Result<(), NoWorkspace> {
+pub(crate) async fn lay(host: &Host, stored: &StoredArtifact, to: &Path, input: &str) -> Result<(), NoWorkspace> {
     match host.store.lay_out(stored, to).await {
         Ok(_) => Ok(()),
-        Err(StoreError::Damaged { object, problem }) => Err(NoWorkspace::Damaged {
-            input: input.to_owned(),
-            item: item.map(|item| item.as_str().to_owned()),
-            problem: format!("`{object}`: {problem}"),
-        }),
+        Err(StoreError::Damaged { object, problem }) => {
+            Err(NoWorkspace::Damaged { input: input.to_owned(), item: None, problem: format!("`{object}`: {problem}") })
+        }
         Err(error) => Err(error.into()),
     }
 }

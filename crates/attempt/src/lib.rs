@@ -14,6 +14,7 @@ mod end;
 mod formats;
 mod host;
 mod inputs;
+mod interval;
 mod log;
 mod pool;
 mod promote;

@@ -150,6 +150,11 @@ impl Run<'_> {
                 remarks.push(format!("{source} was not pinned"));
             }
         }
+        if let Some(warm) = graph.warm.get(&self.request.step.name) {
+            let (checkpoint, digest) = (warm.checkpoint, warm.artifact.digest);
+            let key = checkpoint.slot.key.hex();
+            remarks.push(format!("began with checkpoint {checkpoint} of key {key}, content {digest}"));
+        }
         Provenance {
             pipeline: graph.pipeline.name.clone(),
             item: self.request.step.item.clone(),

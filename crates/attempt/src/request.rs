@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prunella_healing::Spent;
+use prunella_healing::{Interruptions, Spent};
 use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, StepId, StepKey};
 use prunella_store::records::GraphRecord;
 
@@ -52,6 +52,8 @@ pub struct Request {
     pub restore: RestoreFrom,
     /// The memory limit, if it has grown.
     pub memory: Option<ByteSize>,
+    /// How often attempts of this run were interrupted, as far as its engine knows; without one, the step's own are looked up.
+    pub interruptions: Option<Interruptions>,
     /// Halves the interval between snapshots.
     pub checkpoint_sooner: bool,
     /// Its accelerators; nothing where nobody hands them out, and the caller's variables are passed on.

@@ -83,7 +83,7 @@ impl Workspace {
             })?;
             // A tree is laid out as a new directory, so the empty one makes room.
             fs.remove_dir_all(&workspace.root).map_err(io(&workspace.root))?;
-            lay(host, stored, &workspace.root, "code", None).await?;
+            lay(host, stored, &workspace.root, "code").await?;
         }
         if !request.inputs.is_empty() {
             let inputs = workspace.root.join("inputs");

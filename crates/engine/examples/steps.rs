@@ -95,6 +95,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         environment: None,
         platform: Platform { os: os_arch.os.to_owned(), arch: os_arch.arch.to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     }
 }
 

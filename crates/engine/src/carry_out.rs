@@ -114,6 +114,7 @@ impl Driver<'_> {
                 RestoreFrom::Zero => AttemptFrom::Zero,
             },
             memory: next.memory,
+            interruptions: Some(self.interruptions),
             checkpoint_sooner: next.checkpoint_sooner,
             accelerators: self.rack.lend(self.started + 1, step, self.plan.demand(step, None).gpu),
             budgets,

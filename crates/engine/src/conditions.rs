@@ -53,15 +53,15 @@ pub(crate) async fn decide(
     step: StepIndex,
     inputs: Vec<(ConditionInput, StoredArtifact)>,
 ) -> Result<Decision, StoreError> {
-    // Together: those of the items of a step are held in memory at once.
-    let mut left = MAX_JSON_BYTES;
     let mut read = Vec::with_capacity(inputs.len());
+    // What items made stands as one list: it is bounded as a whole.
+    let all: u64 = inputs.iter().map(|(_, stored)| stored.artifact.size_bytes).fold(0, u64::saturating_add);
+    if let Some((input, _)) = inputs.iter().find(|(input, _)| input.of_item && all > MAX_JSON_BYTES) {
+        return Ok(Decision::NoAnswer(too_large(input)));
+    }
     for (input, stored) in inputs {
-        match store.read_small(&stored, left).await {
-            Ok(Some(bytes)) => {
-                left -= bytes.len() as u64;
-                read.push((input, bytes));
-            }
+        match store.read_small(&stored, MAX_JSON_BYTES).await {
+            Ok(Some(bytes)) => read.push((input, bytes)),
             Ok(None) => return Ok(Decision::NoAnswer(too_large(&input))),
             Err(StoreError::Damaged { problem, .. }) => {
                 return Ok(Decision::Damaged { producer: input.producer, slot: input.slot, problem });
@@ -72,7 +72,8 @@ pub(crate) async fn decide(
     let plan = plan.clone();
     let answered = blocking(move || {
         let expression = plan.step(step).when.as_ref().map_or("true", |when| when.expression.as_str());
-        answer(expression, &plan.graph().pipeline.params, &plan.condition_lists(step), &read)
+        let (params, item) = (&plan.graph().pipeline.params, plan.id(step).item.as_ref());
+        answer(expression, params, item, plan.condition_lists(step), &read)
     });
     Ok(match answered.await {
         Ok(answer) => Decision::Answered(answer),

@@ -134,11 +134,11 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
                 .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
         }
     }
-    while let Some(step) = next(state, Todo::Decide) {
-        commands.push(Command::Decide { step });
-    }
     while let Some(step) = next(state, Todo::Expand) {
         commands.push(Command::Expand { step });
+    }
+    while let Some(step) = next(state, Todo::Decide) {
+        commands.push(Command::Decide { step });
     }
     while let Some(step) = next(state, Todo::Bind) {
         commands.push(Command::BindKey { step });

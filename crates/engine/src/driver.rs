@@ -7,6 +7,7 @@ use std::{
 };
 
 use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
+use prunella_healing::Interruptions;
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
@@ -88,6 +89,8 @@ pub(crate) struct Driver<'a> {
     /// Epochs that a look just found free.
     pub(crate) free: HashMap<StepIndex, Epoch>,
     pub(crate) heard: mpsc::UnboundedSender<Heard>,
+    /// How often attempts of this run were interrupted.
+    pub(crate) interruptions: Interruptions,
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
     pub(crate) rack: Rack,
@@ -143,6 +146,7 @@ pub async fn drive(
         bindings: HashMap::new(),
         free: HashMap::new(),
         heard,
+        interruptions: Interruptions::default(),
         spectator,
         word: Control::Run,
         rack,
@@ -288,6 +292,7 @@ impl Driver<'_> {
     /// Applies an event, shows it, and gives it to the writer.
     pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
         let stamped = self.notebook.stamp(event);
+        self.learn(&stamped.event);
         let grows = matches!(stamped.event, Event::StepExpanded { .. });
         if grows {
             Arc::make_mut(&mut self.plan).let_go();
@@ -296,7 +301,6 @@ impl Driver<'_> {
         if grows {
             Arc::make_mut(&mut self.plan).follow(self.state.topology().clone());
         }
-        self.learn(&stamped.event);
         applied.map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
         let record = match &stamped.event {
             Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
@@ -316,6 +320,11 @@ impl Driver<'_> {
     fn learn(&mut self, event: &Event) {
         if let Some(step) = event.step().and_then(|id| self.plan.index(id)) {
             self.rack.hear(step, event);
+        }
+        match event {
+            Event::AttemptEnded { class, compute, .. } => self.interruptions.add(Some(*class), *compute),
+            Event::StepCommitted { compute, .. } => self.interruptions.add(None, *compute),
+            _ => {}
         }
     }
 

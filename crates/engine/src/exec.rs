@@ -5,53 +5,65 @@ use std::{collections::BTreeMap, sync::Arc};
 use prunella_attempt::{BoundArtifact, FanIn, InputBytes, Part, Request};
 use prunella_journal::StepIndex;
 use prunella_model::{
-    Artifact, BoundInput, ForEach, KeyScope, PortName, RunId, SlotId, Source, StepId, StepName, fan_in, step_key,
+    BoundInput, ForEach, Item, KeyScope, PortName, RunId, SlotId, Source, StepAddress, StepId, StepName, fan_in,
+    step_key,
 };
 use prunella_store::{
     Store,
-    records::{Committed, GraphRecord, StoredArtifact},
+    records::{GraphRecord, StoredArtifact},
 };
 
-use crate::{BindError, EngineError, Plan, expand::read_list};
+use crate::{
+    BindError, EngineError, Plan,
+    expand::{NoList, read_list},
+};
 
 /// Which commit stands for a step that this one needs: `STEP=KEY@EPOCH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// The step, or an item of it, as it is shown: `split`, `train:fold=2`.
-    pub step: String,
+    /// The step, or the item of it.
+    pub step: StepAddress,
     /// Its commit.
     pub slot: SlotId,
 }
 
 /// Returns the request for one attempt of `step`, reading `runs/<run>/graph`, the commits given, and the run's bindings.
 ///
-/// `step` is a step as it is shown: `split`, or `train:fold=2` for an item of one that fans out.
-///
 /// # Errors
-/// [`EngineError::NotReady`] names what has no commit yet, or none any more.
+/// [`EngineError::NotReady`] names what has no commit yet, or none any more; [`EngineError::NoStep`] and
+/// [`EngineError::Fans`] say what is wrong with the address.
 pub async fn exec_request(
     store: &Store,
     run: &RunId,
-    step: &str,
+    step: &StepAddress,
     upstream: &[Upstream],
     retry_index: Option<u64>,
 ) -> Result<Request, EngineError> {
     let graph = Arc::new(store.graph(run).await?);
-    let upstream = Commits { store, run, given: upstream };
-    let mut plan = Plan::build(graph.graph.clone(), &[])?;
-    upstream.expand(&mut plan, step).await?;
-    let place = plan.indices().find(|place| plan.id(*place).to_string() == step && !plan.topology().is_group(*place));
-    let place = place.ok_or_else(|| EngineError::NoStep { run: run.clone(), step: step.to_owned() })?;
-    let id = plan.id(place).clone();
-    let spec = plan.step(place).clone();
-    let mut inputs = BTreeMap::new();
-    let mut keyed = BTreeMap::new();
+    let mut there = There { store, run, upstream, graph: &graph, plan: Plan::build(graph.graph.clone(), &[])? };
+    there.expand().await?;
+    let place = there.plan.find(step).map_err(|wrong| EngineError::NoStep { run: run.clone(), wrong })?;
+    let id = there.plan.id(place).clone();
+    if there.plan.topology().is_group(place) {
+        let members = there.plan.topology().members(place).unwrap_or_default();
+        let first = members.first().and_then(|member| there.plan.id(*member).item.as_ref()).map(Item::label);
+        return Err(EngineError::Fans { step: id.name, example: first.unwrap_or_default() });
+    }
+    let spec = there.plan.step(place);
+    let (mut inputs, mut keyed) = (BTreeMap::new(), BTreeMap::new());
     for (name, source) in &spec.inputs {
         let bound = match source {
-            Source::Data(data) => brought(&graph, &id, name, data)?,
-            Source::Step { step: producer, output } => upstream.bind(&plan, place, name, producer, output).await?,
+            Source::Data(data) => {
+                let unknown = || BindError::UnknownData { step: id.clone(), input: name.clone(), data: data.clone() };
+                let pin = graph.graph.data.get(data).ok_or_else(unknown)?;
+                let stored = graph.brought.iter().find(|stored| stored.artifact == pin.artifact);
+                let bytes = InputBytes::Stored { stored: stored.ok_or_else(unknown)?.clone(), slot: None };
+                BoundArtifact { bytes, base_name: pin.base_name.clone(), source: format!("data.{data}") }
+            }
+            Source::Step { step: producer, output } => there.made(place, name, producer, output).await?,
         };
-        let Artifact { kind, digest, .. } = bound.artifact();
+        let artifact = bound.artifact();
+        let (kind, digest) = (artifact.kind, artifact.digest);
         keyed.insert(name.clone(), BoundInput { kind, base_name: bound.base_name.clone(), digest });
         inputs.insert(name.clone(), bound);
     }
@@ -59,11 +71,12 @@ pub async fn exec_request(
     let relied_on: Vec<SlotId> = inputs.values().flat_map(BoundArtifact::slots).collect();
     let retired = store.rely_on(run, &relied_on).await?;
     if let Some(gone) = inputs.values().find(|input| input.slots().iter().any(|slot| retired.contains(slot))) {
-        let need = gone.source.rsplit_once('.').map_or("", |(need, _)| need).to_owned();
-        return Err(EngineError::NotReady { step: id.to_string(), need });
+        let need = gone.source.split('.').next().unwrap_or_default();
+        let need = StepName::new(need).map(StepId::plain).unwrap_or_else(|_| id.clone());
+        return Err(EngineError::NotReady { step: id, need });
     }
     let driver = store.driver_of(run).await?.map_or(1, |(n, _, _)| n);
-    let key = step_key(&graph.graph, &id, &spec, &keyed, &KeyScope { run: run.clone(), driver });
+    let key = step_key(&graph.graph, &id, spec, &keyed, &KeyScope { run: run.clone(), driver });
     Ok(Request {
         run: run.clone(),
         graph: graph.clone(),
@@ -75,104 +88,98 @@ pub async fn exec_request(
         expected: None,
         restore: Default::default(),
         memory: None,
+        interruptions: None,
         checkpoint_sooner: false,
         accelerators: None,
         budgets: Default::default(),
     })
 }
 
-fn brought(
-    graph: &GraphRecord,
-    step: &StepId,
-    input: &PortName,
-    data: &prunella_model::DataName,
-) -> Result<BoundArtifact, EngineError> {
-    let unknown = || BindError::UnknownData { step: step.clone(), input: input.clone(), data: data.clone() };
-    let pin = graph.graph.data.get(data).ok_or_else(unknown)?;
-    let stored = graph.brought.iter().find(|stored| stored.artifact == pin.artifact).ok_or_else(unknown)?.clone();
-    Ok(BoundArtifact {
-        bytes: InputBytes::Stored { stored, slot: None },
-        base_name: pin.base_name.clone(),
-        source: format!("data.{data}"),
-    })
-}
-
-/// The commits that stand for the steps of a run.
-struct Commits<'a> {
+/// What the store has of a run.
+struct There<'a> {
     store: &'a Store,
     run: &'a RunId,
-    given: &'a [Upstream],
+    upstream: &'a [Upstream],
+    graph: &'a GraphRecord,
+    plan: Plan,
 }
 
-impl Commits<'_> {
-    async fn committed(&self, step: &StepId, asked: &str) -> Result<(SlotId, Committed), EngineError> {
-        let shown = step.to_string();
-        let given = self.given.iter().find(|upstream| upstream.step == shown).map(|upstream| upstream.slot);
-        let slot = match given {
-            Some(slot) => Some(slot),
-            None => self.store.binding(self.run, step).await?,
-        };
-        let not_ready = || EngineError::NotReady { step: asked.to_owned(), need: shown.clone() };
-        let slot = slot.ok_or_else(not_ready)?;
-        let committed = self.store.committed(&slot).await?.ok_or_else(not_ready)?;
-        Ok((slot, committed))
-    }
-
-    /// Gives every step whose list is there its items.
-    async fn expand(&self, plan: &mut Plan, asked: &str) -> Result<(), EngineError> {
-        for step in plan.indices().collect::<Vec<StepIndex>>() {
-            let Some(ForEach::Output { step: producer, output }) = plan.step(step).for_each.clone() else { continue };
-            let committed = match self.committed(&StepId::plain(producer.clone()), asked).await {
-                Ok((_, committed)) => committed,
-                Err(EngineError::NotReady { .. }) => continue,
-                Err(error) => return Err(error),
+impl There<'_> {
+    /// Expands every step whose list is there; a list that is not keeps its steps without items.
+    async fn expand(&mut self) -> Result<(), EngineError> {
+        for step in self.plan.indices() {
+            let Some(ForEach::Output { step: producer, output }) = self.plan.step(step).for_each.clone() else {
+                continue;
             };
+            let Some(slot) = self.slot(&StepId::plain(producer)).await? else { continue };
+            let Some(committed) = self.store.committed(&slot).await? else { continue };
             let Some(stored) = committed.artifacts.get(&output) else { continue };
-            if let Ok(items) = read_list(self.store, stored).await? {
-                plan.expand(step, &items)?;
+            match read_list(self.store, stored).await? {
+                Ok(items) => self.plan.expand(step, &items)?,
+                Err(NoList::Wrong(problem) | NoList::Lost(problem)) => {
+                    return Err(EngineError::NoList { step: self.plan.id(step).clone(), problem });
+                }
             }
         }
         Ok(())
     }
 
-    async fn bind(
+    /// Returns the commit that stands for a step: the one given, else the run's.
+    async fn slot(&self, id: &StepId) -> Result<Option<SlotId>, EngineError> {
+        match self.upstream.iter().find(|upstream| upstream.step.is_of(id)) {
+            Some(given) => Ok(Some(given.slot)),
+            None => Ok(self.store.binding(self.run, id).await?),
+        }
+    }
+
+    /// Returns an input that another step makes: its output, that of the same item, or a folder of all its items.
+    async fn made(
         &self,
-        plan: &Plan,
-        step: StepIndex,
+        place: StepIndex,
         input: &PortName,
         producer: &StepName,
         output: &PortName,
     ) -> Result<BoundArtifact, EngineError> {
-        let asked = plan.id(step).to_string();
-        let not_ready = || EngineError::NotReady { step: asked.clone(), need: producer.to_string() };
+        let whole = StepId::plain(producer.clone());
+        let step = self.plan.id(place);
+        let not_ready = || EngineError::NotReady { step: step.clone(), need: whole.clone() };
         let no_output = || BindError::NoOutput {
-            step: plan.id(step).clone(),
+            step: step.clone(),
             input: input.clone(),
             producer: producer.clone(),
             output: output.clone(),
         };
-        let place = plan.source(step, producer).ok_or_else(not_ready)?;
-        let declared = plan.step(place).outputs.get(output).ok_or_else(no_output)?.path.base_name().to_owned();
-        let source = format!("{}.{output}", plan.id(place));
-        if !plan.topology().is_group(place) {
-            let (slot, committed) = self.committed(plan.id(place), &asked).await?;
-            let stored = committed.artifacts.get(output).ok_or_else(no_output)?.clone();
-            return Ok(BoundArtifact {
-                bytes: InputBytes::Stored { stored, slot: Some(slot) },
-                base_name: declared,
-                source,
-            });
+        let declared = self.graph.graph.pipeline.steps.get(producer.as_str());
+        let declared = declared.and_then(|producer| producer.outputs.get(output)).ok_or_else(no_output)?;
+        let base_name = declared.path.base_name().to_owned();
+        let from = self.plan.source(place, producer).ok_or_else(not_ready)?;
+        let source = format!("{producer}.{output}");
+        if !self.plan.topology().is_group(from) {
+            let (slot, stored) = self.output(step, self.plan.id(from), output, &no_output).await?;
+            return Ok(BoundArtifact { bytes: InputBytes::Stored { stored, slot: Some(slot) }, base_name, source });
         }
         let mut parts = Vec::new();
-        for member in plan.topology().members(place).ok_or_else(not_ready)? {
-            let (slot, committed) = self.committed(plan.id(*member), &asked).await?;
-            let stored: StoredArtifact = committed.artifacts.get(output).ok_or_else(no_output)?.clone();
-            let item = plan.id(*member).item.clone().expect("a member of a group is an item");
-            parts.push(Part { item, slot, stored });
+        for member in self.plan.topology().members(from).ok_or_else(not_ready)? {
+            let id = self.plan.id(*member);
+            let (slot, stored) = self.output(step, id, output, &no_output).await?;
+            parts.push(Part { item: id.item.clone().expect("members are items"), slot, stored });
         }
         let made: Vec<_> = parts.iter().map(|part| (&part.item, part.stored.artifact)).collect();
-        let artifact = fan_in(&declared, &made);
-        let bytes = InputBytes::FanIn(Arc::new(FanIn { artifact, base_name: declared, parts }));
+        let artifact = fan_in(&base_name, &made);
+        let bytes = InputBytes::FanIn(Arc::new(FanIn { artifact, base_name, parts }));
         Ok(BoundArtifact { bytes, base_name: output.to_string(), source })
+    }
+
+    async fn output(
+        &self,
+        step: &StepId,
+        producer: &StepId,
+        output: &PortName,
+        no_output: &dyn Fn() -> BindError,
+    ) -> Result<(SlotId, StoredArtifact), EngineError> {
+        let not_ready = || EngineError::NotReady { step: step.clone(), need: producer.clone() };
+        let slot = self.slot(producer).await?.ok_or_else(not_ready)?;
+        let committed = self.store.committed(&slot).await?.ok_or_else(not_ready)?;
+        Ok((slot, committed.artifacts.get(output).ok_or_else(no_output)?.clone()))
     }
 }

@@ -25,7 +25,8 @@ impl Driver<'_> {
         };
         let place = self.plan.index(&StepId::plain(producer.clone()));
         let slot = place.and_then(|place| self.state.done(place)).map(|done| done.slot);
-        let slot = slot.ok_or_else(|| EngineError::NotReady { step: id.to_string(), need: producer.to_string() })?;
+        let slot =
+            slot.ok_or_else(|| EngineError::NotReady { step: id.clone(), need: StepId::plain(producer.clone()) })?;
         let stored = self.shelf.artifacts(&self.host.store, slot).await?.get(&output).cloned();
         let read = match stored {
             Some(stored) => read_list(&self.host.store, &stored).await?,
@@ -59,8 +60,8 @@ pub(crate) async fn read_list(
     let bytes = match store.read_small(stored, MAX_ITEMS_BYTES).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
-            let problem = format!("it is no file of at most {} MiB", MAX_ITEMS_BYTES >> 20);
-            return Ok(Err(NoList::Wrong(problem)));
+            let size = stored.artifact.size_bytes;
+            return Ok(Err(NoList::Wrong(format!("it has {size} bytes; a file of at most {MAX_ITEMS_BYTES} is read"))));
         }
         Err(StoreError::Damaged { object, problem }) => {
             return Ok(Err(NoList::Lost(format!("`{object}`: {problem}"))));

@@ -114,11 +114,17 @@ impl Plan {
                 }
                 lanes.len() - 1
             });
+            let needs = match &step.for_each {
+                None => needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                // What its items need is theirs to wait for; the group waits for its list.
+                Some(_) => Vec::new(),
+            };
             nodes.push(Node {
                 id: StepId::plain(name.clone()),
-                needs: needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                needs,
                 reads: reads_of(&graph, step).map(|need| StepIndex::new(renumbered[need])).collect(),
-                conditional: step.when.is_some(),
+                // Of a step that fans out each item has the condition.
+                conditional: step.when.is_some() && step.for_each.is_none(),
                 lane: u16::try_from(lane).expect("there are at most 64 lanes"),
             });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prunella_journal::{RunState, StepIndex};
+use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{
     Artifact, BoundInput, DataName, KeyScope, PortName, SlotId, Source, StepId, StepKey, StepName, step_key,
 };
@@ -139,8 +139,10 @@ impl Plan {
             let origin = Origin::Slot { step: self.id(place).clone(), slot, output: output.clone() };
             return Ok(PlannedInput { artifact, base_name: declared, origin });
         };
+        // Items that were skipped made nothing.
+        let ran = members.iter().filter(|member| state.state(**member).stage() != Stage::Skipped);
         let part = |member: &StepIndex| Some((*member, state.done(*member)?.slot));
-        let parts = members.iter().map(part).collect::<Option<_>>().ok_or_else(not_done)?;
+        let parts = ran.map(part).collect::<Option<_>>().ok_or_else(not_done)?;
         let origin = Origin::Items { step: producer.clone(), output: output.clone(), base_name: declared, parts };
         Ok(PlannedInput { artifact, base_name: output.to_string(), origin })
     }

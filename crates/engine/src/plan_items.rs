@@ -1,6 +1,5 @@
 //! Which steps of a plan fan out, over which items, and what each item needs.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use prunella_journal::{Fan, Need, Node, StepIndex, Topology, TopologyError};
@@ -21,45 +20,37 @@ pub(crate) fn fanned_out(graph: &Graph, nodes: Vec<Node>) -> Result<Topology, Pl
         return Ok(Topology::new(nodes).expect("names are unique in a graph, and needs were looked up in it"));
     }
     let mut nodes = nodes;
-    let places: HashMap<StepName, StepIndex> =
+    let places: std::collections::HashMap<StepName, StepIndex> =
         (0u32..).zip(&nodes).map(|(place, node)| (node.id.name.clone(), StepIndex::new(place))).collect();
     let place = |name: &StepName| *places.get(name).expect("a plan has all that its steps need");
-    let leaders = names.iter().map(|name| leader_of(graph, name)).collect::<Result<Vec<_>, _>>()?;
-    let leader_by_name: HashMap<&StepName, &StepName> = names.iter().zip(&leaders).collect();
-    let mut fans = HashMap::with_capacity(names.len());
+    let mut leaders = Vec::with_capacity(names.len());
     for (step, name) in fanning.iter().zip(&names) {
-        let (spec, leader) = (&steps[name], leader_by_name[name]);
-        let need = |producer: &StepName| {
-            let together = leader_by_name.get(producer).is_some_and(|other| *other == leader);
-            if together { Need::SameItem(place(producer)) } else { Need::Whole(place(producer)) }
+        let leader = leader_of(graph, name)?;
+        let needs = match &steps[name].for_each {
+            Some(ForEach::Output { step, .. }) => vec![place(step)],
+            Some(ForEach::Step(_)) => vec![place(&leader)],
+            Some(ForEach::Items(_)) | None => Vec::new(),
         };
-        let reads: Vec<Need> = producers(spec).map(need).collect();
-        let after = spec.after.iter().map(|after| Need::Whole(place(after)));
-        let needs: Vec<Need> = reads.iter().copied().chain(after).collect();
-        let list = match &spec.for_each {
-            Some(ForEach::Output { step, .. }) => Some(place(step)),
-            Some(ForEach::Step(_) | ForEach::Items(_)) | None => None,
-        };
-        let follows = (leader != name).then(|| place(leader));
-        // The group waits for its list, and for what each item waits for as a whole.
-        let whole = |needs: &[Need]| -> Vec<StepIndex> {
-            let whole = needs.iter().filter_map(|need| match need {
-                Need::Whole(step) => Some(*step),
-                Need::SameItem(_) => None,
-            });
-            whole.chain(list).chain(follows).collect()
-        };
-        nodes[step.as_usize()].needs = whole(&needs);
-        nodes[step.as_usize()].reads = whole(&reads);
-        let outputs =
-            spec.outputs.iter().map(|(port, output)| (port.clone(), Arc::from(output.path.base_name()))).collect();
-        fans.insert(name, Fan { follows, list, needs, reads, outputs });
+        nodes[step.as_usize()].reads = needs.clone();
+        nodes[step.as_usize()].needs = needs;
+        leaders.push(leader);
     }
     let mut topology = Topology::new(nodes).expect("names are unique in a graph, and needs were looked up in it");
+    let leader_by_name: std::collections::HashMap<&StepName, &StepName> = names.iter().zip(&leaders).collect();
     for name in in_order_of_need(graph, &names, &leader_by_name) {
-        if let Some(fan) = fans.remove(name) {
-            topology.fan_out(place(name), fan);
-        }
+        let (step, leader) = (&steps[name], leader_by_name[name]);
+        let read = item_reads(step).map(|(producer, of_item)| {
+            let together = of_item && leader_by_name.get(producer).is_some_and(|other| *other == leader);
+            if together { Need::SameItem(place(producer)) } else { Need::Whole(place(producer)) }
+        });
+        let reads: Vec<Need> = read.collect();
+        let after = step.after.iter().map(|after| Need::Whole(place(after)));
+        let needs = reads.iter().copied().chain(after).collect();
+        let outputs =
+            step.outputs.iter().map(|(port, output)| (port.clone(), Arc::from(output.path.base_name()))).collect();
+        let follows = (leader != name).then(|| place(leader));
+        let conditional = step.when.is_some();
+        topology.fan_out(place(name), Fan { follows, needs, reads, conditional, outputs });
     }
     for (step, name) in fanning.iter().zip(&names) {
         if let Some(ForEach::Items(items)) = &steps[name].for_each {
@@ -79,11 +70,13 @@ pub(crate) fn items_wrong(error: TopologyError, of: &StepId) -> PlanError {
     }
 }
 
-fn producers(step: &Step) -> impl Iterator<Item = &StepName> {
-    step.inputs.values().filter_map(|source| match source {
-        Source::Step { step, .. } => Some(step),
+/// Returns every step that an item reads, and whether it is an input: of those it reads the same item.
+fn item_reads(step: &Step) -> impl Iterator<Item = (&StepName, bool)> {
+    let producers = step.inputs.values().filter_map(|source| match source {
+        Source::Step { step, .. } => Some((step, true)),
         Source::Data(_) => None,
-    })
+    });
+    producers.chain(step.when.iter().flat_map(|when| when.reads.iter().map(|read| (&read.step, false))))
 }
 
 /// Returns the step whose list a fanned-out step goes through.
@@ -104,10 +97,10 @@ fn leader_of(graph: &Graph, name: &StepName) -> Result<StepName, PlanError> {
 fn in_order_of_need<'a>(
     graph: &Graph,
     names: &'a [StepName],
-    leaders: &HashMap<&StepName, &StepName>,
+    leaders: &std::collections::HashMap<&StepName, &StepName>,
 ) -> Vec<&'a StepName> {
-    let by_name: HashMap<&StepName, &'a StepName> = names.iter().map(|name| (name, name)).collect();
-    let mut done = HashSet::new();
+    let by_name: std::collections::HashMap<&StepName, &'a StepName> = names.iter().map(|name| (name, name)).collect();
+    let mut done = std::collections::HashSet::new();
     let mut order = Vec::with_capacity(names.len());
     for root in names {
         let mut stack = vec![(root, false)];

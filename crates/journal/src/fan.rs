@@ -1,4 +1,3 @@
-compile_error!("LEAD: for_each HAS LANDED ON MAIN (commit d2925db, built on your work while you were away). Stop building it here. Read /tmp/brief/fanout2.md now: reset to main, then port only your golden tests, scenes and docs onto it.");
 //! Steps that fan out: a group, its items, and how a topology grows by them.
 
 use std::collections::HashSet;
@@ -23,12 +22,12 @@ pub enum Need {
 pub struct Fan {
     /// The group that has a list; this one goes through the same items. Nothing if this one has the list.
     pub follows: Option<StepIndex>,
-    /// The step whose output is the list, if it is another's.
-    pub list: Option<StepIndex>,
     /// What each item needs.
     pub needs: Vec<Need>,
     /// Those of them whose outputs it reads.
     pub reads: Vec<Need>,
+    /// Whether each item has a condition.
+    pub conditional: bool,
     /// The outputs of each item, with the base names of their paths.
     pub outputs: Vec<(PortName, Arc<str>)>,
 }
@@ -64,24 +63,19 @@ impl Topology {
         self.groups.insert(step, Group { fan, followers: Vec::new(), members: None });
     }
 
+    /// Returns the steps that fan out, in no order.
+    pub fn groups(&self) -> impl Iterator<Item = StepIndex> + '_ {
+        self.groups.keys().copied()
+    }
+
     /// Returns whether the step fans out.
     pub fn is_group(&self, step: StepIndex) -> bool {
         self.groups.contains_key(&step)
     }
 
-    /// Returns how many steps have items.
-    pub fn expanded(&self) -> usize {
-        self.groups.values().filter(|group| group.members.is_some()).count()
-    }
-
     /// Returns whether the step has a list of its own that it fans out over.
     pub fn leads(&self, step: StepIndex) -> bool {
         self.groups.get(&step).is_some_and(|group| group.fan.follows.is_none())
-    }
-
-    /// Returns the step that makes the list of a group, if it has one of its own that is not written down.
-    pub fn list_of(&self, step: StepIndex) -> Option<StepIndex> {
-        self.groups.get(&step)?.fan.list
     }
 
     /// Returns the step that this one is an item of, also if its list has this item no more.
@@ -166,7 +160,7 @@ impl Topology {
         let (name, lane) = (self.ids[group.as_usize()].name.clone(), self.lanes[group.as_usize()]);
         let found = self.groups.get_mut(&group).expect("it is a group");
         let before = found.members.take().unwrap_or_default();
-        let (needs, reads) = (found.fan.needs.clone(), found.fan.reads.clone());
+        let fan = found.fan.clone();
         let were: HashSet<StepIndex> = before.iter().copied().collect();
         let (mut members, mut came) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
@@ -182,9 +176,9 @@ impl Topology {
                         Need::Whole(step) => *step,
                         Need::SameItem(group) => same(*group),
                     };
-                    let (needs, reads) = (needs.iter().map(place).collect(), reads.iter().map(place).collect());
-                    // Whether the step runs at all is said of the group.
-                    self.push(Node { id, needs, reads, conditional: false, lane }, Some(group))?
+                    let (needs, reads) = (fan.needs.iter().map(place).collect(), fan.reads.iter().map(place).collect());
+                    let node = Node { id, needs, reads, conditional: fan.conditional, lane };
+                    self.push(node, Some(group))?
                 }
             };
             if !were.contains(&member) {

@@ -58,7 +58,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(missing: u32, state: StepState) -> Self {
+    fn new(state: StepState, missing: u32) -> Self {
         Self {
             state,
             missing,
@@ -91,7 +91,7 @@ impl Outcome {
     fn of(state: &StepState) -> Option<Self> {
         match state {
             StepState::Skipped { .. } => Some(Self::Nothing),
-            other => other.artifacts().cloned().map(Self::Made),
+            state => state.artifacts().cloned().map(Self::Made),
         }
     }
 }
@@ -142,7 +142,7 @@ impl RunState {
         let count = topology.len();
         let entry = |step| {
             let missing = topology.needs(step).len() as u32;
-            let mut entry = Entry::new(missing, open_state(missing == 0, topology.is_conditional(step)));
+            let mut entry = Entry::new(open_state(missing == 0, topology.is_conditional(step)), missing);
             if let Some(members) = topology.members(step) {
                 entry.unsettled_items = members.len() as u32;
                 entry.state = StepState::Gathering;
@@ -340,13 +340,7 @@ impl RunState {
         }
         // An attempt that was at work when its item went ends as it does, and nobody asks for it.
         let next = if entry.dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
-        // A group that has its items goes on from them.
-        let next = match next {
-            StepState::Waiting | StepState::Bindable if self.topology.is_group(step) => self.open_state(step),
-            next => next,
-        };
         self.put(step, next);
-        self.regroup(step);
         if let Event::InputDamaged { producer, slot, .. } = event {
             let producer = self.topology.index(producer).expect("checked before the event was accepted");
             self.make_anew(producer, *slot);

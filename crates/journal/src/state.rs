@@ -117,11 +117,6 @@ pub enum StepState {
     Ended(Box<Ended>),
     /// A commit stands for it.
     Done(Box<Done>),
-    /// It is not to run; nothing is made for it, and the run goes on without.
-    Skipped {
-        /// Why.
-        by: SkippedBy,
-    },
     /// It fans out, and its items are at work.
     Gathering,
     /// It fans out, and all its items are done.
@@ -131,6 +126,11 @@ pub enum StepState {
     },
     /// It is an item that the list has no more.
     Dropped,
+    /// It is not to run; nothing is made for it, and the run goes on without.
+    Skipped {
+        /// Why.
+        by: SkippedBy,
+    },
     /// It was given up.
     Failed {
         /// The failure that ended it.
@@ -228,10 +228,10 @@ pub struct Around {
     pub stale: bool,
     /// The step that was given up, if the step needs it.
     pub dead: Option<StepIndex>,
-    /// The step that was skipped, if the step reads it.
-    pub absent: Option<StepIndex>,
     /// Whether it fans out over a list of its own.
     pub leads: bool,
+    /// The step that was skipped, if the step reads it.
+    pub absent: Option<StepIndex>,
 }
 
 impl Around {
@@ -264,10 +264,10 @@ impl StepState {
             Self::Running(_) => Stage::Running,
             Self::Ended(_) => Stage::Ended,
             Self::Done(_) => Stage::Done,
-            Self::Skipped { .. } => Stage::Skipped,
             Self::Gathering => Stage::Gathering,
             Self::Gathered { .. } => Stage::Gathered,
             Self::Dropped => Stage::Dropped,
+            Self::Skipped { .. } => Stage::Skipped,
             Self::Failed { .. } => Stage::Failed,
             Self::Blocked { .. } => Stage::Blocked,
         }
@@ -313,18 +313,15 @@ impl StepState {
     pub fn apply(&self, event: &Event, around: &Around) -> Option<Self> {
         use {Event as E, StepState as S};
         let next = match (self, event) {
-            (S::Undecided, E::StepDecided { run: true, .. }) => S::Bindable,
-            (S::Undecided, E::StepDecided { run: false, .. }) => S::Skipped { by: SkippedBy::Condition },
-            (S::Undecided | S::Bindable | S::Gathering, E::StepSkipped { .. }) => {
-                S::Skipped { by: SkippedBy::Need(around.absent?) }
-            }
-            // What its condition reads is made anew; it waits for that as soon as its producer is put back.
-            (S::Undecided, E::InputDamaged { .. }) => S::Undecided,
-
             (S::Bindable, E::StepExpanded { .. }) if around.leads => S::Gathering,
             (S::Bindable, E::StepKeyed { .. }) if around.leads => return None,
-            // So does one whose list is lost.
+            // What is lost is the list itself; it stays to be read.
             (S::Bindable, E::InputDamaged { .. }) if around.leads => S::Bindable,
+            (S::Undecided, E::StepDecided { run: true, .. }) => S::Bindable,
+            (S::Undecided, E::StepDecided { run: false, .. }) => S::Skipped { by: SkippedBy::Condition },
+            (S::Undecided | S::Bindable, E::StepSkipped { .. }) => S::Skipped { by: SkippedBy::Need(around.absent?) },
+            // What its condition reads is made anew; it waits for that as soon as its producer is put back.
+            (S::Undecided, E::InputDamaged { .. }) => S::Undecided,
 
             (S::Bindable, E::StepKeyed { key, .. }) if around.taken => S::Queued { key: *key },
             (S::Bindable, E::StepKeyed { key, .. }) => S::Keyed { key: *key },

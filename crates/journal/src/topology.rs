@@ -127,21 +127,21 @@ impl Topology {
         Ok(this)
     }
 
-    /// Adds a step at the end, which may need only what is there.
+    /// Adds a step at the end; whatever it needs is there, or among those that a plan adds with it.
     pub(crate) fn push(&mut self, node: Node, group: Option<StepIndex>) -> Result<StepIndex, TopologyError> {
-        let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
-        if self.by_id.contains_key(&node.id) {
-            return Err(TopologyError::Twice(node.id));
-        }
         let Node { id, mut needs, mut reads, conditional, lane } = node;
-        needs.sort_unstable();
-        needs.dedup();
-        reads.sort_unstable();
-        reads.dedup();
-        reads.retain(|step| needs.binary_search(step).is_ok());
+        let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
+        if self.by_id.contains_key(&id) {
+            return Err(TopologyError::Twice(id));
+        }
         if self.consumers.len() <= place.as_usize() {
             self.consumers.push(Vec::new());
         }
+        for list in [&mut needs, &mut reads] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        reads.retain(|step| needs.binary_search(step).is_ok());
         for need in &needs {
             self.consumers[need.as_usize()].push(place);
         }

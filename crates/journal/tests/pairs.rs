@@ -54,7 +54,6 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Ended, "step_blocked", Stage::Blocked),
     (Stage::Done, "step_rebound", Stage::Bindable),
     (Stage::Skipped, "step_rebound", Stage::Bindable),
-    (Stage::Gathering, "step_skipped", Stage::Skipped),
     (Stage::Gathering, "step_rebound", Stage::Bindable),
     (Stage::Gathering, "step_blocked", Stage::Blocked),
     (Stage::Gathered, "step_rebound", Stage::Bindable),
@@ -92,8 +91,8 @@ const PERMISSIVE: Around = Around {
     taken: false,
     stale: true,
     dead: Some(StepIndex::new(0)),
-    absent: Some(StepIndex::new(0)),
     leads: false,
+    absent: Some(StepIndex::new(0)),
 };
 
 /// One state of every stage, about key 1 and its first epoch.

@@ -7,7 +7,7 @@
 mod conditions;
 mod cycles;
 mod diagnostic;
-mod fan_out;
+mod for_each;
 mod later;
 mod nearest;
 mod params;

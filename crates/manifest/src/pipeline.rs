@@ -53,7 +53,7 @@ impl<'s> Reader<'s> {
         let code = fields.get("code").map(|id| self.code(id)).unwrap_or_default();
         let environment = fields.get("environment").and_then(|id| self.environment(id));
         let defaults = self.defaults(&fields);
-        let (mut drafts, bad_names) = match fields.get("steps") {
+        let (drafts, bad_names) = match fields.get("steps") {
             Some(id) => self.steps(id)?,
             None => {
                 if !fields.has("steps") {
@@ -64,7 +64,6 @@ impl<'s> Reader<'s> {
         };
         self.bound_defaults(&fields, drafts.len())?;
         let known = Known { params: &params, data: &data, bad_steps: &bad_names };
-        self.fan_outs(&mut drafts, &params);
         self.references(&drafts, &known);
         self.cycles(&drafts);
         let steps = self.resolve(drafts, &defaults);
@@ -315,10 +314,10 @@ impl<'s> Reader<'s> {
                 deterministic: policy.deterministic,
                 reuse: draft.reuse.unwrap_or(if without_outputs { Reuse::Run } else { Reuse::Always }),
                 on_notice: policy.on_notice,
+                for_each: draft.for_each.map(|for_each| for_each.value),
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,
-                for_each: draft.for_each.map(|list| list.value),
                 when: draft.when.map(|condition| condition.when),
             };
             steps.insert(name, step);

@@ -7,7 +7,6 @@ use prunella_model::{DataName, ParamName, PortName, Reference, Source, StepName}
 
 use crate::{
     diagnostic::{Mark, clip},
-    fan_out::Lacking,
     params::Params,
     reader::Reader,
     step::StepDraft,
@@ -28,7 +27,6 @@ impl<'s> Reader<'s> {
     pub fn references(&mut self, drafts: &Drafts<'s>, known: &Known<'_>) {
         let mut used_params: HashSet<&ParamName> = HashSet::new();
         let mut used_data: HashSet<&DataName> = HashSet::new();
-        let mut lacking = Lacking::new();
         for (name, draft) in drafts {
             for (_, source) in &draft.inputs {
                 match &source.value {
@@ -42,7 +40,7 @@ impl<'s> Reader<'s> {
                 }
             }
             self.after_references(name, draft, drafts, known);
-            self.fan_out_references(name, draft, drafts, known);
+            self.for_each_reference(name, drafts, known);
             if let Some(condition) = &draft.when {
                 used_params.extend(condition.params());
                 self.condition_references(name, condition, drafts, known);
@@ -51,9 +49,7 @@ impl<'s> Reader<'s> {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);
                 }
-                if let Reference::Item(part) = &reference.value {
-                    self.item_reference(name, draft, part.as_deref(), reference.mark, drafts, &mut lacking);
-                }
+                self.item_reference(draft, &reference.value, reference.mark, drafts);
                 self.command_reference(draft, &reference.value, reference.mark, known);
             }
         }

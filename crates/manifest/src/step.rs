@@ -21,12 +21,12 @@ pub(crate) struct StepDraft<'s> {
     pub run: Option<Command>,
     /// What its command refers to.
     pub references: Vec<Marked<Reference>>,
+    pub for_each: Option<Marked<ForEach>>,
+    /// Whether `for_each` stands there and could not be read: what follows from it is no second mistake.
+    pub for_each_wrong: bool,
     pub inputs: Vec<(PortName, Marked<Source>)>,
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
-    /// What it fans out over: where that stands, with the place of its key, and then what it is.
-    pub for_each_at: Option<(NodeId, Mark)>,
-    pub for_each: Option<Marked<ForEach>>,
     pub when: Option<ConditionDraft>,
     pub code: Option<Vec<String>>,
     pub reuse: Option<Reuse>,
@@ -46,10 +46,13 @@ impl<'s> Reader<'s> {
                 None
             }
         };
+        let for_each = fields.get("for_each").and_then(|id| self.for_each(id));
         let after = fields.get("after").and_then(|id| self.items(id, "`after`")).unwrap_or_default();
         Some(StepDraft {
             run,
             references,
+            for_each_wrong: for_each.is_none() && fields.has("for_each"),
+            for_each,
             inputs: fields.get("inputs").map(|id| self.inputs(id)).unwrap_or_default(),
             outputs: fields.get("outputs").map(|id| self.outputs(id)).unwrap_or_default(),
             after: after
@@ -59,8 +62,6 @@ impl<'s> Reader<'s> {
                     Some(Marked { value, mark: self.mark(id) })
                 })
                 .collect(),
-            for_each_at: fields.get("for_each").zip(fields.key_mark("for_each")),
-            for_each: None,
             when: fields.get("when").and_then(|id| self.condition(id)),
             code: fields.get("code").map(|id| self.code(id)),
             reuse: fields.get("reuse").and_then(|id| {
@@ -122,9 +123,9 @@ impl<'s> Reader<'s> {
             }
             Err(errors) => {
                 for error in errors {
-                    self.found
-                        .error("bad-reference", mark_at(error.offset), clip_to(&error.problem, 200))
-                        .help("write `${{ params.NAME }}`, `${{ inputs.NAME }}` or `${{ outputs.NAME }}`");
+                    self.found.error("bad-reference", mark_at(error.offset), clip_to(&error.problem, 200)).help(
+                        "write `${{ params.NAME }}`, `${{ inputs.NAME }}`, `${{ outputs.NAME }}` or `${{ item.NAME }}`",
+                    );
                 }
                 None
             }

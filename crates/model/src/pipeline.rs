@@ -247,6 +247,9 @@ pub struct Checkpoint {
     /// The least time between two snapshots; 0 takes each that appears.
     #[serde(rename = "every_ms")]
     pub every: Span,
+    /// Whether the time between two snapshots is chosen from what they cost and how often the step is interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// How many durable snapshots of a key stay.
     pub keep: u32,
     /// The time between a notice's signal and the kill, if no cloud says less.
@@ -367,19 +370,19 @@ pub struct Step {
 }
 
 impl Step {
-    /// Returns every step that must be settled before this one: those that it reads, and `after`.
+    /// Returns every step that must be settled before this one: those that it reads or that list its items, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
         self.reads().chain(&self.after)
     }
 
-    /// Returns every step whose outputs it reads: as inputs, in its condition, or to fan out over.
+    /// Returns every step whose outputs it reads: as inputs, or in its condition.
     pub fn reads(&self) -> impl Iterator<Item = &StepName> {
         let producers = self.inputs.values().filter_map(|source| match source {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        let conditions = self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step));
-        producers.chain(conditions).chain(self.for_each.as_ref().and_then(ForEach::needs))
+        let listed = self.for_each.as_ref().and_then(ForEach::needs);
+        producers.chain(listed).chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
     }
 }
 

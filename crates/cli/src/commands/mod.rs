@@ -9,7 +9,6 @@ pub mod gc;
 pub mod get;
 pub mod graph;
 pub mod init;
-pub mod items;
 pub mod logs;
 pub mod man;
 pub mod pin;
@@ -25,7 +24,8 @@ pub mod verify;
 
 use std::path::Path;
 
-use prunella_model::{RunId, StepId, StepName};
+use prunella_engine::load_state;
+use prunella_model::{RunId, StepAddress, StepId, StepName};
 use prunella_store::Store;
 
 use crate::{
@@ -96,15 +96,20 @@ pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, Ste
         _ => return Err(CliError::Usage("name a step, or a run and a step".to_owned(), None)),
     };
     let run = which_run(store, run).await?;
-    if step.contains(':') {
-        let step = items::item(store, &run, step).await?;
-        return Ok((run, step));
-    }
     let record = store.graph(&run).await?;
-    match StepName::new(step) {
-        Ok(name) if record.graph.pipeline.steps.contains_key(name.as_str()) => Ok((run, StepId::plain(name))),
+    let steps = &record.graph.pipeline.steps;
+    match step.parse::<StepAddress>() {
+        Ok(address) if steps.contains_key(address.name.as_str()) => match address.item {
+            None => Ok((run, StepId::plain(address.name))),
+            // Which items there are stands in the journal.
+            Some(_) => {
+                let (_, plan, ..) = load_state(store, &run).await?;
+                let found = plan.find(&address).map_err(|wrong| CliError::Usage(wrong.to_string(), None))?;
+                Ok((run, plan.id(found).clone()))
+            }
+        },
         _ => {
-            let names: Vec<&str> = record.graph.pipeline.steps.keys().map(StepName::as_str).collect();
+            let names: Vec<&str> = steps.keys().map(StepName::as_str).collect();
             Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))))
         }
     }

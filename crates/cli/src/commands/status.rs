@@ -3,7 +3,7 @@
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId};
+use prunella_model::{RunId, SlotId, Span};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
@@ -107,6 +107,13 @@ impl Answer<'_> {
             "attempts": self.state.attempts(step),
             "detail": self.detail(step),
         });
+        if matches!(state, StepState::Gathering | StepState::Gathered { .. }) {
+            let (done, all) = self.state.items_done(step);
+            out["items"] = json!({ "done": done, "all": all });
+        }
+        if let Some(item) = &id.item {
+            out["item"] = serde_json::from_str(item.as_str()).unwrap_or_default();
+        }
         if let Some(key) = state.key() {
             out["key"] = key.hex().into();
         }
@@ -162,6 +169,9 @@ impl Answer<'_> {
                 } else if let Some(checkpoint) = running.restored {
                     text.push_str(&format!(", back at checkpoint {checkpoint}"));
                 }
+                if let Some(every) = self.interval(step) {
+                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                }
                 text
             }
             StepState::Ended(_) => self.last_failure(step),
@@ -170,16 +180,19 @@ impl Answer<'_> {
                 0 | 1 => attempt(id, &done.slot),
                 n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
             },
-            StepState::Gathering | StepState::Gathered { .. } => {
-                let items = self.plan.topology().members(step).unwrap_or_default();
-                let done = items.iter().filter(|item| self.state.state(**item).artifacts().is_some()).count();
-                format!("{done} of {}", count(items.len(), "item"))
-            }
-            StepState::Dropped => "its list has it no more".to_owned(),
             StepState::Skipped { by } => why_skipped(self.plan, step, *by),
             StepState::Failed { class, why } => format!("{class}: {why}"),
             StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
+            StepState::Gathering | StepState::Gathered { .. } => items(self.state, step),
+            StepState::Dropped => "its list has it no more".to_owned(),
         }
+    }
+
+    /// Returns the interval that `every: auto` chose last, where it chooses.
+    fn interval(&self, step: StepIndex) -> Option<Span> {
+        self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
+        let attempts = history::attempts(self.events, self.plan.id(step));
+        attempts.last()?.interval.map(|(every, _)| every)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {
@@ -216,8 +229,9 @@ impl Answer<'_> {
         let lines: Vec<Line> = self
             .plan
             .indices()
-            .map(|step| {
-                let is = self.condition_of(step);
+            .map(|step| (step, self.condition_of(step)))
+            .filter(|(step, is)| self.has_line(*step, *is))
+            .map(|(step, is)| {
                 let (tone, mark) = is.mark();
                 Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
             })
@@ -226,6 +240,13 @@ impl Answer<'_> {
         out.push_str(&healed(&self.figures));
         out.push_str(&self.next());
         out
+    }
+
+    /// Returns whether a step has a line of its own: of items those that something happens to, the others are counted.
+    fn has_line(&self, step: StepIndex, is: StepCondition) -> bool {
+        use StepCondition as C;
+        let plain = self.plan.id(step).item.is_none();
+        plain || matches!(is, C::Running | C::Interrupted | C::Healing | C::Failed | C::Held)
     }
 
     fn next(&self) -> String {
@@ -243,6 +264,12 @@ impl Answer<'_> {
             Condition::Succeeded => String::new(),
         }
     }
+}
+
+/// Returns how many items of a step are done.
+fn items(state: &RunState, step: StepIndex) -> String {
+    let (done, all) = state.items_done(step);
+    format!("{done} of {}", count(all as usize, "item"))
 }
 
 /// Returns what the interruptions of a run cost, as a line; nothing if there were none.
@@ -279,9 +306,9 @@ fn slot_of(state: &StepState) -> Option<SlotId> {
         | StepState::Queued { .. }
         | StepState::Ready { .. }
         | StepState::Failed { .. }
+        | StepState::Blocked { .. }
         | StepState::Gathering
         | StepState::Gathered { .. }
-        | StepState::Dropped
-        | StepState::Blocked { .. } => None,
+        | StepState::Dropped => None,
     }
 }

@@ -126,16 +126,9 @@ impl Side {
                 content[step.as_usize()] = Some(artifacts(&committed));
             }
         }
-        for step in plan.indices() {
-            if content[step.as_usize()].is_none() {
-                content[step.as_usize()] = state.state(step).artifacts().map(|artifacts| artifacts.to_vec());
-            }
-        }
         let here =
             Here { plan: &plan, state: &state, told: told(&events), bound: &bound, condition, content: &content };
-        // Items are compared together, by the folder that they make.
-        let whole = plan.indices().filter(|step| plan.topology().group_of(*step).is_none());
-        let steps = whole.map(|step| (plan.id(step).name.clone(), here.step(step))).collect();
+        let steps = plan.indices().map(|step| (plan.id(step).name.clone(), here.step(step))).collect();
         let code = code(store, &record).await?;
         Ok(Self { run: run.clone(), figures: metrics(&events), condition, code, steps, record })
     }

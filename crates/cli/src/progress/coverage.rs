@@ -52,7 +52,7 @@ impl Coverage {
             }
         }
         while let Some(step) = stack.pop() {
-            for consumer in plan.topology().dependents(step) {
+            for &consumer in plan.topology().consumers(step) {
                 if !incomplete[consumer.as_usize()] && reads(plan, consumer, step) {
                     incomplete[consumer.as_usize()] = true;
                     stack.push(consumer);
@@ -73,9 +73,6 @@ impl Coverage {
 
 /// Returns whether data goes from one step to the other; order alone carries no lineage.
 fn reads(plan: &Plan, consumer: StepIndex, producer: StepIndex) -> bool {
-    if plan.topology().group_of(producer) == Some(consumer) {
-        return true;
-    }
     let name = &plan.id(producer).name;
     plan.step(consumer).inputs.values().any(|source| matches!(source, Source::Step { step, .. } if step == name))
 }

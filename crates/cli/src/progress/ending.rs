@@ -185,7 +185,7 @@ impl End<'_> {
     fn result(&self) -> Option<(StepIndex, PortName)> {
         let plan = &self.outcome.plan;
         let last = (0..u32::try_from(plan.len()).unwrap_or(u32::MAX)).rev().map(StepIndex::new);
-        last.filter(|step| plan.topology().dependents(*step).next().is_none())
+        last.filter(|step| plan.topology().consumers(*step).is_empty())
             .find_map(|step| Some((step, plan.step(step).outputs.keys().next()?.clone())))
     }
 

@@ -89,6 +89,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
         environment: None,
         platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     })
 }
 
@@ -308,6 +309,7 @@ impl<'a> Sim<'a> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
+            Command::Expand { .. } => unreachable!("nothing fans out here"),
             Command::BindKey { step } => {
                 let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
                 let key = self.plan.key(&self.state, step, &scope).expect("every producer is done");

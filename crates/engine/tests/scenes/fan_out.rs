@@ -151,7 +151,8 @@ async fn a_failed_item_blocks_who_reads_them_all_and_nobody_else() {
     use Stage::{Blocked, Done, Failed};
     assert_eq!(found, [Failed, Done, Blocked, Done, Blocked, Blocked, Blocked], "{:?}", engine.eye.events());
     // Taken up again, it goes on with what failed; what was done stays.
-    let again = engine.drive(&outcome.run).await;
+    engine.die().await;
+    let again = scene.engine().await.drive(&outcome.run).await;
     assert_eq!((again.status, scene.ran()["bad"], scene.ran()["good"]), (RunStatus::Failed, 2, 1));
 }
 

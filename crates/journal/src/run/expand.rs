@@ -38,9 +38,9 @@ impl RunState {
                 let gone = matches!(need.state, StepState::Failed { .. } | StepState::Blocked { .. });
                 (missing + u32::from(!need.settled), dead + u32::from(gone))
             });
-            let absent =
-                self.topology.reads(step).iter().filter(|read| self.steps[read.as_usize()].skipped).count() as u32;
-            let entry = Entry { dead, absent, ..Entry::new(missing, open_state(missing == 0, false)) };
+            let absent = self.topology.reads(step).iter().filter(|need| self.steps[need.as_usize()].skipped).count();
+            let state = open_state(missing == 0, self.topology.is_conditional(step));
+            let entry = Entry { dead, absent: absent as u32, ..Entry::new(state, missing) };
             self.counts[entry.state.stage() as usize] += 1;
             self.open += 1;
             self.steps.push(entry);
@@ -59,7 +59,7 @@ impl RunState {
         }
         for &member in &expansion.came {
             if std::mem::take(&mut self.steps[member.as_usize()].dropped) && *self.state(member) == StepState::Dropped {
-                let open = self.open_state(member);
+                let open = self.opening(member);
                 // It counts from here on, as what it is now.
                 self.steps[member.as_usize()].dropped = true;
                 self.put(member, open);
@@ -83,16 +83,23 @@ impl RunState {
         }
     }
 
+    /// Returns how many items of a step that fans out are done, and how many it has.
+    pub fn items_done(&self, group: StepIndex) -> (u32, u32) {
+        let all = self.topology.members(group).map_or(0, |members| members.len() as u32);
+        (all.saturating_sub(self.steps[group.as_usize()].unsettled_items), all)
+    }
+
     /// Returns the group that counts this step as one of its items.
     pub(super) fn member_of(&self, step: StepIndex) -> Option<StepIndex> {
         self.topology.group_of(step).filter(|_| !self.steps[step.as_usize()].dropped)
     }
 
     /// Returns where a step is that nothing is known of but what it needs.
-    pub(super) fn open_state(&self, step: StepIndex) -> StepState {
+    pub(super) fn opening(&self, step: StepIndex) -> StepState {
         let entry = &self.steps[step.as_usize()];
         // One with a list that another step makes reads it again.
-        if self.topology.list_of(step).is_none() && self.topology.members(step).is_some() {
+        let listed = self.topology.leads(step) && !self.topology.needs(step).is_empty();
+        if !listed && self.topology.members(step).is_some() {
             StepState::Gathering
         } else {
             open_state(entry.missing == 0, self.topology.is_conditional(step))

@@ -71,8 +71,8 @@ impl RunState {
     /// skipped on account of what it reads now. `before` is what stood for it, if nothing stands for it any more.
     fn settle(&mut self, step: StepIndex, before: Option<Outcome>) {
         let entry = &mut self.steps[step.as_usize()];
-        let settles = entry.state.artifacts().is_some() || matches!(entry.state, StepState::Skipped { .. });
-        let settled = settles && !entry.stale;
+        let stands = matches!(entry.state, StepState::Done(_) | StepState::Skipped { .. } | StepState::Gathered { .. });
+        let settled = stands && !entry.stale;
         if settled == entry.settled {
             return;
         }
@@ -103,16 +103,15 @@ impl RunState {
                     entry.absent -= 1;
                 }
             }
-            // A group rests on its list alone; what else it waits for is read by its items.
-            let rests = |state: &StepState| match state {
-                StepState::Gathering | StepState::Gathered { .. } => topology.list_of(consumer) == Some(step),
-                StepState::Skipped { .. } => true,
-                state => state.key().is_some(),
+            // A group rests on its list alone; one that follows another goes through what that was given.
+            let rests = |state: &StepState| {
+                let listed = state.is_bound() && topology.leads(consumer);
+                state.key().is_some() || matches!(state, StepState::Skipped { .. }) || listed
             };
             match (&entry.state, entry.missing) {
                 (StepState::Waiting, 0) => {
-                    let open = self.open_state(consumer);
-                    self.put(consumer, open);
+                    let opening = self.opening(consumer);
+                    self.put(consumer, opening);
                 }
                 (StepState::Undecided | StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
                 (state, _) if changed && rests(state) => {
@@ -182,11 +181,10 @@ impl RunState {
             _ if entry.stale => Some(Todo::Rebind),
             S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => None,
             _ if entry.dead > 0 => Some(Todo::Block),
-            S::Waiting | S::Queued { .. } => None,
-            S::Gathering => (entry.absent > 0 && entry.missing == 0).then_some(Todo::Skip),
+            S::Waiting | S::Queued { .. } | S::Gathering => None,
             S::Undecided | S::Bindable if entry.absent > 0 => Some(Todo::Skip),
             S::Undecided => Some(Todo::Decide),
-            S::Bindable if self.topology.is_group(step) => self.topology.leads(step).then_some(Todo::Expand),
+            S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 => None,
@@ -216,7 +214,7 @@ impl RunState {
             }
             match &entry.state {
                 StepState::Failed { .. } | StepState::Blocked { .. } if again => {
-                    let open = self.open_state(step);
+                    let open = self.opening(step);
                     self.put(step, open);
                     self.regroup(step);
                 }

@@ -234,5 +234,6 @@ pub fn graph(pipeline: &str) -> Graph {
         environment: None,
         platform: Platform { os: "linux".into(), arch: "x86_64".into() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     }
 }
