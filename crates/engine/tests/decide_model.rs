@@ -62,10 +62,18 @@ fn dooms(shape: &Shape, gpu: u32) -> bool {
 /// `ended` says where that came to be.
 fn expected(shapes: &[Shape], gpu: u32, holds: impl Fn(usize) -> bool, ended: &[Stage]) -> Vec<Stage> {
     let mut ends: Vec<Stage> = Vec::new();
+    // Steps of which it may have been answered anew whether they run.
+    let mut turns: Vec<bool> = Vec::new();
     for (shape, ended) in shapes.iter().zip(ended) {
         let reads: Vec<usize> = shape.needs.iter().chain(&shape.when).copied().collect();
         let is = |need: &usize, stages: &[Stage]| stages.contains(&ends[*need]);
-        let end = if reads.iter().chain(&shape.after).any(|need| is(need, &[Stage::Failed, Stage::Blocked])) {
+        // A step that was skipped at first may have been given up since; what was settled by then stays.
+        let needs = || reads.iter().chain(&shape.after);
+        let stays = needs().any(|need| turns[*need] && is(need, &[Stage::Failed, Stage::Blocked]));
+        turns.push(shape.when.is_some() || needs().any(|need| turns[*need]));
+        let end = if stays && matches!(ended, Stage::Done | Stage::Skipped) {
+            *ended
+        } else if reads.iter().chain(&shape.after).any(|need| is(need, &[Stage::Failed, Stage::Blocked])) {
             Stage::Blocked
         } else if *ended == Stage::Failed && dooms(shape, gpu) {
             Stage::Failed

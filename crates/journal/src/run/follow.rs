@@ -43,6 +43,11 @@ impl RunState {
         self.settle(step, Outcome::of(&old));
         self.close_or_open(step);
         self.refresh(step);
+        if was != is && (was == Stage::Queued || is == Stage::Queued) {
+            // Whether one that needs it goes first depends on that.
+            let topology = Arc::clone(&self.topology);
+            topology.consumers(step).iter().for_each(|consumer| self.refresh(*consumer));
+        }
     }
 
     /// Keeps the groups of equal keys: who leads, who queues, who goes on when the leader leaves.
