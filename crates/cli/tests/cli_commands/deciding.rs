@@ -7,7 +7,8 @@ name: gate
 params: { least: 0.9 }
 steps:
   evaluate:
-    run: echo '{\"accuracy\": 0.93}' > m.json
+    run: |
+      echo '{\"accuracy\": 0.93}' > m.json
     outputs: { metrics: m.json }
   release:
     when: evaluate.metrics.accuracy > params.least
@@ -17,8 +18,8 @@ steps:
     run: cat ${{ inputs.r }} > s
     inputs: { r: release.r }
     outputs: { s: s }
-on_exit: echo \"it $PRUNELLA_RUN_STATUS\"
-on_failure: echo \"because of $PRUNELLA_FAILED_STEPS\"
+on_exit: echo it $PRUNELLA_RUN_STATUS
+on_failure: echo because of $PRUNELLA_FAILED_STEPS
 ";
 
 fn gate() -> Home {
