@@ -46,6 +46,7 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Ended, "step_rebound", Stage::Bindable),
     (Stage::Ended, "step_blocked", Stage::Blocked),
     (Stage::Done, "step_rebound", Stage::Bindable),
+    (Stage::Done, "commit_damaged", Stage::Keyed),
 ];
 
 /// Events that name the slot they are about: a step refuses them about any other.
@@ -61,6 +62,7 @@ const ABOUT_A_SLOT: &[&str] = &[
     "notice_received",
     "attempt_ended",
     "step_committed",
+    "commit_damaged",
 ];
 
 const PERMISSIVE: Around = Around {

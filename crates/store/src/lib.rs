@@ -31,7 +31,7 @@ pub use key_view::{KeyState, KeyView, SlotView};
 pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
-pub use runs::{DriverLease, NewRun, RunListed};
+pub use runs::{DriverLease, NewRun, Refill, RunListed};
 pub use slots::{Filled, ReadyCommit};
 pub use store::Store;
 pub use take_in::{Taken, TakenFile};

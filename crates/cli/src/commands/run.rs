@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use prunella_attempt::Host;
-use prunella_engine::{Capacity, DriveOptions, drive, is_finished};
+use prunella_engine::{Again, Capacity, DriveOptions, drive, is_finished};
 use prunella_journal::RunStatus;
 use prunella_model::{Graph, Pipeline, RunId, StepName};
 use prunella_store::{Store, records::GraphRecord};
@@ -80,7 +80,7 @@ impl Run {
             Some(found) => found,
             None => prepared.create_run(context, &store, &place, &targets).await?,
         };
-        drive_run(context, store, &place, run, &record, &self.how, false).await
+        drive_run(context, store, &place, run, &record, &self.how, Again::default()).await
     }
 }
 
@@ -143,7 +143,7 @@ pub async fn drive_run(
     run: RunId,
     record: &GraphRecord,
     how: &How,
-    reset_budgets: bool,
+    again: Again,
 ) -> Result<u8, CliError> {
     let host: Host = open::host(context, store, &place.store, &place.base, &record.graph).await?;
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.store, how.verbose));
@@ -162,7 +162,7 @@ pub async fn drive_run(
             gpu: gpus(context),
         },
         take_over: how.take_over,
-        reset_budgets,
+        again,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let sockets = host.sockets.clone();

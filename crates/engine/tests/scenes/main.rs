@@ -6,6 +6,7 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod again;
 mod checkpoints;
 mod checks;
 mod damage;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         limits::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
+        again::TESTS,
         secrets::TESTS,
         output::TESTS,
         power::TESTS,
