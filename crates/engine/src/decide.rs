@@ -12,6 +12,11 @@ use crate::plan::Plan;
 /// Something that the driver is to do. Doing it twice is harmless: whatever decides is created once in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    /// Answer the step's condition; append `StepDecided`.
+    Decide {
+        /// The step.
+        step: StepIndex,
+    },
     /// Compute the step's key ([`Plan::key`]) and append `StepKeyed`.
     BindKey {
         /// The step.
@@ -117,6 +122,16 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
         return;
     }
     block(state, plan, commands);
+    while let Some(step) = next(state, Todo::Skip) {
+        let skipped = |need: &&StepIndex| matches!(state.state(**need), StepState::Skipped { .. });
+        if let Some(by) = state.topology().reads(step).iter().find(skipped) {
+            commands
+                .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
+        }
+    }
+    while let Some(step) = next(state, Todo::Decide) {
+        commands.push(Command::Decide { step });
+    }
     while let Some(step) = next(state, Todo::Bind) {
         commands.push(Command::BindKey { step });
     }
@@ -289,7 +304,7 @@ fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
             taken.add(demand);
             commands.push(Command::StartAttempt { step, key, next });
         } else {
-            let why = format!("needs {} accelerators, this machine has {}", demand.gpu, capacity.gpu);
+            let why = format!("needs {}, this machine has {}", accelerators(demand.gpu), capacity.gpu);
             commands.push(failed(plan.id(step), Class::Capacity, why));
         }
     }
@@ -305,4 +320,8 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
         (_, Some(_)) => Some(RunStatus::Stopped),
         (_, None) => None,
     }
+}
+
+fn accelerators(count: u32) -> String {
+    if count == 1 { "1 accelerator".to_owned() } else { format!("{count} accelerators") }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use prunella_attempt::{Tell, Told, Verdict};
 use prunella_journal::StepIndex;
+use prunella_model::SlotId;
 use prunella_store::StoreError;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::conditions::Decision;
 
 /// One attempt of this driver.
 ///
@@ -25,6 +28,8 @@ pub(crate) enum Heard {
     BrokenOff(Nth),
     /// A key that somebody else worked on has no live attempt any more.
     Free(StepIndex, Result<(), StoreError>),
+    /// The condition of a step was looked at, as its inputs were in these commits.
+    Decided(StepIndex, Vec<SlotId>, Box<Result<Decision, StoreError>>),
 }
 
 /// An attempt's end of the line: however the attempt ends, the driver hears of it.

@@ -15,12 +15,8 @@ pub(crate) const KEYS: &[&str] = &[
     "store",
     "uri",
     "uses",
-    "when",
     "with",
 ];
-
-/// Checkpoint formats of a later version.
-pub(crate) const CHECKPOINT_FORMATS: &[&str] = &["dcp", "hf-trainer", "lightning"];
 
 /// Returns the message about `what`, which is refused.
 pub(crate) fn message(what: &str) -> String {

@@ -317,6 +317,7 @@ impl<'s> Reader<'s> {
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,
+                when: draft.when.map(|condition| condition.when),
             };
             steps.insert(name, step);
         }

@@ -157,12 +157,22 @@ mod spec {
         pub outputs: Option<BTreeMap<Name, Output>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
+        /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
+        pub when: Option<ConditionText>,
         /// Patterns of the code that this step sees, instead of the pipeline's.
         pub code: Option<OneOrMany>,
         /// Which earlier results may stand for it [always; run for a step without outputs].
         pub reuse: Option<Reuse>,
         #[schemars(flatten)]
         pub policy: Policy,
+    }
+
+    /// A condition, such as `evaluate.metrics.accuracy > 0.95`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ConditionText {
+        Text(String),
+        Constant(bool),
     }
 
     /// What `defaults` and a step may both set.
@@ -347,6 +357,13 @@ mod spec {
         Files,
         /// Only what the program announces on its socket.
         Socket,
+        /// `checkpoint-N/` of the Trainer of Hugging Face transformers.
+        #[schemars(rename = "hf-trainer")]
+        HfTrainer,
+        /// `*.ckpt` of Lightning.
+        Lightning,
+        /// Folders of `torch.distributed.checkpoint`.
+        Dcp,
     }
 
     /// A format of checkpoints.
@@ -382,6 +399,9 @@ mod spec {
         pub grace: Option<Duration>,
         /// Whether the program never again writes to a complete entry [false].
         pub sealed: Option<bool>,
+        /// How many processes write one entry together (`hf-trainer`, `lightning`); without it, found out by the second.
+        #[schemars(range(min = 1))]
+        pub ranks: Option<u32>,
     }
 
     /// A duration with its unit: ms, s, m, h or d.

@@ -6,6 +6,7 @@ use prunella_model::{Command, Part, PortName, Reference, Reuse, Source, Template
 
 use crate::{
     FileKind,
+    conditions::ConditionDraft,
     diagnostic::{Mark, clip, clip_to},
     policy::Policy,
     ports::OutputDraft,
@@ -23,6 +24,7 @@ pub(crate) struct StepDraft<'s> {
     pub inputs: Vec<(PortName, Marked<Source>)>,
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
+    pub when: Option<ConditionDraft>,
     pub code: Option<Vec<String>>,
     pub reuse: Option<Reuse>,
     pub policy: Policy,
@@ -54,6 +56,7 @@ impl<'s> Reader<'s> {
                     Some(Marked { value, mark: self.mark(id) })
                 })
                 .collect(),
+            when: fields.get("when").and_then(|id| self.condition(id)),
             code: fields.get("code").map(|id| self.code(id)),
             reuse: fields.get("reuse").and_then(|id| {
                 let choices = [("always", Reuse::Always), ("run", Reuse::Run), ("never", Reuse::Never)];

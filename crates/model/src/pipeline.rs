@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template};
+use crate::{
+    ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template, When,
+};
 
 /// A value of a parameter; decimals stay the text that the user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +229,13 @@ pub enum CheckpointFormat {
     Marker(String),
     /// Only what the program announces on the socket.
     Socket,
+    /// Folders `checkpoint-N` of the Trainer of Hugging Face transformers.
+    #[serde(rename = "hf-trainer")]
+    HfTrainer,
+    /// `*.ckpt` of Lightning: a file of `torch.save`, or a sharded folder.
+    Lightning,
+    /// A folder of `torch.distributed.checkpoint`.
+    Dcp,
 }
 
 /// How a step checkpoints.
@@ -245,6 +254,9 @@ pub struct Checkpoint {
     /// Whether the program promises never to write again to an entry that is complete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// How many processes write one entry together, for formats in which each writes a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<u32>,
 }
 
 /// What a step needs of a machine.
@@ -345,16 +357,24 @@ pub struct Step {
     /// Patterns of the code it sees, narrower than the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Vec<String>>,
+    /// The condition under which it runs; without one it always does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
 }
 
 impl Step {
-    /// Returns every step that must have committed before this one: producers of inputs and `after`.
+    /// Returns every step that must be settled before this one: those that it reads, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
+        self.reads().chain(&self.after)
+    }
+
+    /// Returns every step whose outputs it reads: as inputs, or in its condition.
+    pub fn reads(&self) -> impl Iterator<Item = &StepName> {
         let producers = self.inputs.values().filter_map(|source| match source {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        producers.chain(&self.after)
+        producers.chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
     }
 }
 

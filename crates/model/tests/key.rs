@@ -164,6 +164,7 @@ prop_compose! {
             on_notice: OnNotice::Interrupt,
             after: Vec::new(),
             code: None,
+            when: None,
         }
     }
 }
@@ -232,6 +233,7 @@ const OUTSIDE: &[Change] = &[
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,
+            ranks: None,
         });
     }),
     ("the order of secrets", |work| work.step_mut().secrets.reverse()),

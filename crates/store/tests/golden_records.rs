@@ -28,7 +28,7 @@ const KINDS: [(&str, usize, Through); 17] = [
     ("alive", 1, through::<AliveRecord>),
     ("damaged", 1, through::<DamagedRecord>),
     ("checkpoint", 1, through::<CheckpointRecord>),
-    ("tree", 1, through::<TreeManifest>),
+    ("tree", 2, through::<TreeManifest>),
     ("pin", 1, through::<PinRecord>),
     ("uses", 1, through::<UsesRecord>),
     ("graph", 1, through::<GraphRecord>),

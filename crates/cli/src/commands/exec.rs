@@ -155,6 +155,10 @@ impl Exec {
             Told::CheckpointSkipped { checkpoint, problem } => {
                 note(&format!("checkpoint {checkpoint} is not used: {problem}"));
             }
+            Told::SnapshotSkipped { entry, why } => note(&format!("`{entry}` is not taken: {why}")),
+            Told::IntervalChosen { every_ms, why } => {
+                note(&format!("a checkpoint every {}: {why}", present::lasting(every_ms)));
+            }
             Told::Noticed { source, grace_ms } => {
                 note(&format!("notice from `{source}`, {} left", present::lasting(grace_ms)));
             }

@@ -89,6 +89,10 @@ impl Plain {
             Event::CheckpointSkipped { checkpoint, why, .. } => {
                 format!("checkpoint {checkpoint} cannot be used: {why}")
             }
+            Event::SnapshotSkipped { entry, why, .. } => format!("`{entry}` is not taken: {why}"),
+            Event::CheckpointIntervalChosen { every, why, .. } => {
+                format!("a checkpoint every {}: {why}", lasting(every.as_millis()))
+            }
             Event::NoticeReceived { source, grace, .. } if source != "stop" => {
                 let grace = grace.map_or_else(String::new, |grace| format!(", {} left", lasting(grace.as_millis())));
                 format!("notice from {source}{grace}: it is told to checkpoint")
@@ -125,6 +129,12 @@ impl Plain {
                 Some(Phase::Done { took }) => format!("done in {}", lasting(took.as_millis())),
                 _ => "done".to_owned(),
             },
+            Event::StepDecided { run: false, .. } | Event::StepSkipped { .. } if each => {
+                match shown.map(|shown| &shown.phase) {
+                    Some(Phase::Skipped { why }) => format!("skipped: {why}"),
+                    _ => "skipped".to_owned(),
+                }
+            }
             Event::StopRequested { how } => {
                 self.flush(model, out);
                 out.push(stopping(*how).to_owned());
@@ -219,7 +229,9 @@ fn remedy_words(next: &NextTry, remedy: &str) -> String {
 fn sum(model: &Model) -> String {
     let tally = model.tally;
     let mut text = format!("{} of {} done", tally.done, count(tally.steps as usize, "step"));
-    for (n, what) in [(tally.running, "running"), (tally.failed, "failed"), (tally.blocked, "blocked")] {
+    for (n, what) in
+        [(tally.running, "running"), (tally.skipped, "skipped"), (tally.failed, "failed"), (tally.blocked, "blocked")]
+    {
         if n > 0 {
             text.push_str(&format!(", {n} {what}"));
         }

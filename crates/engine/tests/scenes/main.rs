@@ -6,12 +6,15 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod again;
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
@@ -39,7 +42,10 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
+        accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
         again::TESTS,

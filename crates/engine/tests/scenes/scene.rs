@@ -16,7 +16,7 @@ use prunella_objects::Embedded;
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::records::{Closed, End, ProcessId};
 use prunella_store::{NewRun, Store};
-use prunella_sys::Sys;
+use prunella_sys::{Accelerators, Sys};
 use tokio::sync::{Notify, watch};
 
 pub type Test = (&'static str, fn());
@@ -132,7 +132,15 @@ impl Scene {
             pool: Arc::default(),
         };
         let (word, control) = watch::channel(Control::Run);
-        Engine { host, body, word, control, eye: Arc::default(), _sockets: sockets }
+        Engine {
+            host,
+            body,
+            word,
+            control,
+            eye: Arc::default(),
+            accelerators: Accelerators::default(),
+            _sockets: sockets,
+        }
     }
 }
 
@@ -238,6 +246,7 @@ pub struct Engine {
     word: watch::Sender<Control>,
     control: watch::Receiver<Control>,
     pub eye: Arc<Eye>,
+    pub accelerators: Accelerators,
     _sockets: tempfile::TempDir,
 }
 
@@ -257,6 +266,7 @@ impl Engine {
     pub async fn drive_again(&self, run: &RunId, again: Again) -> Result<Outcome, EngineError> {
         let options = DriveOptions {
             capacity: Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 0 },
+            accelerators: self.accelerators.clone(),
             take_over: false,
             again,
             version: "test".into(),

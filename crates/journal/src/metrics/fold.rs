@@ -18,6 +18,7 @@ enum Stands {
     Run { key: StepKey, content: u64 },
     Failed,
     Blocked,
+    Skipped,
 }
 
 /// What is known of one step on the way to its commit.
@@ -110,12 +111,18 @@ impl MetricsFold {
             // Not settled: resumed, the step may go on from what these attempts left.
             Event::StepFailed { step, .. } => _ = self.stands.insert(step.clone(), Stands::Failed),
             Event::StepBlocked { step, .. } => _ = self.stands.insert(step.clone(), Stands::Blocked),
+            Event::StepDecided { step, run: false, .. } | Event::StepSkipped { step, .. } => {
+                _ = self.stands.insert(step.clone(), Stands::Skipped);
+            }
             Event::RunStarted { .. }
+            | Event::StepDecided { .. }
             | Event::StepKeyed { .. }
             | Event::StepExpanded { .. }
             | Event::StepMissed { .. }
             | Event::StepWaiting { .. }
             | Event::CheckpointSkipped { .. }
+            | Event::SnapshotSkipped { .. }
+            | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
             | Event::StopRequested { .. }
             | Event::RunEnded { .. } => {}
@@ -157,6 +164,7 @@ impl MetricsFold {
                 Stands::Run { .. } => &mut figures.steps.run,
                 Stands::Failed => &mut figures.steps.failed,
                 Stands::Blocked => &mut figures.steps.blocked,
+                Stands::Skipped => &mut figures.steps.skipped,
             } += 1;
         }
         figures
@@ -192,7 +200,7 @@ impl MetricsFold {
         // The figures of failed steps stand; a resumed run begins with what failed.
         let stays = |step: &StepId| retried.is_some_and(|retried| !retried.contains(step));
         self.stands.retain(|step, stands| match stands {
-            Stands::Reused | Stands::Run { .. } => true,
+            Stands::Reused | Stands::Run { .. } | Stands::Skipped => true,
             Stands::Failed => stays(step),
             Stands::Blocked => false,
         });

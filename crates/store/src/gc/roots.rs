@@ -290,12 +290,10 @@ impl Reader<'_> {
             return Ok(known.clone());
         }
         let objects = match self.store.manifest(stored).await {
-            Ok(manifest) if manifest.format > crate::records::FORMAT => {
-                return Err(unknown(ObjectKey::new(&stored.object)?));
-            }
+            // One of a newer format is an error: nothing is collected then.
             Ok(manifest) => {
-                let entries = manifest.entries.into_iter().filter_map(|entry| entry.object);
-                Some(Arc::new(entries.chain([stored.object.clone()]).collect()))
+                let objects = manifest.into_objects().into_iter();
+                Some(Arc::new(objects.chain([stored.object.clone()]).collect()))
             }
             Err(StoreError::Damaged { .. }) => None,
             Err(error) => return Err(error),

@@ -15,3 +15,4 @@ mod lost;
 mod ratchet;
 mod reuse;
 mod runs;
+mod trees;
