@@ -219,6 +219,19 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
         && let Some(names) = store.names(&graph.pipeline.name).await?
         && let Some((slot, stored)) = names.artifacts.get(name)
     {
+        let view = store.look(&slot.key).await?;
+        let damaged = view.slots.get(&slot.epoch).is_some_and(|slot| slot.damaged);
+        // A name moves once; what its run made in place of lost bytes is what the run is bound to.
+        let healed = match damaged {
+            true => store.binding(&names.run, &StepId::plain(step_name.clone())).await?,
+            false => None,
+        };
+        if let Some(healed) = healed.filter(|healed| healed != slot)
+            && let Some(committed) = store.committed(&healed).await?
+            && let Some(stored) = committed.artifacts.get(port)
+        {
+            return Ok(wanted(names.run.clone(), healed, stored.clone()));
+        }
         return Ok(wanted(names.run.clone(), *slot, stored.clone()));
     }
     let not_made = || {

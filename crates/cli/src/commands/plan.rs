@@ -9,13 +9,14 @@ use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
 use serde_json::{Value, json};
 
-use super::run::{are_steps, forced, unfinished};
+use super::run::{are_steps, unfinished};
 use crate::{
     answer::{say, say_json},
     args::{Output, Which},
     condition::{self, Condition},
     context::Context,
     error::CliError,
+    forcing::Force,
     forecast::{Forecast, Question, Verdict, earlier, forecast, number_of},
     open,
     present::{Line, Paint, Tone, columns, count, short},
@@ -35,9 +36,8 @@ pub struct Plan {
     #[arg(long)]
     new: bool,
 
-    /// As if the result of this step were made anew.
-    #[arg(long, value_name = "STEP")]
-    force: Vec<String>,
+    #[command(flatten)]
+    force: Force,
 }
 
 struct Answer {
@@ -58,7 +58,7 @@ impl Plan {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
-        let force = forced(&self.force, &pipeline)?;
+        let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
         let store = match open::store_read_only(context, &place.store) {

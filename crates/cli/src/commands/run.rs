@@ -15,6 +15,7 @@ use crate::{
     cloud::Notices,
     context::Context,
     error::CliError,
+    forcing::Force,
     open,
     progress::Screen,
     project::{Footprint, Place, Strictness, find, prepare, read},
@@ -34,9 +35,8 @@ pub struct Run {
     #[arg(long)]
     new: bool,
 
-    /// Make the result of this step anew, although it is there.
-    #[arg(long, value_name = "STEP")]
-    force: Vec<String>,
+    #[command(flatten)]
+    force: Force,
 
     /// Accept data that is not in prunella.lock or has changed; it is recorded.
     #[arg(long)]
@@ -75,7 +75,7 @@ impl Run {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
-        let force = forced(&self.force, &pipeline)?;
+        let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
         let prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
@@ -88,21 +88,6 @@ impl Run {
         };
         drive_run(context, store, &place, run, &record, &self.how, Again::default()).await
     }
-}
-
-/// Returns the steps to force.
-///
-/// # Errors
-/// [`CliError::Usage`] for a name that is no step's.
-pub fn forced(names: &[String], pipeline: &Pipeline) -> Result<Vec<StepName>, CliError> {
-    let mut force = Vec::new();
-    for name in names {
-        match StepName::new(name) {
-            Ok(step) if pipeline.steps.contains_key(name.as_str()) => force.push(step),
-            _ => return Err(CliError::Usage(format!("there is no step `{name}` to force"), Some(known(pipeline)))),
-        }
-    }
-    Ok(force)
 }
 
 /// Refuses targets that are no steps.

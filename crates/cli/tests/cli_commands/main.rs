@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod accelerators;
+mod again;
 mod comparing;
 mod docs;
 mod drawing;
@@ -15,3 +16,4 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod walk;
