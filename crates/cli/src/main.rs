@@ -14,12 +14,14 @@ mod evidence;
 mod forcing;
 mod forecast;
 mod history;
+mod items;
 mod open;
 mod present;
 mod progress;
 mod project;
 mod signals;
 mod skips;
+mod warm;
 
 use std::process::ExitCode;
 

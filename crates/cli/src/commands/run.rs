@@ -19,7 +19,7 @@ use crate::{
     open,
     progress::Screen,
     project::{Footprint, Place, Strictness, find, prepare, read},
-    signals,
+    signals, warm,
 };
 
 /// Run the pipeline, or go on with its newest unfinished run.
@@ -37,6 +37,10 @@ pub struct Run {
 
     #[command(flatten)]
     force: Force,
+
+    /// Let this step begin with a checkpoint that it had before its code changed (`plan` names it).
+    #[arg(long, value_name = "STEP=CHECKPOINT")]
+    warm: Vec<String>,
 
     /// Accept data that is not in prunella.lock or has changed; it is recorded.
     #[arg(long)]
@@ -78,8 +82,9 @@ impl Run {
         let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
-        let prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
+        let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
         let store = open::store(context, &place.store)?;
+        prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let unfinished =
             if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
         let (run, record) = match unfinished {
@@ -119,7 +124,9 @@ pub async fn unfinished(
     let Some(record) = store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await? else {
         return Ok(None);
     };
-    let same = record.graph.digest() == graph.digest() && record.targets == targets;
+    // Without a word of it, a run goes on with what its steps began with.
+    let same_start = graph.warm.is_empty() || graph.warm == record.graph.warm;
+    let same = record.graph.digest() == graph.digest() && record.targets == targets && same_start;
     Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
 }
 

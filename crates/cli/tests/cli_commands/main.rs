@@ -16,4 +16,6 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod trees;
 mod walk;
+mod warm;
