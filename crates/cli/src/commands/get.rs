@@ -261,13 +261,8 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
     if let Some(names) = &current
         && let Some((slot, stored)) = names.artifacts.get(&format!("{id}.{port}"))
     {
-        let view = store.look(&slot.key).await?;
-        let damaged = view.slots.get(&slot.epoch).is_some_and(|slot| slot.damaged);
-        // A name moves once; what its run made in place of lost bytes is what the run is bound to.
-        let healed = match damaged {
-            true => store.binding(&names.run, &id).await?,
-            false => None,
-        };
+        // A name moves once; what its run made since, in place of lost bytes, is what the run is bound to.
+        let healed = store.binding(&names.run, &id).await?;
         if let Some(healed) = healed.filter(|healed| healed != slot)
             && let Some(committed) = store.committed(&healed).await?
             && let Some(stored) = committed.artifacts.get(port)

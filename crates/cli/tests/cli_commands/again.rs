@@ -65,7 +65,7 @@ fn force_stops_where_the_bytes_are_the_same_and_downstream_does_not() {
         steps.map(|step| step["verdict"].as_str().expect("a word").to_owned()).collect()
     };
     assert_eq!(verdicts(&["plan", "--from", "make"]), ["to_run", "to_run", "to_run", "reused"]);
-    assert_eq!(verdicts(&["plan", "--force", "make"]), ["to_run", "open", "reused", "reused"]);
+    assert_eq!(verdicts(&["plan", "--force", "make"]), ["to_run", "open", "open", "reused"]);
     let unknown = home.run(&["run", "--from", "nothing", "--force", "none"]).exits(2);
     assert!(
         unknown.err.contains("`none`, `nothing`") && unknown.err.contains("make, use, last, side"),
@@ -210,7 +210,7 @@ fn heal_names_the_engine_that_drives_the_run() {
     );
     let child = home.start(&["run"]);
     crate::home::hear(&begun);
-    assert!(home.run(&["heal"]).exits(75).err.contains("prunella stop"));
+    assert!(home.run(&["heal"]).exits(78).err.contains("prunella stop"));
     crate::home::let_go(&go);
     assert!(child.wait_with_output().expect("it ends").status.success());
 }
