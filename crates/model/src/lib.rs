@@ -4,7 +4,9 @@
 
 mod address;
 mod artifact;
+mod capacity;
 mod class;
+mod data;
 mod digest;
 mod encoding;
 mod fan_in;
@@ -25,7 +27,9 @@ mod when;
 
 pub use address::StepAddress;
 pub use artifact::{Artifact, ArtifactKind};
+pub use capacity::{CapacityWish, Prefer};
 pub use class::Class;
+pub use data::pattern_root;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use encoding::Encoder;
 pub use fan_in::{INDEX, fan_in, index_of};
