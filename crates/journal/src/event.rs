@@ -152,6 +152,10 @@ pub enum Event {
         /// Whether every budget is full again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         budgets_reset: bool,
+        /// The steps that were given up and are tried again, their budgets full; if nothing is said, all of them once
+        /// the run had ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retried: Option<Vec<StepId>>,
     },
     /// The condition of a step was answered, from what it reads now.
     StepDecided {
@@ -368,6 +372,13 @@ pub enum Event {
         /// The producer's slot, now damaged.
         slot: SlotId,
     },
+    /// The bytes of the commit that stands for a step were found lost, and the commit is marked so: it is made anew.
+    CommitDamaged {
+        /// The step.
+        step: StepId,
+        /// The slot, now damaged.
+        slot: SlotId,
+    },
     /// A re-produced input has other content, so the step is planned anew.
     StepRebound {
         /// The step.
@@ -435,6 +446,7 @@ impl Event {
             | Self::StepHealing { step, .. }
             | Self::StepCommitted { step, .. }
             | Self::InputDamaged { step, .. }
+            | Self::CommitDamaged { step, .. }
             | Self::StepRebound { step }
             | Self::StepFailed { step, .. }
             | Self::StepBlocked { step, .. } => Some(step),
@@ -466,6 +478,7 @@ impl Event {
             Self::StepHealing { .. } => "step_healing",
             Self::StepCommitted { .. } => "step_committed",
             Self::InputDamaged { .. } => "input_damaged",
+            Self::CommitDamaged { .. } => "commit_damaged",
             Self::StepRebound { .. } => "step_rebound",
             Self::StepFailed { .. } => "step_failed",
             Self::StepBlocked { .. } => "step_blocked",
@@ -502,6 +515,7 @@ impl Event {
         "step_blocked",
         "stop_requested",
         "run_ended",
+        "commit_damaged",
         "step_decided",
         "step_skipped",
         "run_concluded",

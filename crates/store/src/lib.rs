@@ -43,7 +43,7 @@ pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
 pub use measure::{Contents, Remembered, measure, measure_matching};
-pub use runs::{DriverLease, NewRun, RunListed};
+pub use runs::{DriverLease, NewRun, Refill, RunListed};
 pub use slots::{Filled, ReadyCommit};
 pub use store::Store;
 pub use take_in::{Taken, TakenFile};
