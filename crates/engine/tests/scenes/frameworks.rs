@@ -97,16 +97,19 @@ async fn a_lightning_file_that_is_written_in_place_is_taken_when_it_is_closed() 
 }
 
 async fn a_folder_of_which_it_is_not_known_whether_it_is_complete_is_named() {
+    // Made beside and renamed, its state the newest: in what order `cp` writes is the file system's, and before the last `mv`
+    // it would be a whole folder of one process.
     let scene = Scene::new();
     let engine = scene.engine().await;
     let text = "train:
   run: |
     cd $PRUNELLA_CHECKPOINT_DIR
-    cp -r $WRITTEN/hf-trainer/checkpoint-4 checkpoint-2
-    cp checkpoint-2/rng_state.pth checkpoint-2/rng_state_1.pth; mv checkpoint-2/rng_state.pth checkpoint-2/rng_state_0.pth
+    cp -r $WRITTEN/hf-trainer/checkpoint-4 .new
+    cp .new/rng_state.pth .new/rng_state_1.pth; mv .new/rng_state.pth .new/rng_state_0.pth
+    touch .new/trainer_state.json; mv .new checkpoint-2
     echo seen > $PRUNELLA_OUTPUT_OUT
     while [ ! -e $OUT/go ]; do sleep 0.02; done
-    cp -r checkpoint-2 checkpoint-4
+    cp -r checkpoint-2 .new; touch .new/trainer_state.json; mv .new checkpoint-4
     while [ ! -e $OUT/end ]; do sleep 0.02; done
   outputs: { out: out.txt }
   checkpoint: hf-trainer
