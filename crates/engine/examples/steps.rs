@@ -129,7 +129,7 @@ async fn run(count: usize, chain: bool, dir: &Path, jobs: usize) {
     let objects = Embedded::open(&sys, &dir).expect("a store");
     let store = Store::new(Arc::new(objects), sys.clone());
     let run = RunId::new(&format!("bench-{}", std::process::id())).expect("an id");
-    let new = NewRun { run: run.clone(), graph, brought: Vec::new(), targets: Vec::new() };
+    let new = NewRun { run: run.clone(), graph, brought: Vec::new(), targets: Vec::new(), base: None };
     store.create_run(new).await.expect("a run");
     let sockets = std::env::temp_dir().join(format!("prunella-bench-{}", std::process::id()));
     std::fs::create_dir(&sockets).expect("a directory for sockets");

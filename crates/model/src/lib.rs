@@ -5,6 +5,7 @@
 mod artifact;
 mod class;
 mod digest;
+mod effect;
 mod encoding;
 mod graph;
 mod ids;
@@ -19,6 +20,7 @@ mod units;
 pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
+pub use effect::{EffectHow, EffectId, EffectKind, Publication};
 pub use encoding::Encoder;
 pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
 pub use ids::{

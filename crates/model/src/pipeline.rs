@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, RetryPolicy, Span, StepName, Template};
+use crate::{
+    ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, Publication, RetryPolicy, Span, StepName, Template,
+};
 
 /// A value of a parameter; decimals stay the text that the user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,6 +347,9 @@ pub struct Step {
     /// Patterns of the code it sees, narrower than the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Vec<String>>,
+    /// Where its outputs are published for each run; not in the key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish: BTreeMap<PortName, Publication>,
 }
 
 impl Step {

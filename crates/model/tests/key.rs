@@ -164,6 +164,7 @@ prop_compose! {
             on_notice: OnNotice::Interrupt,
             after: Vec::new(),
             code: None,
+            publish: BTreeMap::new(),
         }
     }
 }

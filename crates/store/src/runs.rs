@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use prunella_model::{Artifact, ArtifactKind, Digest, Graph, PipelineName, RunId, SlotId, StepId, StepName};
@@ -28,6 +28,8 @@ pub struct NewRun {
     pub brought: Vec<StoredArtifact>,
     /// The steps asked for; empty means all.
     pub targets: Vec<StepName>,
+    /// The directory of the pipeline file, absolute, where publications with a relative path lie.
+    pub base: Option<PathBuf>,
 }
 
 /// A run of a pipeline, as its order record shows it.
@@ -126,6 +128,7 @@ impl Store {
             brought: new.brought,
             targets: new.targets,
             order: n,
+            base: new.base.map(|base| base.display().to_string()),
             at_ms,
         };
         let _fresh_id = self.put(&Layout::graph(&new.run), encode(&record)).await?;

@@ -86,7 +86,8 @@ impl Store {
                 let artifact = Artifact { kind, digest, size_bytes: file.size_bytes };
                 let objects = file.inline.clone().map(|bytes| (file.object.clone(), bytes)).into_iter().collect();
                 file.path = String::new();
-                let stored = StoredArtifact { artifact, object: file.object.to_string() };
+                let executable = meta.is_some_and(|meta| meta.mode_exec);
+                let stored = StoredArtifact { artifact, object: file.object.to_string(), executable };
                 Ok(Taken { stored, objects, files: vec![file] })
             }
             (ArtifactKind::Tree, Some(FileKind::Dir)) => self.take_tree(owner, path, take_over).await,
@@ -211,7 +212,8 @@ impl Store {
             .collect();
         let object = self.object_name(owner);
         objects.push((object.clone(), encode(&TreeManifest { format: FORMAT, entries })));
-        Ok(Taken { stored: StoredArtifact { artifact, object: object.to_string() }, objects, files })
+        let stored = StoredArtifact { artifact, object: object.to_string(), executable: false };
+        Ok(Taken { stored, objects, files })
     }
 
     /// Creates small objects now, instead of with the record that names them.

@@ -185,7 +185,14 @@ impl Prepared {
             let _left_over = context.sys.fs.remove_dir_all(&staged);
             brought.push(stored?);
         }
-        let new = NewRun { run: run.clone(), graph: self.graph.clone(), brought, targets: targets.to_vec() };
+        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        let new = NewRun {
+            run: run.clone(),
+            graph: self.graph.clone(),
+            brought,
+            targets: targets.to_vec(),
+            base: Some(base),
+        };
         let record = store.create_run(new).await?;
         Ok((run, record))
     }

@@ -244,7 +244,7 @@ pub struct Engine {
 impl Engine {
     pub async fn begin(&self, run: &str, graph: &Graph) -> RunId {
         let run = RunId::new(run).unwrap();
-        let new = NewRun { run: run.clone(), graph: graph.clone(), brought: Vec::new(), targets: Vec::new() };
+        let new = NewRun { run: run.clone(), graph: graph.clone(), brought: Vec::new(), targets: Vec::new(), base: None };
         self.host.store.create_run(new).await.unwrap();
         run
     }

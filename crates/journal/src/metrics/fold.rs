@@ -117,6 +117,9 @@ impl MetricsFold {
             | Event::StepWaiting { .. }
             | Event::CheckpointSkipped { .. }
             | Event::StepRebound { .. }
+            | Event::EffectsDone { .. }
+            | Event::EffectFailed { .. }
+            | Event::EffectsGivenUp { .. }
             | Event::StopRequested { .. }
             | Event::RunEnded { .. } => {}
         }

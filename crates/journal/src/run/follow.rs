@@ -82,6 +82,10 @@ impl RunState {
             return;
         }
         entry.settled = settled;
+        match settled {
+            true => self.effects.settled(step),
+            false => self.effects.unsettled(step),
+        }
         let mut changed = false;
         if settled {
             if let (Some(basis), StepState::Done(done)) = (entry.basis.take(), &entry.state) {
@@ -179,6 +183,7 @@ impl RunState {
         let again = budgets_reset || self.whole.ended.is_some();
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
         self.end_issued = false;
+        self.effects.start_driver(now, again, budgets_reset);
         self.to_interrupt = StepSet::new(self.steps.len());
         self.vacated = StepSet::new(self.steps.len());
         for step in self.topology.indices() {

@@ -1,0 +1,53 @@
+//! One file: renamed onto its target.
+
+use std::{io, path::Path, sync::Arc};
+
+use prunella_model::{Digest, EffectHow};
+use prunella_sys::{FileKind, Fs, blocking};
+
+use super::Place;
+use crate::{Store, StoreError, records::StoredArtifact, take_in::hash_file};
+
+impl Store {
+    pub(super) async fn put_file(
+        &self,
+        at: &Place<'_>,
+        stored: &StoredArtifact,
+        part: &Path,
+    ) -> Result<EffectHow, StoreError> {
+        let fs = self.sys.fs.clone();
+        let meta = fs.metadata(at.target).map_err(StoreError::io(at.target))?;
+        let how = match meta.as_ref().map(|meta| meta.kind) {
+            None => EffectHow::Created,
+            Some(FileKind::Dir) => return Err(at.occupied("a directory is there, and the artifact is a file")),
+            Some(FileKind::Special) => return Err(at.occupied("a socket, pipe or device is there")),
+            Some(FileKind::File | FileKind::Symlink) => EffectHow::Replaced,
+        };
+        if let Some(meta) = meta.filter(|meta| meta.kind == FileKind::File)
+            && (meta.len, meta.mode_exec) == (stored.artifact.size_bytes, stored.executable)
+            && read_back(&fs, at.target).await? == stored.artifact.digest
+        {
+            // Whoever put it there may have died before it was durable.
+            fs.sync_file(at.target).map_err(StoreError::io(at.target))?;
+            fs.sync_dir(at.parent()).map_err(StoreError::io(at.parent()))?;
+            return Ok(EffectHow::Unchanged);
+        }
+        self.lay_out(stored, part).await?;
+        fs.set_executable(part, stored.executable).map_err(StoreError::io(part))?;
+        if read_back(&fs, part).await? != stored.artifact.digest {
+            return Err(StoreError::io(part)(io::Error::other("what was written reads back as something else")));
+        }
+        fs.sync_file(part).map_err(StoreError::io(part))?;
+        // I3: the one operation that readers see.
+        fs.rename(part, at.target).map_err(StoreError::io(at.target))?;
+        fs.sync_dir(at.parent()).map_err(StoreError::io(at.parent()))?;
+        Ok(how)
+    }
+}
+
+/// Returns the digest of a file as it is now.
+async fn read_back(fs: &Arc<dyn Fs>, path: &Path) -> Result<Digest, StoreError> {
+    let (fs, file) = (fs.clone(), path.to_owned());
+    let (digest, _) = blocking(move || hash_file(&*fs, &file)).await.map_err(StoreError::io(path))?;
+    Ok(digest)
+}
