@@ -9,7 +9,7 @@ const PLACES: [&[&str]; 10] = [
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
     &["prunella-attempt"],
     &["prunella-environment", "prunella-journal", "prunella-manifest"],
-    &["prunella-healing", "prunella-notices", "prunella-process", "prunella-store"],
+    &["prunella-condition", "prunella-healing", "prunella-notices", "prunella-process", "prunella-store"],
     &["prunella-objects"],
     &["prunella-sys"],
     &["prunella-model"],
@@ -20,8 +20,9 @@ const PLACES: [&[&str]; 10] = [
 const FOR_TESTS: [&str; 3] = ["prunella-testkit", "prunella-chaos", "prunella-sim"];
 
 /// What the innermost crates may be built with: nothing that reaches out.
-const PURE: [(&str, &[&str]); 2] = [
+const PURE: [(&str, &[&str]); 3] = [
     ("prunella-model", &["blake3", "indexmap", "serde", "serde_json", "thiserror"]),
+    ("prunella-condition", &["prunella-model", "serde_json", "thiserror"]),
     ("prunella-healing", &["prunella-model", "serde", "serde_json", "thiserror"]),
 ];
 

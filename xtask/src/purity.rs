@@ -5,8 +5,9 @@ use std::path::Path;
 use crate::source::{files, program_lines};
 
 /// The pure parts, and those of their files that stand at the edge.
-const PURE: [(&str, &[&str]); 4] = [
+const PURE: [(&str, &[&str]); 5] = [
     ("crates/model/src", &[]),
+    ("crates/condition/src", &[]),
     ("crates/healing/src", &[]),
     ("crates/notices/src/answers", &[]),
     // `log` reads and writes the segments of the journal through `objects`; `segment` makes the operation for it.

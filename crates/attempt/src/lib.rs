@@ -6,7 +6,9 @@
 //! Reading order: [`attempt`] (the order of things), `supervise` (the loop while the program runs), `snapshots`
 //! (checkpoints), `validate`, `workspace`.
 
+mod changes;
 mod claimer;
+mod completeness;
 mod control;
 mod end;
 mod formats;
@@ -19,6 +21,7 @@ mod request;
 mod run;
 mod snapshots;
 mod socket;
+mod stage;
 mod supervise;
 mod tell;
 mod validate;
@@ -33,7 +36,7 @@ pub use host::{EnvironmentUse, Host, Secret};
 pub use log::{LogLine, decode_log};
 pub use pool::Pool;
 pub use redact::Redactor;
-pub use request::{BoundArtifact, Budgets, Request, RestoreFrom};
+pub use request::{BoundArtifact, Budgets, Lent, Request, RestoreFrom};
 pub use run::attempt;
 pub use tell::{Tell, Told};
 pub use verdict::{Failure, Success, Verdict};

@@ -31,6 +31,15 @@ pub enum RestoreFrom {
     Zero,
 }
 
+/// The accelerators that an engine lends to an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lent {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The variables by which the program sees them and no others; not in the key.
+    pub variables: Vec<(&'static str, String)>,
+}
+
 /// One attempt of one step.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -56,6 +65,8 @@ pub struct Request {
     pub memory: Option<ByteSize>,
     /// Halves the interval between snapshots.
     pub checkpoint_sooner: bool,
+    /// Its accelerators; nothing where nobody hands them out, and the caller's variables are passed on.
+    pub accelerators: Option<Lent>,
     /// Whether the counters start anew (`--reset-budgets`).
     pub budgets: Budgets,
 }

@@ -223,7 +223,7 @@ impl Run<'_> {
             .step
             .checkpoint
             .as_ref()
-            .map(|checkpoint| Watcher::new(&workspace.checkpoint, checkpoint.format.clone(), &*self.host.sys.fs));
+            .map(|checkpoint| Watcher::new(&workspace.checkpoint, checkpoint, &*self.host.sys.fs));
         timeline.phases.push(("run".to_owned(), self.at_ms()));
         let started = self.at_ms();
         let running = match self.host.guardian.spawn(spec).await {
@@ -237,7 +237,8 @@ impl Run<'_> {
                 return self.fail(evidence, timeline).await;
             }
         };
-        self.tell.tell(Told::Started { pid: running.pid() });
+        let accelerators = self.request.accelerators.as_ref().map_or_else(Vec::new, |lent| lent.names.clone());
+        self.tell.tell(Told::Started { pid: running.pid(), accelerators });
         let supervision = Supervision {
             host: self.host,
             request: self.request,

@@ -2,12 +2,17 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use prunella_model::{CheckpointId, SlotId};
+use prunella_model::{ByteSize, CheckpointId, SlotId};
 use prunella_store::{Snapshot, StoreError, records::CheckpointMark};
-use prunella_sys::{FileKind, Fs, ReadLease, blocking, read_lease};
+use prunella_sys::{FileKind, blocking};
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 
-use crate::{Host, Told, socket::Reply, tell::Tell};
+use crate::{
+    Host, Told,
+    socket::Reply,
+    stage::{Staged, stage},
+    tell::Tell,
+};
 
 /// An entry to be taken.
 pub(crate) struct Wanted {
@@ -25,8 +30,10 @@ pub(crate) struct Wanted {
 pub(crate) enum Stored {
     /// Durable.
     Durable(CheckpointMark),
-    /// The entry was being written to, or gone: nothing was taken.
-    Missed,
+    /// This entry was being written to, or gone: nothing was taken.
+    Missed(String),
+    /// There is no room for it: nothing was taken.
+    NoRoom,
     /// The slot is filled: nothing of this attempt counts any more.
     Fenced,
     /// The store or the disk refused.
@@ -96,7 +103,7 @@ impl Snapshots {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let stored = running.await;
         self.running = None;
-        stored.unwrap_or(Stored::Missed)
+        stored.unwrap_or(Stored::NoRoom)
     }
 }
 
@@ -117,11 +124,18 @@ impl Job {
         let (fs, from, to) = (self.host.sys.fs.clone(), self.from.clone(), self.staged.clone());
         let sealed = self.wanted.sealed;
         let bytes = match blocking(move || stage(&*fs, &from, &to, sealed)).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
+            Ok(Staged::Whole(bytes)) => bytes,
+            Ok(Staged::Missed) => {
                 self.discard();
                 self.answer(Reply::Missed);
-                return Stored::Missed;
+                return Stored::Missed(self.wanted.entry);
+            }
+            Ok(Staged::NoRoom { bytes, free }) => {
+                let (bytes, free) = (ByteSize(bytes), ByteSize(free));
+                return self.no_room(format!("its {bytes} are more than half of the {free} that are free"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                return self.no_room("the disk is full".to_owned());
             }
             Err(source) => {
                 self.discard();
@@ -158,6 +172,14 @@ impl Job {
         }
     }
 
+    /// Gives the snapshot up for want of space: the program goes on, and the next entry is tried again.
+    fn no_room(self, why: String) -> Stored {
+        self.discard();
+        self.answer(Reply::Failed { problem: why.clone() });
+        self.tell.tell(Told::SnapshotSkipped { entry: self.wanted.entry, why });
+        Stored::NoRoom
+    }
+
     fn answer(&self, reply: Reply) {
         if let Some(sender) = &self.wanted.reply {
             let _gone = sender.send(reply);
@@ -176,80 +198,4 @@ impl Job {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Makes a private copy of one moment of the entry; nothing if it was being written to or is gone.
-///
-/// Never a mixture of moments: a file is read under a read lease where the file system has them, otherwise its size, times
-/// and inode are the same before and after. A second name is given only to what the program sealed.
-fn stage(fs: &dyn Fs, from: &Path, to: &Path, sealed: bool) -> std::io::Result<Option<u64>> {
-    let Some(before) = fs.metadata(from)? else { return Ok(None) };
-    match before.kind {
-        FileKind::File => stage_file(fs, from, to, sealed),
-        FileKind::Dir => {
-            fs.create_dir(to)?;
-            let mut bytes = 0;
-            for entry in fs.list(from)? {
-                let (inner, target) = (from.join(&entry.name), to.join(&entry.name));
-                if entry.kind == FileKind::Symlink {
-                    fs.symlink(&fs.read_link(&inner)?, &target)?;
-                    continue;
-                }
-                match stage(fs, &inner, &target, sealed)? {
-                    Some(size) => bytes += size,
-                    None => return Ok(None),
-                }
-            }
-            // An entry that lost or gained a name meanwhile is not one moment.
-            let after = fs.metadata(from)?;
-            Ok(after.is_some_and(|after| after.mtime_ns == before.mtime_ns && after.ino == before.ino).then_some(bytes))
-        }
-        FileKind::Symlink | FileKind::Special => Ok(None),
-    }
-}
-
-fn stage_file(fs: &dyn Fs, from: &Path, to: &Path, sealed: bool) -> std::io::Result<Option<u64>> {
-    if sealed {
-        fs.hard_link(from, to)?;
-        return Ok(fs.metadata(to)?.map(|meta| meta.len));
-    }
-    let lease = match read_lease(from) {
-        Ok(ReadLease::Granted(held)) => Some(held),
-        Ok(ReadLease::Writers) => return Ok(None),
-        Ok(ReadLease::Unsupported) => None,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let before = fs.metadata(from)?;
-    if !fs.reflink(from, to)? {
-        copy(fs, from, to)?;
-    }
-    let after = fs.metadata(from)?;
-    let intact = lease.as_ref().is_none_or(prunella_sys::LeaseHeld::intact);
-    let same = match (&before, &after) {
-        // Removed or replaced while it was read: the moment that was read is still one moment.
-        (Some(before), Some(after)) => before.ino != after.ino || before == after,
-        _ => true,
-    };
-    if !(intact && same) {
-        return Ok(None);
-    }
-    if let Some(before) = before {
-        if before.mode_exec {
-            fs.set_executable(to, true)?;
-        }
-        return Ok(Some(before.len));
-    }
-    Ok(None)
-}
-
-fn copy(fs: &dyn Fs, from: &Path, to: &Path) -> std::io::Result<()> {
-    let (mut source, mut target) = (fs.open_read(from)?, fs.create_new(to)?);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut source, &mut buffer)? {
-            0 => return Ok(()),
-            n => std::io::Write::write_all(&mut target, &buffer[..n])?,
-        }
-    }
 }

@@ -64,6 +64,7 @@ struct State<'a> {
     log: LogWriter<'a>,
     log_n: u64,
     snapshots: Snapshots,
+    watcher: Option<Watcher>,
     evidence: Evidence,
     checkpoints: Vec<CheckpointMark>,
     fenced: bool,
@@ -92,12 +93,7 @@ impl Supervision<'_> {
     }
 
     /// Runs until the process tree is gone and everything it left is stored.
-    pub(crate) async fn run(
-        mut self,
-        mut running: Running,
-        mut socket: Socket,
-        mut watcher: Option<Watcher>,
-    ) -> Watched {
+    pub(crate) async fn run(mut self, mut running: Running, mut socket: Socket, watcher: Option<Watcher>) -> Watched {
         let now = self.now();
         let every = self.step.checkpoint.as_ref().map_or(Duration::ZERO, |checkpoint| self.every(checkpoint));
         let redactor = self.host.redactor.clone();
@@ -105,6 +101,7 @@ impl Supervision<'_> {
             log: LogWriter::new(&redactor),
             log_n: 0,
             snapshots: Snapshots::new(self.slot, every),
+            watcher,
             evidence: Evidence { phase: Phase::Run, restored: self.restored, ..Evidence::default() },
             checkpoints: Vec::new(),
             fenced: false,
@@ -135,7 +132,7 @@ impl Supervision<'_> {
             if state.log.has_piece() {
                 wake = wake.min(next_log);
             }
-            if watcher.is_some() {
+            if state.watcher.is_some() {
                 wake = wake.min(now + LOOK);
             }
             tokio::select! {
@@ -171,11 +168,8 @@ impl Supervision<'_> {
                 () = clock.sleep(wake.saturating_sub(now)) => {}
             }
             let now = self.now();
-            if let Some(watcher) = &mut watcher {
-                if let Some(entry) = watcher.newest(&*self.host.sys.fs) {
-                    state.last_life = now;
-                    state.snapshots.want(Wanted { entry, sealed: self.sealed(), progress: None, reply: None });
-                }
+            if state.watcher.is_some() {
+                self.look_for_entries(&mut state, now);
                 self.start_snapshot(&mut state, now, false);
             }
             if now >= next_log {
@@ -214,7 +208,7 @@ impl Supervision<'_> {
         } else {
             self.workspace.taint();
         }
-        self.settle(&mut state, watcher).await;
+        self.settle(&mut state).await;
         self.finish(state, ended, ended_ms).await
     }
 
@@ -285,6 +279,19 @@ impl Supervision<'_> {
         }
     }
 
+    fn look_for_entries(&self, state: &mut State<'_>, now: Duration) {
+        let Some(watcher) = &mut state.watcher else { return };
+        if let Some(entry) = watcher.newest(&*self.host.sys.fs) {
+            state.last_life = now;
+            state.snapshots.want(Wanted { entry, sealed: self.sealed(), progress: None, reply: None });
+        }
+        if let Some(entry) = watcher.puzzled() {
+            let why = "several processes write it, and it is not known how many: until the next one is begun, it may lack \
+                       files of some; say `checkpoint: { ranks: N }`";
+            self.tell.tell(Told::SnapshotSkipped { entry, why: why.to_owned() });
+        }
+    }
+
     fn start_snapshot(&self, state: &mut State<'_>, now: Duration, now_please: bool) {
         let now_please = now_please || state.evidence.notice.is_some();
         let directories = (&*self.workspace.checkpoint, &*self.workspace.staged);
@@ -309,7 +316,12 @@ impl Supervision<'_> {
                 state.evidence.progress_since_restore = true;
                 state.checkpoints.push(mark);
             }
-            Stored::Missed => {}
+            Stored::Missed(entry) => {
+                if let Some(watcher) = &mut state.watcher {
+                    watcher.missed(&entry);
+                }
+            }
+            Stored::NoRoom => {}
             Stored::Fenced => state.fenced = true,
             // The last durable checkpoint stands; what cannot be stored is said with the end, if that fails too.
             Stored::Failed(error) => state.trouble = Some(error),
@@ -317,16 +329,22 @@ impl Supervision<'_> {
     }
 
     /// After the program is gone: its last complete entry is stored, so that nothing it finished is lost.
-    async fn settle(&self, state: &mut State<'_>, watcher: Option<Watcher>) {
+    async fn settle(&self, state: &mut State<'_>) {
         if self.step.checkpoint.is_none() {
             return;
         }
-        if let Some(mut watcher) = watcher
-            && let Some(entry) = watcher.newest(&*self.host.sys.fs)
-        {
-            state.snapshots.want(Wanted { entry, sealed: self.sealed(), progress: None, reply: None });
-        }
+        // What is on its way may have missed the program's last moments, so it is waited for before the last look.
         while state.snapshots.busy() && !state.fenced {
+            self.start_snapshot(state, self.now(), true);
+            let stored = state.snapshots.finished().await;
+            self.note(stored, state);
+        }
+        if state.fenced {
+            return;
+        }
+        let Some(mut watcher) = state.watcher.take() else { return };
+        if let Some(entry) = watcher.last(&*self.host.sys.fs) {
+            state.snapshots.want(Wanted { entry, sealed: self.sealed(), progress: None, reply: None });
             self.start_snapshot(state, self.now(), true);
             let stored = state.snapshots.finished().await;
             self.note(stored, state);

@@ -36,6 +36,8 @@ pub enum Told {
     Started {
         /// Its pid.
         pid: u32,
+        /// The accelerators that it was lent.
+        accelerators: Vec<String>,
     },
     /// It wrote a line (redacted, without its end).
     Line {
@@ -66,6 +68,20 @@ pub enum Told {
         bytes: u64,
         /// From taken to durable.
         took_ms: u64,
+    },
+    /// An entry of the checkpoint directory was not taken.
+    SnapshotSkipped {
+        /// Its name.
+        entry: String,
+        /// Why.
+        why: String,
+    },
+    /// `every: auto` chose the least time between two snapshots.
+    IntervalChosen {
+        /// It.
+        every_ms: u64,
+        /// From what.
+        why: String,
     },
     /// No process of it runs any more: what it made is valid and being stored.
     Storing,

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use prunella_healing::{Ending, ValidationProblem};
-use prunella_model::{ContentFormat, Output, PortName};
-use prunella_objects::ObjectReader;
+use prunella_model::{ContentFormat, Output, PortName, shown};
+use prunella_objects::SMALL_BYTES;
 use prunella_process::EndStatus;
-use prunella_store::{StoreError, Taken, TakenFile};
+use prunella_store::{StoreError, Taken};
 use prunella_sys::blocking;
 
 use crate::{Host, formats};
@@ -40,12 +40,12 @@ pub(crate) async fn validate(
             Ok(glob) => glob.compile_matcher(),
             Err(error) => return wrong(format!("its pattern `{pattern}` cannot be used: {error}")),
         };
-        if !taken.files.iter().any(|file| matcher.is_match(&file.path)) {
+        if !taken.files().any(|file| matcher.is_match(file.path)) {
             return wrong(format!("no file in it matches `{pattern}`"));
         }
     }
-    for file in &taken.files {
-        let file_name = if output.tree { &file.path } else { output.path.as_str() };
+    for file in taken.files() {
+        let file_name = if output.tree { file.path } else { output.path.as_str() };
         let format = match output.check.format {
             Some(format) if !output.tree => format,
             _ => ContentFormat::of_name(file_name),
@@ -53,32 +53,19 @@ pub(crate) async fn validate(
         if format == ContentFormat::Any || (output.tree && file.size_bytes == 0) {
             continue;
         }
-        let mut reader = open(host, file).await?;
+        let mut reader = host.store.open_taken(taken, &file).await?;
         let size = file.size_bytes;
-        let checked = if file.inline.is_some() {
+        let checked = if size <= SMALL_BYTES as u64 {
             formats::check(format, &mut reader, size)
         } else {
             blocking(move || formats::check(format, &mut reader, size)).await
         };
         if let Err(problem) = checked {
-            let place = if output.tree { format!("`{}`: ", file.path) } else { String::new() };
+            let place = if output.tree { format!("`{}`: ", shown(file.path.as_bytes())) } else { String::new() };
             return wrong(format!("{place}{problem}"));
         }
     }
     Ok(None)
-}
-
-async fn open(host: &Host, file: &TakenFile) -> Result<ObjectReader, StoreError> {
-    if let Some(bytes) = &file.inline {
-        return Ok(ObjectReader::from_bytes(bytes.clone()));
-    }
-    match host.store.objects().open(&file.object).await? {
-        Some(reader) => Ok(reader),
-        None => Err(StoreError::Damaged {
-            object: file.object.to_string(),
-            problem: "it is gone right after it was taken in".to_owned(),
-        }),
-    }
 }
 
 /// KILL and TERM are sent by somebody; what the validator thinks of the output it says by itself.

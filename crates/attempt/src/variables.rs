@@ -43,6 +43,15 @@ pub(crate) fn variables(
             all.insert(name.clone(), value.clone());
         }
     }
+    if let Some(lent) = &request.accelerators {
+        for (name, value) in &lent.variables {
+            // A step without accelerators may ask for the caller's word by name.
+            let asked = lent.names.is_empty() && step.pass_env.iter().any(|wanted| wanted.as_str() == *name);
+            if !asked {
+                all.insert((*name).into(), value.into());
+            }
+        }
+    }
     let mut set = |name: String, value: OsString| {
         all.insert(name.into(), value);
     };

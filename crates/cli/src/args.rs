@@ -53,6 +53,7 @@ pub enum Command {
     Logs(commands::logs::Logs),
     Explain(commands::explain::Explain),
     Get(commands::get::Get),
+    Publish(commands::publish::Publish),
     Runs(commands::runs::Runs),
     Diff(commands::diff::Diff),
     Exec(commands::exec::Exec),

@@ -120,6 +120,8 @@ pub enum StepCondition {
     Done,
     /// An earlier commit stands for it.
     Reused,
+    /// It is not to run: its condition does not hold, or a step that it reads was skipped.
+    Skipped,
     /// It was given up.
     Failed,
     /// A step that it needs was given up.
@@ -132,7 +134,7 @@ impl StepCondition {
         let goes_on = run == Condition::Running;
         match state.state(step).stage() {
             Stage::Waiting => Self::Waiting,
-            Stage::Bindable | Stage::Keyed | Stage::Queued => Self::Ready,
+            Stage::Undecided | Stage::Bindable | Stage::Keyed | Stage::Queued => Self::Ready,
             Stage::Ready if state.spent(step).is_some() => Self::Healing,
             Stage::Ready => Self::Ready,
             Stage::Held => Self::Held,
@@ -144,6 +146,7 @@ impl StepCondition {
                 StepState::Done(done) if done.reused => Self::Reused,
                 _ => Self::Done,
             },
+            Stage::Skipped => Self::Skipped,
             Stage::Failed => Self::Failed,
             Stage::Blocked => Self::Blocked,
         }
@@ -180,6 +183,7 @@ impl StepCondition {
             Self::Interrupted => (Tone::Busy, '!'),
             Self::Failed => (Tone::Bad, '✗'),
             Self::Waiting | Self::Ready | Self::Held | Self::Blocked => (Tone::Dim, '·'),
+            Self::Skipped => (Tone::Dim, '–'),
         }
     }
 
@@ -194,6 +198,7 @@ impl StepCondition {
             Self::Healing => "healing",
             Self::Done => "done",
             Self::Reused => "reused",
+            Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
         }

@@ -10,6 +10,8 @@ pub struct Attempt<'a> {
     pub slot: SlotId,
     /// Its program's process.
     pub pid: Option<u32>,
+    /// The accelerators that it was lent.
+    pub accelerators: &'a [String],
     /// The checkpoint that it went on from, and how long laying it out took.
     pub restored: Option<(CheckpointId, Span)>,
     /// Checkpoints that could not be used, and why.
@@ -45,6 +47,7 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
             all.push(Attempt {
                 slot: *slot,
                 pid: None,
+                accelerators: &[],
                 restored: None,
                 skipped: Vec::new(),
                 durable: Vec::new(),
@@ -57,7 +60,9 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
         }
         let Some(last) = all.last_mut() else { continue };
         match event {
-            Event::ProcessStarted { pid, .. } => last.pid = Some(*pid),
+            Event::ProcessStarted { pid, accelerators, .. } => {
+                (last.pid, last.accelerators) = (Some(*pid), accelerators);
+            }
             Event::StateRestored { checkpoint, took, .. } => last.restored = Some((*checkpoint, *took)),
             Event::CheckpointSkipped { checkpoint, why, .. } => last.skipped.push((*checkpoint, why)),
             Event::CheckpointDurable { checkpoint, .. } => last.durable.push(*checkpoint),

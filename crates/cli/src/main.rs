@@ -18,6 +18,7 @@ mod present;
 mod progress;
 mod project;
 mod signals;
+mod skips;
 
 use std::process::ExitCode;
 

@@ -23,7 +23,7 @@ use prunella_model::{
 use prunella_objects::Embedded;
 use prunella_process::{GUARDIAN_ARG, Guardian, GuardianOptions, guardian_main};
 use prunella_store::{NewRun, Store, records::ProcessId};
-use prunella_sys::Sys;
+use prunella_sys::{Accelerators, Sys};
 use tokio::sync::watch;
 
 const USAGE: &str = "usage: steps run N [chain] --dir DIR [--jobs N] | steps plan N";
@@ -74,7 +74,9 @@ fn graph(count: usize, chain: bool) -> Graph {
         reuse: Reuse::Always,
         on_notice: OnNotice::Interrupt,
         after: if chain && i > 0 { vec![name(i - 1)] } else { Vec::new() },
+        publish: BTreeMap::new(),
         code: None,
+        when: None,
     };
     let os_arch = Sys::real().machine.os_arch();
     Graph {
@@ -138,6 +140,7 @@ async fn run(count: usize, chain: bool, dir: &Path, jobs: usize) {
     let capacity = Capacity { jobs, cpu_millis: jobs as u64 * 1000, memory_bytes: u64::MAX, gpu: 0 };
     let options = DriveOptions {
         capacity,
+        accelerators: Accelerators::default(),
         take_over: false,
         reset_budgets: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),

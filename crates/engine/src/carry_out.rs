@@ -7,7 +7,7 @@ use prunella_store::Guarded;
 use tokio::sync::watch;
 
 use crate::{
-    Command, EngineError, decide,
+    Capacity, Command, EngineError, decide,
     driver::{Active, Driver},
     heard::{Heard, Line, Nth},
     held::until_free,
@@ -22,7 +22,8 @@ impl Driver<'_> {
         loop {
             *wake = None;
             let now = self.notebook.now();
-            let commands = decide(&mut self.state, &self.plan, now, &self.options.capacity);
+            let capacity = Capacity { gpu: self.rack.usable(), ..self.options.capacity };
+            let commands = decide(&mut self.state, &self.plan, now, &capacity);
             let mut did = false;
             let mut guards = Vec::new();
             for command in commands {
@@ -30,6 +31,7 @@ impl Driver<'_> {
                 did |= !matches!(command, Command::WakeAt(_));
                 match command {
                     Command::WakeAt(at) => *wake = Some(at),
+                    Command::Decide { step } => self.begin_to_decide(step).await?,
                     Command::BindKey { step } => {
                         let key = self.plan.key(&self.state, step, &self.scope)?;
                         self.append_if_legal(Event::StepKeyed { step: self.plan.id(step).clone(), key })?;
@@ -44,6 +46,7 @@ impl Driver<'_> {
                         let (step, producer) = (self.plan.id(step).clone(), self.plan.id(producer).clone());
                         self.append_if_legal(Event::InputDamaged { step, producer, slot })?;
                     }
+                    Command::DoEffects { step, slot } => self.begin_effects(step, slot).await?,
                     Command::Append(event) => self.append_if_legal(event)?,
                     Command::EndRun { status } => return Ok(Some(status)),
                 }
@@ -112,6 +115,7 @@ impl Driver<'_> {
             },
             memory: next.memory,
             checkpoint_sooner: next.checkpoint_sooner,
+            accelerators: self.rack.lend(self.started + 1, step, self.plan.demand(step, None).gpu),
             budgets,
         };
         let (control, listen) = watch::channel(self.word.clone());

@@ -7,11 +7,17 @@ use prunella_journal::{
 use prunella_model::{Class, Epoch, RunId, SlotId, Span, StepId, StepKey};
 
 use crate::admission::{Capacity, Taken};
+use crate::effects::{decide_effects, sort_effects};
 use crate::plan::Plan;
 
 /// Something that the driver is to do. Doing it twice is harmless: whatever decides is created once in the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    /// Answer the step's condition; append `StepDecided`.
+    Decide {
+        /// The step.
+        step: StepIndex,
+    },
     /// Compute the step's key ([`Plan::key`]) and append `StepKeyed`.
     BindKey {
         /// The step.
@@ -64,6 +70,13 @@ pub enum Command {
         /// What is wrong with its bytes.
         problem: String,
     },
+    /// Do what the step does to the outside; append `EffectsDone` or `EffectFailed`.
+    DoEffects {
+        /// The step.
+        step: StepIndex,
+        /// The commit that stands for it.
+        slot: SlotId,
+    },
     /// Append this event; there is nothing else to do.
     Append(Event),
     /// Ask again at this time of the driver's clock.
@@ -93,6 +106,7 @@ pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity)
             commands.push(Command::Interrupt { step, slot: running.slot, how });
         }
     }
+    sort_effects(state, plan);
     if state.stopping().is_none() {
         go_on(state, plan, capacity, &mut commands);
     }
@@ -117,6 +131,16 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
         return;
     }
     block(state, plan, commands);
+    while let Some(step) = next(state, Todo::Skip) {
+        let skipped = |need: &&StepIndex| matches!(state.state(**need), StepState::Skipped { .. });
+        if let Some(by) = state.topology().reads(step).iter().find(skipped) {
+            commands
+                .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
+        }
+    }
+    while let Some(step) = next(state, Todo::Decide) {
+        commands.push(Command::Decide { step });
+    }
     while let Some(step) = next(state, Todo::Bind) {
         commands.push(Command::BindKey { step });
     }
@@ -130,7 +154,8 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
         }
     }
     admit(state, plan, capacity, commands);
-    if let Some(at) = state.next_timer() {
+    let effects = decide_effects(state, plan, state.clock(), commands);
+    if let Some(at) = state.next_timer().into_iter().chain(effects).min() {
         commands.push(Command::WakeAt(at));
     }
 }
@@ -289,7 +314,7 @@ fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
             taken.add(demand);
             commands.push(Command::StartAttempt { step, key, next });
         } else {
-            let why = format!("needs {} accelerators, this machine has {}", demand.gpu, capacity.gpu);
+            let why = format!("needs {}, this machine has {}", accelerators(demand.gpu), capacity.gpu);
             commands.push(failed(plan.id(step), Class::Capacity, why));
         }
     }
@@ -300,9 +325,16 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
         return None;
     }
     match (state.open(), state.stopping()) {
-        (0, _) if state.all_settled() => Some(RunStatus::Succeeded),
+        // Effects that are open when the run stops are left to whoever goes on with it.
+        (0, None) if state.has_open_effects() => None,
+        (0, Some(_)) if state.has_open_effects() => Some(RunStatus::Stopped),
+        (0, _) if state.all_settled() && !state.any_effects_given_up() => Some(RunStatus::Succeeded),
         (0, _) => Some(RunStatus::Failed),
         (_, Some(_)) => Some(RunStatus::Stopped),
         (_, None) => None,
     }
+}
+
+fn accelerators(count: u32) -> String {
+    if count == 1 { "1 accelerator".to_owned() } else { format!("{count} accelerators") }
 }

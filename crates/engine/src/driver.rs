@@ -11,6 +11,7 @@ use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, Ste
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
+use prunella_sys::Accelerators;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -19,8 +20,10 @@ use tokio::{
 use crate::{
     Capacity, EngineError, Outcome, Plan,
     bind::Shelf,
+    conditions::Permits,
     heard::{Heard, Nth},
     notebook::Notebook,
+    rack::Rack,
     recover::{clear_after, end_running},
     reuse_walk::walk,
     told::event_of,
@@ -32,6 +35,8 @@ use crate::{
 pub struct DriveOptions {
     /// What attempts may take of the machine.
     pub capacity: Capacity,
+    /// The accelerators that attempts are lent; as many of them as [`Capacity::gpu`] says.
+    pub accelerators: Accelerators,
     /// Whether to replace a driver that lives.
     pub take_over: bool,
     /// Whether all budgets are refilled.
@@ -74,6 +79,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) options: &'a DriveOptions,
     pub(crate) notebook: Notebook,
     pub(crate) shelf: Shelf,
+    pub(crate) permits: Permits,
     pub(crate) active: HashMap<StepIndex, Active>,
     /// Attempts started so far.
     pub(crate) started: u64,
@@ -84,6 +90,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) heard: mpsc::UnboundedSender<Heard>,
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
+    pub(crate) rack: Rack,
 }
 
 /// Drives a run to its end: succeeded, failed, or stopped and resumable.
@@ -116,6 +123,7 @@ pub async fn drive(
     let (heard, mut hearing) = mpsc::unbounded_channel();
     let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
     let scope = KeyScope { run: run.clone(), driver };
+    let rack = Rack::new(options.accelerators.clone(), plan.most_accelerators());
     let mut this = Driver {
         host,
         run,
@@ -126,6 +134,7 @@ pub async fn drive(
         options,
         notebook,
         shelf: Shelf::default(),
+        permits: Permits::default(),
         active: HashMap::new(),
         started: 0,
         unclaimed: HashMap::new(),
@@ -134,7 +143,11 @@ pub async fn drive(
         heard,
         spectator,
         word: Control::Run,
+        rack,
     };
+    for earlier in &read.events {
+        this.learn(&earlier.event);
+    }
     this.spectator.begins(&read.events, &this.state, &this.plan);
     drop(read);
     this.begin(driver, continues).await?;
@@ -273,6 +286,7 @@ impl Driver<'_> {
     /// Applies an event, shows it, and gives it to the writer.
     pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
         let stamped = self.notebook.stamp(event);
+        self.learn(&stamped.event);
         self.state.apply(&stamped).map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
         let record = match &stamped.event {
             Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
@@ -287,6 +301,12 @@ impl Driver<'_> {
         self.spectator.event(&stamped, &self.state, &self.plan);
         self.notebook.write(stamped, record);
         Ok(())
+    }
+
+    fn learn(&mut self, event: &Event) {
+        if let Some(step) = event.step().and_then(|id| self.plan.index(id)) {
+            self.rack.hear(step, event);
+        }
     }
 
     /// Appends an event unless the run has overtaken it meanwhile.
@@ -324,9 +344,11 @@ impl Driver<'_> {
                     // Waiting needs no place of its own: the attempt ends here and the key is watched.
                     active.abort.abort();
                     self.active.remove(&step);
+                    self.rack.take_back(n);
                 }
                 if matches!(told, Told::Storing) {
                     self.state.vacate(step);
+                    self.rack.take_back(n);
                 }
                 self.spectator.told(step, &told, &self.plan);
                 event.map_or(Ok(()), |event| self.append_if_legal(event))
@@ -352,16 +374,22 @@ impl Driver<'_> {
                     }
                 }
             }
+            Heard::Effects(step, slot, done) => self.hear_effects(step, slot, *done),
             Heard::Free(step, free) => {
                 free?;
                 self.append_if_legal(Event::StepMissed { step: self.plan.id(step).clone() })
             }
+            Heard::Decided(step, slots, decision) => self.hear_decision(step, &slots, *decision).await,
         }
     }
 
     /// Takes an attempt off the list; answers whether it was still on it.
     fn over(&mut self, Nth { step, n }: Nth) -> bool {
-        self.active.get(&step).is_some_and(|active| active.n == n) && self.active.remove(&step).is_some()
+        let over = self.active.get(&step).is_some_and(|active| active.n == n) && self.active.remove(&step).is_some();
+        if over {
+            self.rack.take_back(n);
+        }
+        over
     }
 
     /// Replaces a guardian that was killed; its steps are dead and end by themselves.

@@ -100,6 +100,7 @@ pub async fn exec_request(
         restore: Default::default(),
         memory: None,
         checkpoint_sooner: false,
+        accelerators: None,
         budgets: Default::default(),
     })
 }

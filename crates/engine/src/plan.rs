@@ -99,6 +99,8 @@ impl Plan {
             nodes.push(Node {
                 id: StepId::plain(name.clone()),
                 needs: needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                reads: reads_of(&graph, step).map(|need| StepIndex::new(renumbered[need])).collect(),
+                conditional: step.when.is_some(),
                 lane: u16::try_from(lane).expect("there are at most 64 lanes"),
             });
         }
@@ -158,10 +160,20 @@ impl Plan {
         Demand { memory_bytes: memory.map_or(demand.memory_bytes, ByteSize::bytes), ..demand }
     }
 
+    /// Returns the most accelerators that one step of the whole pipeline needs.
+    pub fn most_accelerators(&self) -> u32 {
+        self.graph.pipeline.steps.values().map(|step| step.resources.gpu).max().unwrap_or(0)
+    }
+
     /// Returns the number of different demands that are told apart.
     pub fn lanes(&self) -> usize {
         self.lanes.len()
     }
+}
+
+/// Returns the places of the steps whose outputs a step reads.
+fn reads_of(graph: &Graph, step: &Step) -> impl Iterator<Item = usize> {
+    step.reads().filter_map(|name| graph.pipeline.steps.get_index_of(name))
 }
 
 type Needs = Vec<Vec<u32>>;

@@ -57,7 +57,7 @@ pub async fn walk(
             if let Some(done) = state.and_then(|state| state.done(step)) {
                 here.key = Some(done.slot.key);
                 content[step.as_usize()] = Some(done.artifacts.to_vec());
-            } else if state.is_none_or(|state| is_open(state.state(step).stage()))
+            } else if state.map_or(!plan.topology().is_conditional(step), |state| is_open(plan, state, step))
                 && let Some(key) = key_of(plan, step, &content, scope)
             {
                 here.key = Some(key);
@@ -104,9 +104,13 @@ pub async fn walk(
     Ok(order)
 }
 
-/// Returns whether it is not decided yet what becomes of a step.
-const fn is_open(stage: Stage) -> bool {
-    matches!(stage, Stage::Waiting | Stage::Bindable | Stage::Keyed)
+/// Returns whether a step is to be looked up: it is not known yet what becomes of it, and no condition is in its way.
+fn is_open(plan: &Plan, state: &RunState, step: StepIndex) -> bool {
+    match state.state(step).stage() {
+        Stage::Waiting => !plan.topology().is_conditional(step),
+        Stage::Bindable | Stage::Keyed => true,
+        _ => false,
+    }
 }
 
 /// Returns the key that a step has when the steps before it give this content, by their place in the plan.

@@ -16,7 +16,16 @@ pub(crate) fn event_of(step: &StepId, slot: Option<SlotId>, writer: &WriterId, t
         Told::CheckpointSkipped { checkpoint, problem } => {
             Event::CheckpointSkipped { step, slot: slot?, checkpoint: *checkpoint, why: problem.clone() }
         }
-        Told::Started { pid } => Event::ProcessStarted { step, slot: slot?, pid: *pid },
+        Told::SnapshotSkipped { entry, why } => {
+            Event::SnapshotSkipped { step, slot: slot?, entry: entry.clone(), why: why.clone() }
+        }
+        Told::IntervalChosen { every_ms, why } => {
+            let every = Span::from_millis(*every_ms);
+            Event::CheckpointIntervalChosen { step, slot: slot?, every, why: why.clone() }
+        }
+        Told::Started { pid, accelerators } => {
+            Event::ProcessStarted { step, slot: slot?, pid: *pid, accelerators: accelerators.clone() }
+        }
         Told::Taken { checkpoint, bytes, took_ms } => Event::CheckpointTaken {
             step,
             slot: slot?,

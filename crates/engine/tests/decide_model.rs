@@ -3,7 +3,7 @@
 mod decide_sim;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use decide_sim::*;
 use proptest::prelude::*;
@@ -17,6 +17,10 @@ struct Shape {
     /// Which of a few commands it runs: equal ones with equal inputs are the same work.
     command: u8,
     needs: Vec<usize>,
+    /// Which of its needs only come before it.
+    after: Vec<usize>,
+    /// The need whose output its condition reads.
+    when: Option<usize>,
     cpu: u32,
     memory_gib: u64,
     gpu: u32,
@@ -32,6 +36,8 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
             .map(|(i, (command, bits, cpu, memory_gib, troubles))| Shape {
                 command,
                 needs: (0..i).filter(|n| bits >> (n % 16) & 1 == 1 && (bits >> ((n + 5) % 16)) & 1 == 1).collect(),
+                after: (0..i).filter(|n| bits >> (n % 16) & 1 == 1 && (bits >> ((n + 3) % 16)) & 3 == 2).collect(),
+                when: (i > 0 && bits >> 13 & 1 == 1).then(|| (bits % 256) as usize % i.max(1)),
                 cpu: cpu * 700,
                 memory_gib,
                 gpu: u32::from(command.saturating_sub(3)),
@@ -50,14 +56,29 @@ fn dooms(shape: &Shape, gpu: u32) -> bool {
     shape.command == 0 || shape.gpu > gpu
 }
 
-/// The steps that end well: all that are not doomed and need nothing that is.
-fn expected(shapes: &[Shape], gpu: u32) -> BTreeSet<String> {
-    let mut well = Vec::new();
-    for shape in shapes {
-        let ok = !dooms(shape, gpu) && shape.needs.iter().all(|need| well[*need]);
-        well.push(ok);
+/// How each step ends, from the first to the last: what the steps before it have left says it all.
+///
+/// What was given up stays so, also if its condition, asked about what was made anew since, would not hold any more:
+/// `ended` says where that came to be.
+fn expected(shapes: &[Shape], gpu: u32, holds: impl Fn(usize) -> bool, ended: &[Stage]) -> Vec<Stage> {
+    let mut ends: Vec<Stage> = Vec::new();
+    for (shape, ended) in shapes.iter().zip(ended) {
+        let reads: Vec<usize> = shape.needs.iter().chain(&shape.when).copied().collect();
+        let is = |need: &usize, stages: &[Stage]| stages.contains(&ends[*need]);
+        let end = if reads.iter().chain(&shape.after).any(|need| is(need, &[Stage::Failed, Stage::Blocked])) {
+            Stage::Blocked
+        } else if *ended == Stage::Failed && dooms(shape, gpu) {
+            Stage::Failed
+        } else if reads.iter().any(|need| is(need, &[Stage::Skipped])) || shape.when.is_some_and(|read| !holds(read)) {
+            Stage::Skipped
+        } else if dooms(shape, gpu) {
+            Stage::Failed
+        } else {
+            Stage::Done
+        };
+        ends.push(end);
     }
-    well.iter().enumerate().filter(|(_, ok)| **ok).map(|(i, _)| step_name(i)).collect()
+    ends
 }
 
 proptest! {
@@ -74,6 +95,8 @@ proptest! {
         let spec_of = |shape: &Shape| Spec {
             command: format!("command {}", shape.command),
             needs: shape.needs.iter().map(|need| step_name(*need)).collect(),
+            after: shape.after.iter().map(|need| step_name(*need)).collect(),
+            when: shape.when.map(step_name),
             resources: Resources {
                 cpu_millis: shape.cpu,
                 memory: (shape.memory_gib > 0).then_some(ByteSize(shape.memory_gib << 30)),
@@ -127,10 +150,15 @@ proptest! {
             }
         }
         let status = status.unwrap_or_else(|| sim.finish());
-        let expected = expected(&shapes, capacity.gpu);
-        prop_assert_eq!(sim.done(), expected.clone(), "{:?}", sim.stages());
-        let all = expected.len() == shapes.len();
-        prop_assert_eq!(status, if all { RunStatus::Succeeded } else { RunStatus::Failed });
+        let holds = |read: usize| {
+            let place = sim.plan.index(&id(&step_name(read))).expect("a step");
+            sim.state.done(place).is_some_and(|done| done.artifacts.iter().all(|(_, artifact)| holds(artifact)))
+        };
+        let stages: Vec<Stage> = sim.stages().into_iter().map(|(_, stage)| stage).collect();
+        let expected = expected(&shapes, capacity.gpu, holds, &stages);
+        prop_assert_eq!(&stages, &expected, "{:?}", sim.stages());
+        let well = expected.iter().all(|end| matches!(end, Stage::Done | Stage::Skipped));
+        prop_assert_eq!(status, if well { RunStatus::Succeeded } else { RunStatus::Failed });
         // The end is consistent: what stands for a step was keyed with what stands for its producers.
         let scope = prunella_model::KeyScope {
             run: prunella_model::RunId::new("run-1").expect("a run id"),
@@ -140,7 +168,7 @@ proptest! {
             if let Some(done) = sim.state.done(step) {
                 prop_assert_eq!(sim.plan.key(&sim.state, step, &scope), Ok(done.slot.key));
             } else {
-                prop_assert!(matches!(sim.state.state(step).stage(), Stage::Failed | Stage::Blocked));
+                prop_assert!(matches!(sim.state.state(step).stage(), Stage::Failed | Stage::Blocked | Stage::Skipped));
             }
         }
     }

@@ -9,6 +9,10 @@ use crate::{StepIndex, StepSet};
 /// What is to be done about a step next; a step is on one list at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Todo {
+    /// Its condition can be answered.
+    Decide,
+    /// It is to be told that what it reads was skipped.
+    Skip,
     /// Its key can be computed.
     Bind,
     /// A commit of its key is to be looked for.
@@ -29,7 +33,7 @@ pub enum Todo {
     Starting,
 }
 
-const LISTS: usize = 7;
+const LISTS: usize = 9;
 
 /// The lists of [`Todo`].
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +118,8 @@ fn place(todo: Todo) -> usize {
         Todo::Rebind => 4,
         Todo::Block => 5,
         Todo::Starting => 6,
+        Todo::Decide => 7,
+        Todo::Skip => 8,
         Todo::Start(_) | Todo::Wait(_) => unreachable!("these have lists of their own"),
     }
 }

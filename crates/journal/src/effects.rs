@@ -37,8 +37,8 @@ pub struct EffectDone {
 pub struct EffectTries {
     /// How many.
     pub failed: u32,
-    /// When the last was, on the clock of the present driver.
-    pub at: Span,
+    /// When the last was, if the present driver saw it.
+    pub at: Option<Span>,
     /// Whether trying again is useless.
     pub hopeless: bool,
 }
@@ -85,7 +85,9 @@ impl Effects {
         for all in [&mut self.unsorted, &mut self.under_way] {
             all.remove(step);
         }
-        (self.tries.remove(&step), self.given_up.remove(&step), self.done.remove(&step));
+        self.tries.remove(&step);
+        self.given_up.remove(&step);
+        self.done.remove(&step);
     }
 
     fn close(&mut self, step: StepIndex) {
@@ -98,27 +100,31 @@ impl Effects {
         match event {
             Event::EffectsDone { slot, .. } => {
                 self.close(step);
-                (self.under_way.remove(step), self.unsorted.remove(step));
-                (self.tries.remove(&step), self.given_up.remove(&step));
+                self.under_way.remove(step);
+                self.unsorted.remove(step);
+                self.tries.remove(&step);
+                self.given_up.remove(&step);
                 self.done.insert(step, *slot);
             }
             Event::EffectFailed { hopeless, .. } => {
                 let failed = self.tries.get(&step).map_or(0, |tries| tries.failed) + 1;
-                self.tries.insert(step, EffectTries { failed, at: now, hopeless: *hopeless });
-                (self.under_way.remove(step), self.unsorted.remove(step));
+                self.tries.insert(step, EffectTries { failed, at: Some(now), hopeless: *hopeless });
+                self.under_way.remove(step);
+                self.unsorted.remove(step);
                 self.owed.insert(step);
             }
             Event::EffectsGivenUp { why, .. } => {
                 self.close(step);
-                (self.under_way.remove(step), self.unsorted.remove(step));
+                self.under_way.remove(step);
+                self.unsorted.remove(step);
                 self.given_up.insert(step, why.as_str().into());
             }
             _ => {}
         }
     }
 
-    /// A new driver: what the old one had under way is owed again, waits begin anew, and with `again` also what was given up.
-    pub(crate) fn start_driver(&mut self, now: Span, again: bool, budgets_reset: bool) {
+    /// A new driver: what the old one had under way is owed again, nothing waits, and with `again` also what was given up.
+    pub(crate) fn start_driver(&mut self, again: bool, budgets_reset: bool) {
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, step)| step);
         for step in self.under_way.iter().chain(self.owed.iter()).chain(waiting).collect::<Vec<_>>() {
             self.unsorted.insert(step);
@@ -135,7 +141,8 @@ impl Effects {
             self.tries.clear();
         }
         for tries in self.tries.values_mut() {
-            (tries.at, tries.hopeless) = (now, false);
+            // Somebody started it, perhaps because the way is clear now.
+            (tries.at, tries.hopeless) = (None, false);
         }
         while self.under_way.pop_first().is_some() {}
         while self.owed.pop_first().is_some() {}
@@ -160,9 +167,9 @@ impl Event {
     /// Returns the commit whose effects it is about, if it is about effects.
     pub(crate) const fn effects_slot(&self) -> Option<SlotId> {
         match self {
-            Self::EffectsDone { slot, .. }
-            | Self::EffectFailed { slot, .. }
-            | Self::EffectsGivenUp { slot, .. } => Some(*slot),
+            Self::EffectsDone { slot, .. } | Self::EffectFailed { slot, .. } | Self::EffectsGivenUp { slot, .. } => {
+                Some(*slot)
+            }
             _ => None,
         }
     }

@@ -47,6 +47,15 @@ pub enum RunStatus {
     Stopped,
 }
 
+/// A part of a condition and the value that it had, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The part, as written.
+    pub what: String,
+    /// The value, as JSON would write it, shortened.
+    pub value: String,
+}
+
 /// Something that happened, in the past tense; stored for ever (docs/formats/journal.md).
 ///
 /// An event reports what the store's records decided; it never decides by itself.
@@ -76,6 +85,23 @@ pub enum Event {
         /// Whether every budget is full again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         budgets_reset: bool,
+    },
+    /// The condition of a step was answered, from what it reads now.
+    StepDecided {
+        /// The step.
+        step: StepId,
+        /// Whether it runs.
+        run: bool,
+        /// What the answer came from, for people: parts of the condition and their values.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        saw: Vec<Observation>,
+    },
+    /// A step has nothing to do because one whose output it reads was skipped.
+    StepSkipped {
+        /// The step.
+        step: StepId,
+        /// The step that was skipped.
+        by: StepId,
     },
     /// All inputs of a step were bound, so that its key is known.
     StepKeyed {
@@ -134,6 +160,29 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// An entry of the checkpoint directory was not taken: no room for it, or not known to be complete.
+    SnapshotSkipped {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The entry's name.
+        entry: String,
+        /// Why.
+        why: String,
+    },
+    /// `every: auto` chose the least time between two snapshots.
+    CheckpointIntervalChosen {
+        /// The step.
+        step: StepId,
+        /// The slot.
+        slot: SlotId,
+        /// The interval.
+        #[serde(rename = "every_ms")]
+        every: Span,
+        /// From which figures, for people.
+        why: String,
+    },
     /// A checkpoint was laid out for the program.
     StateRestored {
         /// The step.
@@ -154,6 +203,9 @@ pub enum Event {
         slot: SlotId,
         /// Its process.
         pid: u32,
+        /// The accelerators that it was lent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accelerators: Vec<String>,
     },
     /// A snapshot was taken: the program may go on.
     CheckpointTaken {
@@ -324,13 +376,17 @@ impl Event {
             | Self::DriverStarted { .. }
             | Self::StopRequested { .. }
             | Self::RunEnded { .. } => None,
-            Self::StepKeyed { step, .. }
+            Self::StepDecided { step, .. }
+            | Self::StepSkipped { step, .. }
+            | Self::StepKeyed { step, .. }
             | Self::StepExpanded { step, .. }
             | Self::StepMissed { step }
             | Self::StepReused { step, .. }
             | Self::StepWaiting { step, .. }
             | Self::AttemptStarted { step, .. }
             | Self::CheckpointSkipped { step, .. }
+            | Self::SnapshotSkipped { step, .. }
+            | Self::CheckpointIntervalChosen { step, .. }
             | Self::StateRestored { step, .. }
             | Self::ProcessStarted { step, .. }
             | Self::CheckpointTaken { step, .. }
@@ -354,6 +410,8 @@ impl Event {
         match self {
             Self::RunStarted { .. } => "run_started",
             Self::DriverStarted { .. } => "driver_started",
+            Self::StepDecided { .. } => "step_decided",
+            Self::StepSkipped { .. } => "step_skipped",
             Self::StepKeyed { .. } => "step_keyed",
             Self::StepExpanded { .. } => "step_expanded",
             Self::StepMissed { .. } => "step_missed",
@@ -361,6 +419,8 @@ impl Event {
             Self::StepWaiting { .. } => "step_waiting",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::CheckpointSkipped { .. } => "checkpoint_skipped",
+            Self::SnapshotSkipped { .. } => "snapshot_skipped",
+            Self::CheckpointIntervalChosen { .. } => "checkpoint_interval_chosen",
             Self::StateRestored { .. } => "state_restored",
             Self::ProcessStarted { .. } => "process_started",
             Self::CheckpointTaken { .. } => "checkpoint_taken",
@@ -392,6 +452,8 @@ impl Event {
         "step_waiting",
         "attempt_started",
         "checkpoint_skipped",
+        "snapshot_skipped",
+        "checkpoint_interval_chosen",
         "state_restored",
         "process_started",
         "checkpoint_taken",
@@ -409,6 +471,8 @@ impl Event {
         "effects_given_up",
         "stop_requested",
         "run_ended",
+        "step_decided",
+        "step_skipped",
     ];
 }
 

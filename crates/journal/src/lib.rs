@@ -20,7 +20,7 @@ mod topology;
 
 pub use agenda::Todo;
 pub use effects::{EffectDone, EffectTries};
-pub use event::{Event, Position, RunStatus, Stamped, StopHow};
+pub use event::{Event, Observation, Position, RunStatus, Stamped, StopHow};
 pub use log::{Appended, Read, append, last_event, last_of_driver, read_all, read_since, segment_key, segment_op};
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
@@ -29,5 +29,5 @@ pub use next_try::{NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, encode, write_line};
 pub use set::StepSet;
-pub use state::{Around, Artifacts, Done, Ended, Running, Stage, StepState};
+pub use state::{Around, Artifacts, Done, Ended, Running, SkippedBy, Stage, StepState};
 pub use topology::{Node, StepIndex, Topology, TopologyError};

@@ -87,6 +87,8 @@ pub struct StepCounts {
     pub failed: u32,
     /// A step that they need was given up.
     pub blocked: u32,
+    /// They were not to run.
+    pub skipped: u32,
 }
 
 /// The figures of a run, of one driver or many.

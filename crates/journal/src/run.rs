@@ -8,7 +8,7 @@ use prunella_model::{Digest, PipelineName, RunId, Span, StepId};
 use crate::agenda::Agenda;
 use crate::effects::Effects;
 use crate::keys::Keys;
-use crate::state::{Around, Artifacts, Stage, StepState};
+use crate::state::{Around, Artifacts, Stage, StepState, open_state};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 
 mod follow;
@@ -34,11 +34,15 @@ struct Entry {
     missing: u32,
     /// Steps that it needs and that were given up or blocked.
     dead: u32,
+    /// Steps that it reads and that were skipped.
+    absent: u32,
     /// Attempts that claimed a slot in this run.
     attempts: u32,
-    /// Whether it is done and its inputs are what it was keyed with.
+    /// Whether it is done or skipped, and what it reads is what it was keyed or decided with.
     settled: bool,
-    /// Whether a re-produced input has other content than the one it was keyed with.
+    /// Whether its consumers count it as absent.
+    skipped: bool,
+    /// Whether something re-produced that it reads has other content than what it was keyed or decided with.
     stale: bool,
     /// Whether nothing is left to do about it: settled, failed or blocked.
     closed: bool,
@@ -46,7 +50,26 @@ struct Entry {
     issued: bool,
     spent: Option<Box<Spent>>,
     /// What its consumers were keyed with, while it is being made anew.
-    basis: Option<Artifacts>,
+    basis: Option<Outcome>,
+}
+
+/// What a step that is settled leaves to its consumers.
+#[derive(Debug, Clone, PartialEq)]
+enum Outcome {
+    /// Its outputs.
+    Made(Artifacts),
+    /// Nothing: it was skipped.
+    Nothing,
+}
+
+impl Outcome {
+    fn of(state: &StepState) -> Option<Self> {
+        match state {
+            StepState::Done(done) => Some(Self::Made(done.artifacts.clone())),
+            StepState::Skipped { .. } => Some(Self::Nothing),
+            _ => None,
+        }
+    }
 }
 
 /// The run as a whole.
@@ -97,11 +120,13 @@ impl RunState {
         let entry = |step| {
             let missing = topology.needs(step).len() as u32;
             Entry {
-                state: if missing == 0 { StepState::Bindable } else { StepState::Waiting },
+                state: open_state(missing == 0, topology.is_conditional(step)),
                 missing,
                 dead: 0,
+                absent: 0,
                 attempts: 0,
                 settled: false,
+                skipped: false,
                 stale: false,
                 closed: false,
                 issued: false,
@@ -235,7 +260,7 @@ impl RunState {
         self.run_accepts(event).map_err(|e| illegal(e.why))?;
         let step = self.topology.index(id).ok_or_else(|| illegal("the run has no such step"))?;
         let entry = &self.steps[step.as_usize()];
-        let mut dead = None;
+        let (mut dead, mut absent) = (None, None);
         match event {
             Event::StepBlocked { by, .. } => {
                 let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is blocked by"))?;
@@ -243,6 +268,13 @@ impl RunState {
                     return Err(illegal("the step that it is blocked by was not given up"));
                 }
                 dead = (entry.dead > 0).then_some(by);
+            }
+            Event::StepSkipped { by, .. } => {
+                let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is skipped by"))?;
+                if !self.steps[by.as_usize()].skipped || !self.topology.is_read_by(by, step) {
+                    return Err(illegal("it does not read the step that it is skipped by, or that was not skipped"));
+                }
+                absent = Some(by);
             }
             Event::InputDamaged { producer, .. } => {
                 let producer = self.topology.index(producer);
@@ -256,12 +288,14 @@ impl RunState {
             driver: self.whole.driver,
             now,
             bound: entry.missing == 0,
+            conditional: self.topology.is_conditional(step),
             taken: match event {
                 Event::StepKeyed { key, .. } => self.keys.taken(*key, step),
                 _ => entry.state.key().is_some_and(|key| self.keys.taken(key, step)),
             },
             stale: entry.stale,
             dead,
+            absent,
         };
         let next = entry.state.apply(event, &around).ok_or_else(|| illegal(entry.state.stage().as_str()))?;
         Ok((step, next))

@@ -67,12 +67,23 @@ pub struct Done {
     pub artifacts: Artifacts,
 }
 
+/// Why nothing is made for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkippedBy {
+    /// Its condition does not hold.
+    Condition,
+    /// A step whose output it reads was skipped.
+    Need(StepIndex),
+}
+
 /// Where a step is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepState {
     /// A step that it needs is not done.
     Waiting,
-    /// All that it needs is done: its key can be computed.
+    /// All that it needs is settled: its condition can be answered.
+    Undecided,
+    /// All that it needs is settled: its key can be computed.
     Bindable,
     /// Its key is known; whether a commit exists is not.
     Keyed {
@@ -106,6 +117,11 @@ pub enum StepState {
     Ended(Box<Ended>),
     /// A commit stands for it.
     Done(Box<Done>),
+    /// It is not to run; nothing is made for it, and the run goes on without.
+    Skipped {
+        /// Why.
+        by: SkippedBy,
+    },
     /// It was given up.
     Failed {
         /// The failure that ended it.
@@ -125,6 +141,7 @@ pub enum StepState {
 #[allow(missing_docs, reason = "documented at StepState")]
 pub enum Stage {
     Waiting,
+    Undecided,
     Bindable,
     Keyed,
     Queued,
@@ -133,14 +150,16 @@ pub enum Stage {
     Running,
     Ended,
     Done,
+    Skipped,
     Failed,
     Blocked,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Waiting,
+        Self::Undecided,
         Self::Bindable,
         Self::Keyed,
         Self::Queued,
@@ -149,6 +168,7 @@ impl Stage {
         Self::Running,
         Self::Ended,
         Self::Done,
+        Self::Skipped,
         Self::Failed,
         Self::Blocked,
     ];
@@ -157,6 +177,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Undecided => "undecided",
             Self::Bindable => "bindable",
             Self::Keyed => "keyed",
             Self::Queued => "queued",
@@ -165,6 +186,7 @@ impl Stage {
             Self::Running => "running",
             Self::Ended => "ended",
             Self::Done => "done",
+            Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
         }
@@ -178,14 +200,34 @@ pub struct Around {
     pub driver: u64,
     /// The driver's time.
     pub now: Span,
-    /// Whether everything that the step needs is done.
+    /// Whether everything that the step needs is settled.
     pub bound: bool,
+    /// Whether a condition says if the step runs.
+    pub conditional: bool,
     /// Whether another step of the run is at work on the same key.
     pub taken: bool,
     /// Whether a re-produced input has other content than the one it was keyed with.
     pub stale: bool,
     /// The step that was given up, if the step needs it.
     pub dead: Option<StepIndex>,
+    /// The step that was skipped, if the step reads it.
+    pub absent: Option<StepIndex>,
+}
+
+impl Around {
+    /// Returns the state of a step of which nothing is decided yet.
+    pub(crate) const fn open(&self) -> StepState {
+        open_state(self.bound, self.conditional)
+    }
+}
+
+/// Returns the state of a step of which nothing is decided yet.
+pub(crate) const fn open_state(bound: bool, conditional: bool) -> StepState {
+    match (bound, conditional) {
+        (false, _) => StepState::Waiting,
+        (true, true) => StepState::Undecided,
+        (true, false) => StepState::Bindable,
+    }
 }
 
 impl StepState {
@@ -193,6 +235,7 @@ impl StepState {
     pub const fn stage(&self) -> Stage {
         match self {
             Self::Waiting => Stage::Waiting,
+            Self::Undecided => Stage::Undecided,
             Self::Bindable => Stage::Bindable,
             Self::Keyed { .. } => Stage::Keyed,
             Self::Queued { .. } => Stage::Queued,
@@ -201,6 +244,7 @@ impl StepState {
             Self::Running(_) => Stage::Running,
             Self::Ended(_) => Stage::Ended,
             Self::Done(_) => Stage::Done,
+            Self::Skipped { .. } => Stage::Skipped,
             Self::Failed { .. } => Stage::Failed,
             Self::Blocked { .. } => Stage::Blocked,
         }
@@ -214,7 +258,12 @@ impl StepState {
             Self::Running(running) => Some(running.slot.key),
             Self::Ended(ended) => Some(ended.slot.key),
             Self::Done(done) => Some(done.slot.key),
-            Self::Waiting | Self::Bindable | Self::Failed { .. } | Self::Blocked { .. } => None,
+            Self::Waiting
+            | Self::Undecided
+            | Self::Bindable
+            | Self::Skipped { .. }
+            | Self::Failed { .. }
+            | Self::Blocked { .. } => None,
         }
     }
 
@@ -224,6 +273,12 @@ impl StepState {
     pub fn apply(&self, event: &Event, around: &Around) -> Option<Self> {
         use {Event as E, StepState as S};
         let next = match (self, event) {
+            (S::Undecided, E::StepDecided { run: true, .. }) => S::Bindable,
+            (S::Undecided, E::StepDecided { run: false, .. }) => S::Skipped { by: SkippedBy::Condition },
+            (S::Undecided | S::Bindable, E::StepSkipped { .. }) => S::Skipped { by: SkippedBy::Need(around.absent?) },
+            // What its condition reads is made anew; it waits for that as soon as its producer is put back.
+            (S::Undecided, E::InputDamaged { .. }) => S::Undecided,
+
             (S::Bindable, E::StepKeyed { key, .. }) if around.taken => S::Queued { key: *key },
             (S::Bindable, E::StepKeyed { key, .. }) => S::Keyed { key: *key },
 
@@ -274,20 +329,20 @@ impl StepState {
             }
 
             (
-                S::Bindable | S::Keyed { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
+                S::Undecided | S::Bindable | S::Keyed { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
                 E::StepFailed { class, why, .. },
             ) => S::Failed { class: *class, why: why.as_str().into() },
 
             (
-                S::Keyed { .. } | S::Queued { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_) | S::Done(_),
+                S::Keyed { .. }
+                | S::Queued { .. }
+                | S::Ready { .. }
+                | S::Held { .. }
+                | S::Ended(_)
+                | S::Done(_)
+                | S::Skipped { .. },
                 E::StepRebound { .. },
-            ) if around.stale => {
-                if around.bound {
-                    S::Bindable
-                } else {
-                    S::Waiting
-                }
-            }
+            ) if around.stale => around.open(),
 
             (
                 S::Waiting | S::Keyed { .. } | S::Queued { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
@@ -304,7 +359,10 @@ impl Running {
         use Event as E;
         let mut next = self.clone();
         match event {
-            E::CheckpointSkipped { slot, .. } if *slot == self.slot => {}
+            E::CheckpointSkipped { slot, .. }
+            | E::SnapshotSkipped { slot, .. }
+            | E::CheckpointIntervalChosen { slot, .. }
+                if *slot == self.slot => {}
             E::StateRestored { slot, checkpoint, .. } if *slot == self.slot => next.restored = Some(*checkpoint),
             E::ProcessStarted { slot, pid, .. } if *slot == self.slot => next.pid = Some(*pid),
             E::CheckpointTaken { slot, checkpoint, .. } if *slot == self.slot && checkpoint.slot == self.slot => {

@@ -34,8 +34,12 @@ impl StepIndex {
 pub struct Node {
     /// Its identity.
     pub id: StepId,
-    /// The places of the steps that must be done before it; repetitions count once.
+    /// The places of the steps that must be settled before it; repetitions count once.
     pub needs: Vec<StepIndex>,
+    /// Those of them whose outputs it reads, as inputs or in its condition: without them it has nothing to do.
+    pub reads: Vec<StepIndex>,
+    /// Whether a condition says if it runs.
+    pub conditional: bool,
     /// Steps of one lane ask for the same resources, so that looking at the first of each lane is enough.
     pub lane: u16,
 }
@@ -90,7 +94,9 @@ pub struct Topology {
     lanes: Vec<u16>,
     lane_count: usize,
     needs: Edges,
+    reads: Edges,
     consumers: Edges,
+    conditional: Vec<bool>,
     by_id: FixedMap<StepId, StepIndex>,
 }
 
@@ -106,6 +112,8 @@ impl Topology {
         let mut by_id = FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default());
         let (mut ids, mut lanes) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
         let mut needs: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
+        let mut reads: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
+        let mut conditional = Vec::with_capacity(nodes.len());
         let mut consumers: Vec<Vec<StepIndex>> = vec![Vec::new(); nodes.len()];
         for (place, node) in (0..count).map(StepIndex).zip(nodes) {
             let mut list = node.needs;
@@ -120,14 +128,22 @@ impl Topology {
             if by_id.insert(node.id.clone(), place).is_some() {
                 return Err(TopologyError::Twice(node.id));
             }
+            let mut read = node.reads;
+            read.sort_unstable();
+            read.dedup();
+            read.retain(|step| list.binary_search(step).is_ok());
             needs.push(list);
+            reads.push(read);
+            conditional.push(node.conditional);
             lanes.push(node.lane);
             ids.push(node.id);
         }
         Ok(Self {
             lane_count: lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1),
             needs: Edges::collect(needs.iter().map(Vec::as_slice))?,
+            reads: Edges::collect(reads.iter().map(Vec::as_slice))?,
             consumers: Edges::collect(consumers.iter().map(Vec::as_slice))?,
+            conditional,
             ids,
             lanes,
             by_id,
@@ -159,9 +175,24 @@ impl Topology {
         self.by_id.get(id).copied()
     }
 
-    /// Returns the steps that must be done before this one, each once.
+    /// Returns the steps that must be settled before this one, each once.
     pub fn needs(&self, step: StepIndex) -> &[StepIndex] {
         self.needs.of(step)
+    }
+
+    /// Returns those of its needs whose outputs a step reads, each once.
+    pub fn reads(&self, step: StepIndex) -> &[StepIndex] {
+        self.reads.of(step)
+    }
+
+    /// Returns whether a step reads an output of another, by its place.
+    pub fn is_read_by(&self, producer: StepIndex, step: StepIndex) -> bool {
+        self.reads(step).binary_search(&producer).is_ok()
+    }
+
+    /// Returns whether a condition says if the step runs.
+    pub fn is_conditional(&self, step: StepIndex) -> bool {
+        self.conditional[step.as_usize()]
     }
 
     /// Returns the steps that need this one, each once.

@@ -265,10 +265,70 @@ fn a_command_under_way_is_not_on_any_list_until_it_is_answered_or_given_back() {
     assert_eq!((told.todo("a"), told.run.running().len()), (None, 1));
 }
 
+#[test]
+fn a_condition_is_answered_once_all_that_it_reads_is_done() {
+    let mut told = Told::new(&[("a", &[]), ("if-b", &[0])]);
+    assert_eq!((told.stage("if-b"), told.todo("if-b")), (Stage::Waiting, None));
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    assert_eq!((told.stage("if-b"), told.todo("if-b")), (Stage::Undecided, Some(Todo::Decide)));
+    told.tell(Event::StepDecided { step: id("if-b"), run: true, saw: Vec::new() });
+    assert_eq!((told.stage("if-b"), told.todo("if-b")), (Stage::Bindable, Some(Todo::Bind)));
+}
+
+#[test]
+fn what_is_skipped_is_settled_and_what_reads_it_is_skipped_too() {
+    let mut told = Told::new(&[("a", &[]), ("if-b", &[0]), ("c", &[1])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    told.kinds("if-b", slot(2, 1), &["step_decided"]);
+    assert_eq!((told.stage("if-b"), told.todo("c")), (Stage::Skipped, Some(Todo::Skip)));
+    assert!(told.run.check(&Event::StepSkipped { step: id("c"), by: id("a") }).is_err(), "`a` was not skipped");
+    told.tell(Event::StepSkipped { step: id("c"), by: id("if-b") });
+    assert_eq!((told.stage("c"), told.run.open()), (Stage::Skipped, 0));
+    assert!(told.run.all_settled(), "a run that skipped steps succeeds");
+    told.tell(Event::RunEnded { status: RunStatus::Succeeded });
+}
+
+#[test]
+fn what_only_comes_after_a_skipped_step_runs() {
+    let nodes = vec![
+        Node { id: id("a"), needs: vec![], reads: vec![], conditional: true, lane: 0 },
+        Node { id: id("b"), needs: vec![StepIndex::new(0)], reads: vec![], conditional: false, lane: 0 },
+    ];
+    let shape = Arc::new(Topology::new(nodes).expect("a topology"));
+    let mut run = begun(&shape);
+    run.apply(&at(1, sample("step_decided", "a", slot(1, 1)))).expect("legal");
+    assert_eq!(run.todo(StepIndex::new(1)), Some(Todo::Bind));
+}
+
+#[test]
+fn a_reproduced_output_with_another_value_has_its_conditions_answered_anew() {
+    let mut told = Told::new(&[("a", &[]), ("if-b", &[0]), ("c", &[1]), ("d", &[0])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    told.tell(Event::StepDecided { step: id("if-b"), run: true, saw: Vec::new() });
+    told.kinds("if-b", slot(2, 1), &["step_keyed", "step_reused"]);
+    told.kinds("c", slot(3, 1), &["step_keyed", "step_reused"]);
+    told.kinds("d", slot(4, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended"]);
+    told.tell(Event::InputDamaged { step: id("d"), producer: id("a"), slot: slot(1, 1) });
+    told.kinds("a", slot(1, 2), &["step_missed", "attempt_started", "step_committed"]);
+    assert_eq!(told.todo("if-b"), Some(Todo::Rebind));
+    told.kinds("if-b", slot(2, 1), &["step_rebound"]);
+    assert_eq!(told.todo("if-b"), Some(Todo::Decide));
+    assert_eq!(told.todo("c"), None, "it stands as long as nobody knows better");
+    told.kinds("if-b", slot(2, 1), &["step_decided"]);
+    assert_eq!(told.todo("c"), Some(Todo::Rebind), "what it was made from is not to be there");
+    told.kinds("c", slot(3, 1), &["step_rebound"]);
+    assert_eq!(told.todo("c"), Some(Todo::Skip));
+}
+
 /// Checks everything that the fold keeps up to date against what the states alone say.
 fn audit(run: &RunState) {
     let topology = run.topology();
-    let settled = |step: StepIndex| run.state(step).stage() == Stage::Done && !run.is_stale(step);
+    let settled =
+        |step: StepIndex| matches!(run.state(step).stage(), Stage::Done | Stage::Skipped) && !run.is_stale(step);
+    let absent = |step: StepIndex| {
+        let skipped = |need: &StepIndex| settled(*need) && run.state(*need).stage() == Stage::Skipped;
+        topology.reads(step).iter().any(skipped)
+    };
     let ended = |step: StepIndex| matches!(run.state(step).stage(), Stage::Failed | Stage::Blocked);
     let mut counts = [0; Stage::ALL.len()];
     let mut open = 0;
@@ -279,19 +339,22 @@ fn audit(run: &RunState) {
         counts[state.stage() as usize] += 1;
         open += u32::from(!settled(step) && !ended(step));
         assert_eq!(
-            state.stage() == Stage::Bindable,
-            bound && matches!(state.stage(), Stage::Waiting | Stage::Bindable)
+            matches!(state.stage(), Stage::Undecided | Stage::Bindable),
+            bound && matches!(state.stage(), Stage::Waiting | Stage::Undecided | Stage::Bindable)
         );
-        assert!(!run.is_stale(step) || state.key().is_some());
+        assert!(state.stage() != Stage::Undecided || topology.is_conditional(step));
+        assert!(!run.is_stale(step) || state.key().is_some() || state.stage() == Stage::Skipped);
         assert!(state.stage() != Stage::Blocked || dead);
         let todo = match state {
             _ if run.is_issued(step) => matches!(state, StepState::Ready { .. }).then_some(Todo::Starting),
             StepState::Running(_) | StepState::Failed { .. } | StepState::Blocked { .. } => None,
             _ if run.is_stale(step) => Some(Todo::Rebind),
-            StepState::Done(_) => None,
+            StepState::Done(_) | StepState::Skipped { .. } => None,
             _ if dead => Some(Todo::Block),
             StepState::Held { .. } => Some(Todo::Watch),
             _ if !bound => None,
+            StepState::Undecided | StepState::Bindable if absent(step) => Some(Todo::Skip),
+            StepState::Undecided => Some(Todo::Decide),
             StepState::Bindable => Some(Todo::Bind),
             StepState::Keyed { .. } => Some(Todo::Guard),
             StepState::Ended(_) => Some(Todo::Heal),
@@ -343,14 +406,15 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
     };
     let likely: &[&str] = match state.stage() {
         Stage::Waiting => &["step_blocked", "driver_started"],
-        Stage::Bindable => &["step_keyed", "step_keyed", "step_keyed", "step_failed"],
+        Stage::Undecided => &["step_decided", "step_decided", "step_skipped", "input_damaged", "step_failed"],
+        Stage::Bindable => &["step_keyed", "step_keyed", "step_keyed", "step_skipped", "step_failed"],
         Stage::Keyed => &["step_missed", "step_missed", "step_reused", "step_waiting"],
         Stage::Queued => &["step_rebound", "step_blocked"],
         Stage::Ready => &["attempt_started", "attempt_started", "step_healing", "step_reused", "step_waiting"],
         Stage::Held => &["step_missed", "step_reused", "step_waiting"],
         Stage::Running => &["attempt_ended", "step_committed", "step_committed", "process_started"],
         Stage::Ended => &["step_healing", "step_healing", "input_damaged", "input_damaged", "step_failed"],
-        Stage::Done => &["step_rebound", "stop_requested"],
+        Stage::Done | Stage::Skipped => &["step_rebound", "stop_requested"],
         Stage::Failed | Stage::Blocked => &["run_ended", "driver_started"],
     };
     let kind = match choice % 8 {
@@ -378,6 +442,12 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
             let by = StepIndex::new(more % topology.len() as u32);
             Event::StepBlocked { step: id(name), by: topology.id(by).clone() }
         }
+        "step_decided" => Event::StepDecided { step: id(name), run: more.is_multiple_of(2), saw: Vec::new() },
+        "step_skipped" => {
+            let reads = topology.reads(step);
+            let by = reads.get(more as usize % reads.len().max(1)).copied().unwrap_or(step);
+            Event::StepSkipped { step: id(name), by: topology.id(by).clone() }
+        }
         "input_damaged" => {
             let needs = topology.needs(step);
             let producer = needs.get(more as usize % needs.len().max(1)).copied().unwrap_or(step);
@@ -400,7 +470,7 @@ proptest! {
         edges in prop::collection::vec(any::<u8>(), 1..8),
         moves in prop::collection::vec((any::<u32>(), any::<u32>(), any::<u32>()), 1..400),
     ) {
-        const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        const NAMES: [&str; 8] = ["a", "b", "if-c", "d", "if-e", "f", "if-g", "h"];
         let needs: Vec<Vec<u32>> = edges.iter().enumerate()
             .map(|(i, bits)| (0..i as u32).filter(|n| bits >> n & 1 == 1 && bits >> ((n + 3) % 8) & 1 == 1).collect())
             .collect();

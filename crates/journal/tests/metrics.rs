@@ -20,7 +20,7 @@ fn started(epoch: u64) -> Event {
 }
 
 fn process(epoch: u64) -> Event {
-    Event::ProcessStarted { step: id("train"), slot: slot(1, epoch), pid: 4711 }
+    Event::ProcessStarted { step: id("train"), slot: slot(1, epoch), pid: 4711, accelerators: Vec::new() }
 }
 
 fn checkpoint(epoch: u64, seq: u64) -> CheckpointId {

@@ -9,6 +9,11 @@ use prunella_model::*;
 /// Everything that a step accepts, and where it is afterwards; what is not here is refused.
 const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Waiting, "step_blocked", Stage::Blocked),
+    (Stage::Undecided, "step_decided", Stage::Skipped),
+    (Stage::Undecided, "step_skipped", Stage::Skipped),
+    (Stage::Undecided, "step_failed", Stage::Failed),
+    (Stage::Undecided, "input_damaged", Stage::Undecided),
+    (Stage::Bindable, "step_skipped", Stage::Skipped),
     (Stage::Bindable, "step_keyed", Stage::Keyed),
     (Stage::Bindable, "step_failed", Stage::Failed),
     (Stage::Keyed, "step_missed", Stage::Ready),
@@ -33,6 +38,8 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Held, "step_rebound", Stage::Bindable),
     (Stage::Held, "step_blocked", Stage::Blocked),
     (Stage::Running, "checkpoint_skipped", Stage::Running),
+    (Stage::Running, "snapshot_skipped", Stage::Running),
+    (Stage::Running, "checkpoint_interval_chosen", Stage::Running),
     (Stage::Running, "state_restored", Stage::Running),
     (Stage::Running, "process_started", Stage::Running),
     (Stage::Running, "checkpoint_taken", Stage::Running),
@@ -46,6 +53,7 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Ended, "step_rebound", Stage::Bindable),
     (Stage::Ended, "step_blocked", Stage::Blocked),
     (Stage::Done, "step_rebound", Stage::Bindable),
+    (Stage::Skipped, "step_rebound", Stage::Bindable),
 ];
 
 /// Events that name the slot they are about: a step refuses them about any other.
@@ -54,6 +62,8 @@ const ABOUT_A_SLOT: &[&str] = &[
     "step_waiting",
     "attempt_started",
     "checkpoint_skipped",
+    "snapshot_skipped",
+    "checkpoint_interval_chosen",
     "state_restored",
     "process_started",
     "checkpoint_taken",
@@ -67,9 +77,11 @@ const PERMISSIVE: Around = Around {
     driver: 1,
     now: Span::from_millis(1000),
     bound: true,
+    conditional: false,
     taken: false,
     stale: true,
     dead: Some(StepIndex::new(0)),
+    absent: Some(StepIndex::new(0)),
 };
 
 /// One state of every stage, about key 1 and its first epoch.
@@ -83,6 +95,8 @@ fn states() -> Vec<StepState> {
     let running = go(&ready, "attempt_started");
     let states = vec![
         StepState::Waiting,
+        StepState::Undecided,
+        go(&StepState::Undecided, "step_decided"),
         StepState::Bindable,
         StepState::Queued { key: key(1) },
         go(&keyed, "step_waiting"),
@@ -116,8 +130,12 @@ fn every_state_accepts_exactly_the_events_of_the_table() {
 #[test]
 fn an_accepted_event_always_changes_what_it_should() {
     let states = states();
-    // The snapshot of a checkpoint skipped is in the journal alone, and a wait begins anew with the same conditions.
-    let unchanged = ["checkpoint_skipped"];
+    // What was skipped and chosen is in the journal alone, and a wait begins anew with the same conditions.
+    let unchanged = |stage: Stage, kind: &str| {
+        // What a condition reads is made anew: the producer's state says so, not the consumer's.
+        let asked_again = (stage, kind) == (Stage::Undecided, "input_damaged");
+        asked_again || ["checkpoint_skipped", "snapshot_skipped", "checkpoint_interval_chosen"].contains(&kind)
+    };
     for (stage, kind, _) in LEGAL {
         let state = states.iter().find(|state| state.stage() == *stage).expect("there is one of each");
         let event = match *kind {
@@ -127,7 +145,7 @@ fn an_accepted_event_always_changes_what_it_should() {
             kind => sample(kind, "s", slot(1, 1)),
         };
         let next = state.apply(&event, &PERMISSIVE).expect("it is in the table");
-        assert_eq!(next == *state, unchanged.contains(kind), "{stage:?} on {kind}");
+        assert_eq!(next == *state, unchanged(*stage, kind), "{stage:?} on {kind}");
     }
 }
 
@@ -166,14 +184,18 @@ fn what_the_run_around_forbids_is_refused() {
     };
     let fresh = not(|around| around.stale = false);
     let alive = not(|around| around.dead = None);
+    let present = not(|around| around.absent = None);
+    let conditional = not(|around| around.conditional = true);
     let taken = not(|around| around.taken = true);
     let unbound = not(|around| around.bound = false);
     for state in &states {
         let on = |kind: &str, around: &Around| state.apply(&sample(kind, "s", slot(1, 1)), around).map(|s| s.stage());
         assert_eq!(on("step_rebound", &fresh), None, "{:?}", state.stage());
         assert_eq!(on("step_blocked", &alive), None, "{:?}", state.stage());
+        assert_eq!(on("step_skipped", &present), None, "{:?}", state.stage());
         if on("step_rebound", &PERMISSIVE).is_some() {
             assert_eq!(on("step_rebound", &unbound), Some(Stage::Waiting));
+            assert_eq!(on("step_rebound", &conditional), Some(Stage::Undecided), "a condition is answered anew");
         }
         match state.stage() {
             Stage::Bindable => assert_eq!(on("step_keyed", &taken), Some(Stage::Queued)),

@@ -25,6 +25,7 @@ impl<'s> Reader<'s> {
                 let after = draft.after.iter().map(|after| (after.value, after.mark));
                 let mut needs: Vec<_> = producers
                     .chain(after)
+                    .chain(draft.when.iter().flat_map(|when| when.steps().map(|(step, mark)| (step.as_str(), mark))))
                     .filter_map(|(name, mark)| Some((drafts.get_index_of(name)?, mark)))
                     .filter(|(step, _)| *step != this)
                     .collect();

@@ -9,18 +9,13 @@ pub(crate) const KEYS: &[&str] = &[
     "includes",
     "on_exit",
     "on_failure",
-    "publish",
     "rungs",
     "shm",
     "store",
     "uri",
     "uses",
-    "when",
     "with",
 ];
-
-/// Checkpoint formats of a later version.
-pub(crate) const CHECKPOINT_FORMATS: &[&str] = &["dcp", "hf-trainer", "lightning"];
 
 /// Returns the message about `what`, which is refused.
 pub(crate) fn message(what: &str) -> String {

@@ -4,6 +4,7 @@
 //! everything that is wrong at once. Pure: what is on the disk is asked through [`Files`].
 //! The reference for users is `docs/pipeline.md`; [`json_schema`] is the same for editors.
 
+mod conditions;
 mod cycles;
 mod diagnostic;
 mod later;
@@ -12,6 +13,7 @@ mod params;
 mod pipeline;
 mod policy;
 mod ports;
+mod publish;
 mod reader;
 mod references;
 mod render;

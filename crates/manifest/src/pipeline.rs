@@ -65,6 +65,7 @@ impl<'s> Reader<'s> {
         self.bound_defaults(&fields, drafts.len())?;
         let known = Known { params: &params, data: &data, bad_steps: &bad_names };
         self.references(&drafts, &known);
+        self.publications(&drafts, &data);
         self.cycles(&drafts);
         let steps = self.resolve(drafts, &defaults);
         Some(Pipeline {
@@ -317,6 +318,12 @@ impl<'s> Reader<'s> {
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,
+                publish: draft
+                    .publish
+                    .into_iter()
+                    .filter_map(|publish| Some((publish.output.value, publish.path?.value)))
+                    .collect(),
+                when: draft.when.map(|condition| condition.when),
             };
             steps.insert(name, step);
         }

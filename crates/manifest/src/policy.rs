@@ -43,6 +43,7 @@ struct CheckpointSet {
     keep: Option<u32>,
     grace: Option<Span>,
     sealed: Option<bool>,
+    ranks: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,6 +95,7 @@ impl Policy {
                 keep: set.keep.or(below.keep),
                 grace: set.grace.or(below.grace),
                 sealed: set.sealed.or(below.sealed),
+                ranks: set.ranks.or(below.ranks),
             }),
             (set, below) => set.or(below),
         };
@@ -145,6 +147,7 @@ impl Policy {
                 keep: set.keep.unwrap_or(2),
                 grace: set.grace.unwrap_or(Span::from_secs(30)),
                 sealed: set.sealed.unwrap_or(false),
+                ranks: set.ranks,
             }),
         }
     }
@@ -376,6 +379,7 @@ impl<'s> Reader<'s> {
             keep: fields.get("keep").and_then(|id| self.count(id, "`keep`", 1)),
             grace: fields.get("grace").and_then(|id| self.quantity(id, "`grace`")),
             sealed: fields.get("sealed").and_then(|id| self.bool(id, "`sealed`")),
+            ranks: fields.get("ranks").and_then(|id| self.count(id, "`ranks`", 1)),
         })
     }
 
@@ -400,14 +404,12 @@ impl<'s> Reader<'s> {
                     .help("write `checkpoint: { marker: DONE }`");
                 None
             }
-            text if later::CHECKPOINT_FORMATS.contains(&text) => {
-                self.found
-                    .error("comes-later", mark, later::message(text))
-                    .help("use `files`, `{ marker: NAME }` or `socket`");
-                None
-            }
+            "hf-trainer" => Some(CheckpointFormat::HfTrainer),
+            "lightning" => Some(CheckpointFormat::Lightning),
+            "dcp" => Some(CheckpointFormat::Dcp),
             text => {
-                let help = self.nearest.help(text, ["files", "marker", "socket"]);
+                let known = ["files", "marker", "socket", "hf-trainer", "lightning", "dcp"];
+                let help = self.nearest.help(text, known);
                 self.found
                     .error("unknown-value", mark, format!("`{}` is not a format of checkpoints", clip(text)))
                     .maybe_help(help);

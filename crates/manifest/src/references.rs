@@ -41,6 +41,10 @@ impl<'s> Reader<'s> {
                 }
             }
             self.after_references(name, draft, drafts, known);
+            if let Some(condition) = &draft.when {
+                used_params.extend(condition.params());
+                self.condition_references(name, condition, drafts, known);
+            }
             for reference in &draft.references {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);
@@ -74,7 +78,7 @@ impl<'s> Reader<'s> {
             .maybe_help(help.or_else(|| known.data.is_empty().then(|| "this pipeline has no `data`".to_owned())));
     }
 
-    fn output_reference(
+    pub(crate) fn output_reference(
         &mut self,
         name: &StepName,
         step: &StepName,
@@ -148,17 +152,19 @@ impl<'s> Reader<'s> {
         }
     }
 
+    pub(crate) fn param_reference(&mut self, name: &ParamName, mark: Mark, known: &Known<'_>) {
+        if known.params.contains_key(name) {
+            return;
+        }
+        let help = self.nearest.help(name.as_str(), known.params.keys().map(ParamName::as_str));
+        self.found
+            .error("unknown-reference", mark, format!("there is no parameter `{name}`"))
+            .maybe_help(help.or_else(|| Some(format!("write `params: {{ {name}: … }}` at the top of the file"))));
+    }
+
     fn command_reference(&mut self, draft: &StepDraft<'s>, reference: &Reference, mark: Mark, known: &Known<'_>) {
         match reference {
-            Reference::Param(name) => {
-                if known.params.contains_key(name) {
-                    return;
-                }
-                let help = self.nearest.help(name.as_str(), known.params.keys().map(ParamName::as_str));
-                self.found.error("unknown-reference", mark, format!("there is no parameter `{name}`")).maybe_help(
-                    help.or_else(|| Some(format!("write `params: {{ {name}: … }}` at the top of the file"))),
-                );
-            }
+            Reference::Param(name) => self.param_reference(name, mark, known),
             Reference::Input(name) => {
                 if draft.inputs.iter().any(|(input, _)| input == name) {
                     return;

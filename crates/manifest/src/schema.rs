@@ -155,14 +155,26 @@ mod spec {
         pub inputs: Option<BTreeMap<Name, Reference>>,
         /// What it writes, by name: a path in its workspace, with `/` at the end for a folder.
         pub outputs: Option<BTreeMap<Name, Output>>,
+        /// Where its outputs are published once they are committed, by name: a path relative to this file, or an absolute one.
+        pub publish: Option<BTreeMap<Name, Publication>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
+        /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
+        pub when: Option<ConditionText>,
         /// Patterns of the code that this step sees, instead of the pipeline's.
         pub code: Option<OneOrMany>,
         /// Which earlier results may stand for it [always; run for a step without outputs].
         pub reuse: Option<Reuse>,
         #[schemars(flatten)]
         pub policy: Policy,
+    }
+
+    /// A condition, such as `evaluate.metrics.accuracy > 0.95`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ConditionText {
+        Text(String),
+        Constant(bool),
     }
 
     /// What `defaults` and a step may both set.
@@ -218,6 +230,22 @@ mod spec {
         pub path: String,
         /// What must hold of it before it counts.
         pub check: Option<Check>,
+    }
+
+    /// A path, or a mapping with the path.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Publication {
+        Path(String),
+        Full(PublicationFull),
+    }
+
+    /// Where an output is published.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct PublicationFull {
+        /// A path relative to this file, or an absolute one.
+        pub path: String,
     }
 
     /// What must hold of an output before it counts; without any of this it must not be empty.
@@ -347,6 +375,13 @@ mod spec {
         Files,
         /// Only what the program announces on its socket.
         Socket,
+        /// `checkpoint-N/` of the Trainer of Hugging Face transformers.
+        #[schemars(rename = "hf-trainer")]
+        HfTrainer,
+        /// `*.ckpt` of Lightning.
+        Lightning,
+        /// Folders of `torch.distributed.checkpoint`.
+        Dcp,
     }
 
     /// A format of checkpoints.
@@ -382,6 +417,9 @@ mod spec {
         pub grace: Option<Duration>,
         /// Whether the program never again writes to a complete entry [false].
         pub sealed: Option<bool>,
+        /// How many processes write one entry together (`hf-trainer`, `lightning`); without it, found out by the second.
+        #[schemars(range(min = 1))]
+        pub ranks: Option<u32>,
     }
 
     /// A duration with its unit: ms, s, m, h or d.

@@ -29,12 +29,13 @@ sections! {
         "checkpoint",
     ];
     STEP = "a step" [
-        "run", "inputs", "outputs", "after", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
+        "run", "inputs", "outputs", "publish", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
         "timeout", "stall", "deterministic", "on_notice", "checkpoint",
     ];
     OUTPUT = "an output" ["path", "check"];
+    PUBLICATION = "a publication" ["path"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];
-    CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed"];
+    CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed", "ranks"];
     CHECKPOINT_MARKER = "`format`" ["marker"];
     RESOURCES = "`resources`" ["cpu", "memory", "gpu"];
     CLASS_POLICY = "a class of `retry`" ["limit", "backoff"];

@@ -6,9 +6,11 @@ use prunella_model::{Command, Part, PortName, Reference, Reuse, Source, Template
 
 use crate::{
     FileKind,
+    conditions::ConditionDraft,
     diagnostic::{Mark, clip, clip_to},
     policy::Policy,
     ports::OutputDraft,
+    publish::PublishDraft,
     reader::{Marked, Reader},
     section,
     tree::{NodeId, Value},
@@ -23,6 +25,8 @@ pub(crate) struct StepDraft<'s> {
     pub inputs: Vec<(PortName, Marked<Source>)>,
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
+    pub when: Option<ConditionDraft>,
+    pub publish: Vec<PublishDraft>,
     pub code: Option<Vec<String>>,
     pub reuse: Option<Reuse>,
     pub policy: Policy,
@@ -54,6 +58,8 @@ impl<'s> Reader<'s> {
                     Some(Marked { value, mark: self.mark(id) })
                 })
                 .collect(),
+            when: fields.get("when").and_then(|id| self.condition(id)),
+            publish: fields.get("publish").map(|id| self.publish(id)).unwrap_or_default(),
             code: fields.get("code").map(|id| self.code(id)),
             reuse: fields.get("reuse").and_then(|id| {
                 let choices = [("always", Reuse::Always), ("run", Reuse::Run), ("never", Reuse::Never)];

@@ -15,7 +15,9 @@ mod pipeline;
 mod policy;
 mod template;
 mod tree;
+mod tree_rules;
 mod units;
+mod when;
 
 pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
@@ -36,4 +38,6 @@ pub use pipeline::{
 pub use policy::{Backoff, ClassPolicy, RetryPolicy};
 pub use template::{Part, Reference, Template, TemplateError, shell_quote};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
+pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};
+pub use when::{OutputRead, When};

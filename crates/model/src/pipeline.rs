@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, Publication, RetryPolicy, Span, StepName, Template,
+    When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.
@@ -229,6 +230,13 @@ pub enum CheckpointFormat {
     Marker(String),
     /// Only what the program announces on the socket.
     Socket,
+    /// Folders `checkpoint-N` of the Trainer of Hugging Face transformers.
+    #[serde(rename = "hf-trainer")]
+    HfTrainer,
+    /// `*.ckpt` of Lightning: a file of `torch.save`, or a sharded folder.
+    Lightning,
+    /// A folder of `torch.distributed.checkpoint`.
+    Dcp,
 }
 
 /// How a step checkpoints.
@@ -247,6 +255,9 @@ pub struct Checkpoint {
     /// Whether the program promises never to write again to an entry that is complete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// How many processes write one entry together, for formats in which each writes a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<u32>,
 }
 
 /// What a step needs of a machine.
@@ -350,16 +361,24 @@ pub struct Step {
     /// Where its outputs are published for each run; not in the key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub publish: BTreeMap<PortName, Publication>,
+    /// The condition under which it runs; without one it always does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
 }
 
 impl Step {
-    /// Returns every step that must have committed before this one: producers of inputs and `after`.
+    /// Returns every step that must be settled before this one: those that it reads, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
+        self.reads().chain(&self.after)
+    }
+
+    /// Returns every step whose outputs it reads: as inputs, or in its condition.
+    pub fn reads(&self) -> impl Iterator<Item = &StepName> {
         let producers = self.inputs.values().filter_map(|source| match source {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        producers.chain(&self.after)
+        producers.chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
     }
 }
 

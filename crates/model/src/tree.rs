@@ -1,10 +1,13 @@
 //! Trees of files, their Merkle digest, and what a tree may hold.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Encoder};
+use crate::{
+    Digest, Encoder,
+    tree_rules::{self, shown},
+};
 
 /// What stands at one path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,21 +50,21 @@ pub struct Tree(Vec<TreeEntry>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// A path is empty, absolute, or has `.`, `..`, an empty segment or a NUL in it.
-    #[error("`{path}` is not a plain relative path")]
+    #[error("`{}` is not a plain relative path", shown(path.as_bytes()))]
     Path {
         /// The path.
         path: String,
     },
     /// A link is absolute or leads out of the tree.
-    #[error("the link `{path}` → `{target}` leads out of the tree")]
+    #[error("the link `{}` → `{}` leads out of the tree", shown(path.as_bytes()), shown(target.as_bytes()))]
     Link {
         /// The link.
         path: String,
         /// Where it leads.
         target: String,
     },
-    /// Two names differ only in case; on many file systems they are one.
-    #[error("`{first}` and `{second}` differ only in case")]
+    /// Two names differ only in case or Unicode normalisation; on many file systems they are one.
+    #[error("`{}` and `{}` differ only in case or Unicode form", shown(first.as_bytes()), shown(second.as_bytes()))]
     Case {
         /// One of them.
         first: String,
@@ -69,7 +72,7 @@ pub enum TreeError {
         second: String,
     },
     /// The same path twice, or something below what is not a directory.
-    #[error("`{path}` stands twice, or below something that is not a directory")]
+    #[error("`{}` stands twice, or below something that is not a directory", shown(path.as_bytes()))]
     Structure {
         /// The path.
         path: String,
@@ -81,34 +84,38 @@ impl Tree {
     ///
     /// # Errors
     /// [`TreeError`] for the first entry that a tree may not hold (protocol: Step key).
-    pub fn new(mut entries: Vec<TreeEntry>) -> Result<Self, TreeError> {
-        entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-        let mut folded: HashSet<String> = HashSet::with_capacity(entries.len());
-        let mut directories: HashSet<&str> = HashSet::new();
-        let mut seen: HashSet<&str> = HashSet::with_capacity(entries.len());
-        for entry in &entries {
-            check_path(&entry.path)?;
-            if let TreeNode::Symlink { target } = &entry.node {
-                check_link(&entry.path, target)?;
-            }
-            let inside = entry.path.rsplit_once('/').is_none_or(|(parent, _)| directories.contains(parent));
-            if !inside || !seen.insert(&entry.path) {
-                return Err(TreeError::Structure { path: entry.path.clone() });
-            }
-            if entry.node == TreeNode::Directory {
-                directories.insert(&entry.path);
-            }
-            let fold = entry.path.to_lowercase();
-            if folded.contains(&fold) {
-                let first = seen.iter().find(|p| p.to_lowercase() == fold && **p != entry.path);
-                return Err(TreeError::Case {
-                    first: first.map_or_else(String::new, |p| (*p).to_owned()),
-                    second: entry.path.clone(),
-                });
-            }
-            folded.insert(fold);
+    pub fn new(entries: Vec<TreeEntry>) -> Result<Self, TreeError> {
+        Self::checked(entries, 1).map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// Returns the tree of these entries, sorted, or what it may not hold: the first `most` problems, at least one.
+    ///
+    /// # Errors
+    /// See [`Tree::new`].
+    pub fn checked(mut entries: Vec<TreeEntry>, most: usize) -> Result<Self, Vec<TreeError>> {
+        entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        let mut problems = tree_rules::structure(&entries, most.max(1));
+        problems.extend(tree_rules::names_and_links(&entries, most.max(1) - problems.len()));
+        if problems.is_empty() { Ok(Self(entries)) } else { Err(problems) }
+    }
+
+    /// Returns the tree of entries as they were recorded: whether each may stand in a tree was asked when it was made.
+    ///
+    /// # Errors
+    /// [`TreeError`] for entries that are not sorted or make no tree.
+    pub fn recorded(entries: Vec<TreeEntry>) -> Result<Self, TreeError> {
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].path.as_bytes() >= pair[1].path.as_bytes()) {
+            return Err(TreeError::Structure { path: pair[1].path.clone() });
         }
-        Ok(Self(entries))
+        match tree_rules::structure(&entries, 1).pop() {
+            Some(problem) => Err(problem),
+            None => Ok(Self(entries)),
+        }
+    }
+
+    /// Returns the entries themselves.
+    pub fn into_entries(self) -> Vec<TreeEntry> {
+        self.0
     }
 
     /// Returns the entries, byte-sorted by path.
@@ -128,36 +135,12 @@ impl Tree {
     }
 }
 
-fn check_path(path: &str) -> Result<(), TreeError> {
-    let bad = |s: &str| s.is_empty() || s == "." || s == ".." || s.contains('\0');
-    if path.split('/').any(bad) { Err(TreeError::Path { path: path.to_owned() }) } else { Ok(()) }
-}
-
-fn check_link(path: &str, target: &str) -> Result<(), TreeError> {
-    let out = || TreeError::Link { path: path.to_owned(), target: target.to_owned() };
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return Err(out());
-    }
-    let mut depth = path.matches('/').count() as i64;
-    for segment in target.split('/') {
-        depth += match segment {
-            ".." => -1,
-            "" | "." => 0,
-            _ => 1,
-        };
-        if depth < 0 {
-            return Err(out());
-        }
-    }
-    Ok(())
-}
-
 /// Returns the Merkle digest of a tree: names in byte order, contents, executable bits and links; nothing else.
 ///
 /// A directory's digest covers, for every child, its name, its kind, and its digest or link text. Owners, times,
 /// other mode bits and the way the bytes are packed in a store do not enter.
 pub fn tree_digest(tree: &Tree) -> Digest {
-    let mut children: BTreeMap<&str, Vec<(&str, &TreeNode)>> = BTreeMap::new();
+    let mut children: HashMap<&str, Vec<(&str, &TreeNode)>> = HashMap::new();
     for entry in tree.entries() {
         let (parent, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
         children.entry(parent).or_default().push((name, &entry.node));
@@ -169,9 +152,9 @@ pub fn tree_digest(tree: &Tree) -> Digest {
         .filter(|entry| entry.node == TreeNode::Directory)
         .map(|entry| entry.path.as_str())
         .collect();
-    directories.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+    directories.sort_by_cached_key(|path| std::cmp::Reverse(path.matches('/').count()));
     directories.push("");
-    let mut digests: BTreeMap<&str, Digest> = BTreeMap::new();
+    let mut digests: HashMap<&str, Digest> = HashMap::new();
     for directory in directories {
         let mut encoder = Encoder::new("prunella-tree-1");
         let mut inside = children.remove(directory).unwrap_or_default();

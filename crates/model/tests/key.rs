@@ -165,6 +165,7 @@ prop_compose! {
             after: Vec::new(),
             code: None,
             publish: BTreeMap::new(),
+            when: None,
         }
     }
 }
@@ -233,6 +234,7 @@ const OUTSIDE: &[Change] = &[
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,
+            ranks: None,
         });
     }),
     ("the order of secrets", |work| work.step_mut().secrets.reverse()),

@@ -223,9 +223,53 @@ impl ObjectReader {
         Self::new(Box::new(Cursor::new(bytes)), size)
     }
 
+    /// Returns a reader of `size` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the object has not so many.
+    pub fn part(mut self, offset: u64, size: u64) -> io::Result<Self> {
+        if offset.checked_add(size).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.inner.seek(SeekFrom::Start(offset))?;
+        Ok(Self::new(Box::new(Stretch { inner: self.inner, offset, size, at: 0 }), size))
+    }
+
     /// Returns the object's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+}
+
+/// A stretch of something longer.
+struct Stretch {
+    inner: Box<dyn FsRead>,
+    offset: u64,
+    size: u64,
+    at: u64,
+}
+
+impl Read for Stretch {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = left.min(buf.len());
+        let n = self.inner.read(&mut buf[..most])?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Stretch {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let wanted = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+        };
+        let wanted = wanted.ok_or(io::ErrorKind::InvalidInput)?;
+        self.inner.seek(SeekFrom::Start(self.offset.saturating_add(wanted)))?;
+        self.at = wanted;
+        Ok(wanted)
     }
 }
 

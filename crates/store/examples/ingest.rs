@@ -145,7 +145,6 @@ fn forget(
     taken: Option<Result<Taken, prunella_store::StoreError>>,
 ) {
     let taken = taken.expect("it was measured").expect("taken in");
-    for file in taken.files {
-        runtime.block_on(objects.delete(&file.object)).expect("deleted");
-    }
+    let object = prunella_objects::ObjectKey::new(&taken.stored.object).expect("a key");
+    runtime.block_on(objects.delete(&object)).expect("deleted");
 }

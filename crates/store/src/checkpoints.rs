@@ -108,7 +108,7 @@ impl Store {
         let mut objects = vec![record.stored.object.clone()];
         if record.stored.artifact.kind == ArtifactKind::Tree {
             match self.manifest(&record.stored).await {
-                Ok(manifest) => objects.extend(manifest.entries.into_iter().filter_map(|entry| entry.object)),
+                Ok(manifest) => objects.extend(manifest.into_objects()),
                 Err(StoreError::Damaged { problem, .. }) => return Ok(Err(problem)),
                 Err(error) => return Err(error),
             }

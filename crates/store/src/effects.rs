@@ -12,7 +12,9 @@ use std::{
     path::PathBuf,
 };
 
-use prunella_model::{ArtifactKind, Digest, EffectHow, EffectId, EffectKind, Encoder, PipelineName, PortName, RunId, SlotId, StepId};
+use prunella_model::{
+    ArtifactKind, Digest, EffectHow, EffectId, EffectKind, Encoder, PipelineName, PortName, RunId, SlotId, StepId,
+};
 use prunella_objects::Op;
 
 use crate::{
@@ -121,7 +123,8 @@ impl Store {
         let (how, by) = doer.settle(effect, &place, &id).await?;
         let done =
             EffectDoneRecord { format: FORMAT, writer: doer.writer.clone(), how, by, at_ms: self.sys.clock.wall_ms() };
-        let _or_somebody_else = self.create(&Layout::effect(&effect.run, &place, &id, &EffectPart::Done), &done).await?;
+        let _or_somebody_else =
+            self.create(&Layout::effect(&effect.run, &place, &id, &EffectPart::Done), &done).await?;
         Ok(EffectMade { id, how: done.how, by: done.by, before: false })
     }
 
@@ -178,7 +181,8 @@ impl Store {
                 ArtifactKind::File => Overwrite::Files(BTreeSet::new()),
                 ArtifactKind::Tree => self.published_before(effect, place).await?,
             };
-            let at = Place { run: &effect.run, target: &effect.target, base: effect.base.as_deref(), overwrite: &overwrite };
+            let at =
+                Place { run: &effect.run, target: &effect.target, base: effect.base.as_deref(), overwrite: &overwrite };
             put = Some((newest.id, self.put_in_place(&at, &newest.stored).await?));
         }
     }
@@ -196,13 +200,7 @@ impl Store {
         })
     }
 
-    async fn rank(
-        &self,
-        run: &RunId,
-        order: u64,
-        place: &Digest,
-        into: &mut Vec<Ranked>,
-    ) -> Result<(), StoreError> {
+    async fn rank(&self, run: &RunId, order: u64, place: &Digest, into: &mut Vec<Ranked>) -> Result<(), StoreError> {
         for (id, seen) in self.effects_on(run, place).await? {
             if let Some(begun) = seen.begun {
                 let (rank, done) = ((order, seen.binding), seen.done.is_some());
@@ -239,11 +237,7 @@ impl Store {
     }
 
     /// Returns what the records of a run say about its effects on one place.
-    pub(crate) async fn effects_on(
-        &self,
-        run: &RunId,
-        place: &Digest,
-    ) -> Result<BTreeMap<EffectId, Seen>, StoreError> {
+    pub(crate) async fn effects_on(&self, run: &RunId, place: &Digest) -> Result<BTreeMap<EffectId, Seen>, StoreError> {
         self.effects_under(&Layout::effects_on(run, place)).await
     }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use prunella_model::{RunId, TreeError};
+use prunella_model::RunId;
 use prunella_objects::{ObjectKey, ObjectsError};
+
+use crate::walk::Refusals;
 
 /// What a [`StoreError`] asks of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +67,12 @@ pub enum StoreError {
         problem: String,
     },
     /// A tree holds something that artifacts may not hold.
-    #[error("`{}` cannot be an artifact: {source}", path.display())]
+    #[error("`{}` cannot be an artifact: {refusals}", path.display())]
     Tree {
         /// The tree.
         path: PathBuf,
         /// What is in it.
-        source: TreeError,
+        refusals: Refusals,
     },
     /// A path holds something that is neither a regular file, a directory nor a link.
     #[error("`{}` cannot be an artifact: {problem}", path.display())]

@@ -2,17 +2,20 @@
 
 use std::{
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeNode, tree_digest};
-use prunella_objects::{ObjectKey, ObjectReader, ObjectsError};
-use prunella_sys::{Fs, blocking};
+use prunella_sys::Fs;
 
 use crate::{
     Store, StoreError,
-    records::{StoredArtifact, StoredEntry, TreeManifest},
+    abreast::abreast,
+    pack::cut,
+    pieces::{Check, Piece, Sink},
+    records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
+    store::decode_up_to,
     take_in::hash_reader,
 };
 
@@ -23,6 +26,9 @@ pub struct Laid {
     pub bytes: u64,
 }
 
+/// So many files are read or written in one go, so that several processors share the work on one pack.
+const AT_ONCE: usize = 1024;
+
 impl Store {
     /// Lays an artifact out at `to`, which must not exist; its bytes are verified on the way.
     ///
@@ -31,139 +37,182 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads; `to` then holds nothing that may be used.
     pub async fn lay_out(&self, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
+        let bytes = stored.artifact.size_bytes;
+        let fs = self.sys.fs.clone();
         match stored.artifact.kind {
-            ArtifactKind::File => self.lay_file(&stored.object, &stored.artifact.digest, to, false).await,
+            ArtifactKind::File => {
+                let files = vec![(to.to_owned(), false)];
+                self.whole(stored, Arc::new(Lay { fs, files })).await?;
+            }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
-                self.sys.fs.create_dir(to).map_err(StoreError::io(to))?;
-                let mut laid = Laid::default();
-                for StoredEntry { entry, object } in &manifest.entries {
+                fs.create_dir(to).map_err(StoreError::io(to))?;
+                for StoredEntry { entry, place } in &manifest.entries {
                     let path = to.join(&entry.path);
-                    match &entry.node {
-                        TreeNode::Directory => {
-                            self.sys.fs.create_dir(&path).map_err(StoreError::io(&path))?;
+                    let made = match &entry.node {
+                        TreeNode::Directory => fs.create_dir(&path).map(drop),
+                        TreeNode::Symlink { target } => fs.symlink(Path::new(target), &path),
+                        TreeNode::File { executable, size_bytes: 0, .. } if place.is_none() => {
+                            fs.create_new(&path).and_then(|_| make_executable(&*fs, &path, *executable))
                         }
-                        TreeNode::Symlink { target } => {
-                            self.sys.fs.symlink(Path::new(target), &path).map_err(StoreError::io(&path))?;
-                        }
-                        TreeNode::File { digest, executable, .. } => {
-                            let object = object.as_deref().unwrap_or_default();
-                            laid.bytes += self.lay_file(object, digest, &path, *executable).await?.bytes;
-                        }
-                    }
+                        TreeNode::File { .. } => Ok(()),
+                    };
+                    made.map_err(StoreError::io(&path))?;
                 }
-                Ok(laid)
+                let to = to.to_owned();
+                self.pieces_of(manifest, move |manifest, members| {
+                    let place = |at: &u32| {
+                        let entry = &manifest.entries[*at as usize].entry;
+                        let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
+                        (to.join(&entry.path), executable)
+                    };
+                    Arc::new(Lay { fs: fs.clone(), files: members.iter().map(place).collect() })
+                })
+                .await?;
             }
+        }
+        Ok(Laid { bytes })
+    }
+
+    /// Reads an artifact whole and compares it with its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads.
+    pub async fn verify(&self, stored: &StoredArtifact) -> Result<u64, StoreError> {
+        match stored.artifact.kind {
+            ArtifactKind::File => self.whole(stored, Arc::new(Check(PathBuf::from(&stored.object)))).await?,
+            ArtifactKind::Tree => {
+                let manifest = self.manifest(stored).await?;
+                let object = PathBuf::from(&stored.object);
+                self.pieces_of(manifest, move |_, _| Arc::new(Check(object.clone()))).await?;
+            }
+        }
+        Ok(stored.artifact.size_bytes)
+    }
+
+    async fn whole(&self, stored: &StoredArtifact, sink: Arc<dyn Sink>) -> Result<(), StoreError> {
+        let piece = Piece { offset: 0, size: stored.artifact.size_bytes, digest: stored.artifact.digest, whole: true };
+        match self.read_pieces(&stored.object, [piece].into(), sink).await?.pop() {
+            Some((_, problem)) => Err(StoreError::Damaged { object: stored.object.clone(), problem }),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the bytes of all files of a tree, many at once; what is damaged ends it.
+    async fn pieces_of(
+        &self,
+        manifest: TreeManifest,
+        sink: impl Fn(&TreeManifest, &[u32]) -> Arc<dyn Sink>,
+    ) -> Result<(), StoreError> {
+        let manifest = Arc::new(manifest);
+        let by_object = by_object(&manifest);
+        let jobs = by_object.iter().flat_map(|members| cut(members.len(), AT_ONCE).map(|range| &members[range]));
+        let read = |members: &[u32]| {
+            let (store, manifest) = (self.clone(), manifest.clone());
+            let (members, sink): (Vec<u32>, _) = (members.to_vec(), sink(&manifest, members));
+            async move {
+                let pieces = members.iter().filter_map(|at| piece(&manifest.entries[*at as usize])).collect();
+                let place = members.first().and_then(|at| manifest.entries[*at as usize].place);
+                let object = place.map_or("", |place| manifest.object(place));
+                match store.read_pieces(object, pieces, sink).await?.into_iter().next() {
+                    Some((at, problem)) => {
+                        let path = prunella_model::shown(manifest.entries[members[at] as usize].entry.path.as_bytes());
+                        Err(StoreError::Damaged { object: object.to_owned(), problem: format!("`{path}`: {problem}") })
+                    }
+                    None => Ok(()),
+                }
+            }
+        };
+        let jobs: Vec<&[u32]> = jobs.collect();
+        match jobs.as_slice() {
+            // To hand one small job on takes longer than to do it.
+            [only] => read(only).await,
+            _ => abreast(jobs, self.sys.machine.cpu_count(), read).await.map(drop),
         }
     }
 
     /// Returns the manifest of a stored tree, its digest checked.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree.
+    /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree;
+    /// [`StoreError::Record`] if a newer program wrote it.
     pub async fn manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
-        twice(|| self.read_manifest(stored)).await
+        match self.read_manifest(stored).await {
+            Err(StoreError::Damaged { .. }) => self.read_manifest(stored).await,
+            read => read,
+        }
     }
 
     async fn read_manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: stored.object.clone(), problem };
         let (key, mut reader) = self.open(&stored.object).await?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(reader.size()).unwrap_or(0));
         reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
-        let manifest: TreeManifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let entries = manifest.entries.iter().map(|entry| entry.entry.clone()).collect();
-        match Tree::new(entries) {
-            Ok(tree) if tree_digest(&tree) == stored.artifact.digest => Ok(manifest),
-            Ok(_) => Err(damaged("it describes another tree".to_owned())),
-            Err(error) => Err(damaged(error.to_string())),
+        let read = decode_up_to(&key, &bytes, TREE_FORMAT, |manifest: &TreeManifest| manifest.format);
+        drop(bytes);
+        let TreeManifest { format, objects, entries } = read?.map_err(&damaged)?;
+        let (entries, places): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.entry, e.place)).unzip();
+        let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
+        if tree_digest(&tree) != stored.artifact.digest {
+            return Err(damaged("it describes another tree".to_owned()));
         }
-    }
-
-    async fn lay_file(&self, object: &str, digest: &Digest, to: &Path, executable: bool) -> Result<Laid, StoreError> {
-        twice(|| self.lay_file_once(object, digest, to, executable)).await
-    }
-
-    async fn lay_file_once(
-        &self,
-        object: &str,
-        digest: &Digest,
-        to: &Path,
-        executable: bool,
-    ) -> Result<Laid, StoreError> {
-        let (key, mut reader) = self.open(object).await?;
-        let local = self.objects.local_path(&key).await?;
-        let (fs, path) = (self.sys.fs.clone(), to.to_owned());
-        let small = reader.size() <= prunella_objects::SMALL_BYTES as u64;
-        let mut work = move || write_out(&fs, &mut reader, local.as_deref(), &path, executable);
-        let (found, bytes) = if small { work() } else { blocking(work).await }.map_err(StoreError::io(to))?;
-        if found == *digest {
-            return Ok(Laid { bytes });
-        }
-        self.sys.fs.remove_file(to).map_err(StoreError::io(to))?;
-        Err(other_bytes(object, &found, digest))
-    }
-
-    /// Reads an artifact whole and compares it with its digest.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if bytes are missing or wrong.
-    pub async fn verify(&self, stored: &StoredArtifact) -> Result<u64, StoreError> {
-        match stored.artifact.kind {
-            ArtifactKind::File => self.verify_object(&stored.object, &stored.artifact.digest).await,
-            ArtifactKind::Tree => {
-                let mut bytes = 0;
-                for StoredEntry { entry, object } in &self.manifest(stored).await?.entries {
-                    if let TreeNode::File { digest, .. } = &entry.node {
-                        bytes += self.verify_object(object.as_deref().unwrap_or_default(), digest).await?;
-                    }
-                }
-                Ok(bytes)
-            }
-        }
-    }
-
-    /// Reads an object whole and compares it with its digest; returns its length in bytes.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] if its bytes are missing or wrong in two fresh reads.
-    pub async fn verify_object(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
-        twice(|| self.verify_object_once(object, digest)).await
-    }
-
-    async fn verify_object_once(&self, object: &str, digest: &Digest) -> Result<u64, StoreError> {
-        let (key, mut reader) = self.open(object).await?;
-        let (found, bytes) = blocking(move || hash_reader(&mut reader)).await.map_err(StoreError::io(key.as_str()))?;
-        if found == *digest { Ok(bytes) } else { Err(other_bytes(object, &found, digest)) }
-    }
-
-    /// Opens an object that a record names; its absence, or damage that the backend is sure of, is damage.
-    async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
-        let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
-        let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
-        match self.objects.open(&key).await {
-            Ok(Some(reader)) => Ok((key, reader)),
-            Ok(None) => Err(damaged("it is missing".to_owned())),
-            Err(ObjectsError::Corrupt { what, .. }) => Err(damaged(what)),
-            Err(error) => Err(error.into()),
-        }
+        let entries = tree.into_entries().into_iter().zip(places);
+        let entries = entries.map(|(entry, place)| StoredEntry { entry, place }).collect();
+        Ok(TreeManifest { format, objects, entries })
     }
 }
 
-/// Does a fresh read a second time if the first found damage: a bad cable is no bad object (protocol: Damage).
-async fn twice<T, F: Future<Output = Result<T, StoreError>>>(read: impl Fn() -> F) -> Result<T, StoreError> {
-    match read().await {
-        Err(StoreError::Damaged { .. }) => read().await,
-        found => found,
+/// Returns the files of each object of the table, in the order in which they lie in it.
+fn by_object(manifest: &TreeManifest) -> Vec<Vec<u32>> {
+    let mut members = vec![Vec::new(); manifest.objects.len()];
+    for (stored, at) in manifest.entries.iter().zip(0..) {
+        if let Some(place) = stored.place {
+            members[place.object as usize].push(at);
+        }
+    }
+    for of_one in &mut members {
+        of_one.sort_by_key(|at| manifest.entries[*at as usize].place);
+    }
+    members
+}
+
+fn piece(stored: &StoredEntry) -> Option<Piece> {
+    match (&stored.entry.node, stored.place) {
+        (TreeNode::File { digest, size_bytes, .. }, Some(place)) => {
+            Some(Piece { offset: place.offset, size: *size_bytes, digest: *digest, whole: false })
+        }
+        _ => None,
     }
 }
 
-fn other_bytes(object: &str, found: &Digest, recorded: &Digest) -> StoreError {
-    let problem = format!("its bytes are {}, {} was recorded", found.short(), recorded.short());
-    StoreError::Damaged { object: object.to_owned(), problem }
+/// Writes pieces as files.
+struct Lay {
+    fs: Arc<dyn Fs>,
+    /// Where each goes, and whether it is executable.
+    files: Vec<(PathBuf, bool)>,
+}
+
+impl Sink for Lay {
+    fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)> {
+        let (to, executable) = &self.files[piece];
+        write_out(&*self.fs, reader, local, to, *executable)
+    }
+
+    fn reject(&self, piece: usize) -> std::io::Result<()> {
+        self.fs.remove_file(&self.files[piece].0)
+    }
+
+    fn about(&self, piece: usize) -> PathBuf {
+        self.files[piece].0.clone()
+    }
+}
+
+fn make_executable(fs: &dyn Fs, path: &Path, executable: bool) -> std::io::Result<()> {
+    if executable { fs.set_executable(path, true) } else { Ok(()) }
 }
 
 fn write_out(
-    fs: &Arc<dyn Fs>,
+    fs: &dyn Fs,
     reader: &mut dyn Read,
     local: Option<&Path>,
     to: &Path,

@@ -1,6 +1,8 @@
 //! Where each record lies (protocol: Store layout).
 
-use prunella_model::{CheckpointId, Digest, EffectId, Epoch, PipelineName, RunId, SlotId, StepId, StepKey, descending, from_descending};
+use prunella_model::{
+    CheckpointId, Digest, EffectId, Epoch, PipelineName, RunId, SlotId, StepId, StepKey, descending, from_descending,
+};
 use prunella_objects::ObjectKey;
 
 /// The names of all records. Numbers are written so that the highest is listed first.

@@ -3,6 +3,7 @@
 //! Everything that decides lies in immutable records made by create-if-absent (`docs/design/protocol.md`). This crate says
 //! where each record lies ([`Layout`]), what is in it ([`records`]), and in which order records are read and written.
 
+mod abreast;
 mod artifacts;
 mod checkpoints;
 mod claim;
@@ -13,16 +14,22 @@ mod key_view;
 mod lay_out;
 mod layout;
 mod liveness;
+mod manifest;
 mod numbered;
+mod pack;
+mod pieces;
 mod pins;
 mod publish;
+mod read_small;
 pub mod records;
 mod runs;
 mod slots;
 mod store;
 mod take_in;
+mod take_tree;
 mod uses;
 mod verify;
+mod walk;
 
 pub use artifacts::Verified;
 pub use checkpoints::Snapshot;
@@ -40,4 +47,5 @@ pub use slots::{Filled, ReadyCommit};
 pub use store::Store;
 pub use take_in::{Taken, TakenFile};
 pub use uses::Guarded;
-pub use verify::{Promised, PromisedObject, Promiser, Promises};
+pub use verify::{Promised, PromisedFile, PromisedObject, Promiser, Promises};
+pub use walk::Refusals;

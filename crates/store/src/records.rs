@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_model::{
-    Artifact, CheckpointId, Class, Digest, EffectHow, EffectKind, Graph, ParamValue, PipelineName, PortName, RunId, SlotId, StepId, StepName,
-    WriterId,
+    Artifact, CheckpointId, Class, Digest, EffectHow, EffectKind, Graph, ParamValue, PipelineName, PortName, RunId,
+    SlotId, StepId, StepName, WriterId,
 };
 use serde::{Deserialize, Serialize};
+
+pub use crate::manifest::{Place, StoredEntry, TREE_FORMAT, TreeManifest};
 
 /// The version of every record written by this program.
 pub const FORMAT: u32 = 1;
@@ -67,26 +69,6 @@ pub struct StoredArtifact {
     /// Whether a single file was executable; a tree's manifest says it of each of its files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
-}
-
-/// The manifest of a stored tree: where the bytes of each file lie.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TreeManifest {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The entries, byte-sorted by path.
-    pub entries: Vec<StoredEntry>,
-}
-
-/// One entry of a stored tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredEntry {
-    /// Path and content.
-    #[serde(flatten)]
-    pub entry: prunella_model::TreeEntry,
-    /// The object that holds a file's bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<String>,
 }
 
 /// How a slot was filled: `attempts/<key>/<e>.end.json`.

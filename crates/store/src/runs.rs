@@ -92,7 +92,7 @@ impl Store {
         let mut objects = vec![stored.object.clone()];
         if stored.artifact.kind == ArtifactKind::Tree {
             match self.manifest(stored).await {
-                Ok(manifest) => objects.extend(manifest.entries.into_iter().filter_map(|entry| entry.object)),
+                Ok(manifest) => objects.extend(manifest.into_objects()),
                 // The pin then finds the manifest missing or the copy is made anew.
                 Err(StoreError::Damaged { .. }) => objects.push("data/00/missing".to_owned()),
                 Err(error) => return Err(error),

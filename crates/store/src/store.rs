@@ -124,20 +124,37 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Bytes {
 /// Reads a record; one of a newer format is refused rather than half understood.
 pub(crate) fn decode<T: DeserializeOwned>(key: &ObjectKey, bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        #[derive(serde::Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let problem = match serde_json::from_slice::<Head>(bytes) {
-            Ok(head) if head.format > crate::records::FORMAT => {
-                format!(
-                    "it has format {}, this program reads up to {}; update prunella",
-                    head.format,
-                    crate::records::FORMAT
-                )
-            }
-            _ => error.to_string(),
+        let problem = match newer(bytes, crate::records::FORMAT) {
+            Some(problem) => problem,
+            None => error.to_string(),
         };
         StoreError::Record { key: key.clone(), problem }
     })
+}
+
+/// Reads a record up to a format of its own; what is wrong with one that cannot be understood is a value.
+pub(crate) fn decode_up_to<T: DeserializeOwned>(
+    key: &ObjectKey,
+    bytes: &[u8],
+    supported: u32,
+    format: impl Fn(&T) -> u32,
+) -> Result<Result<T, String>, StoreError> {
+    let read = serde_json::from_slice::<T>(bytes).map_err(|error| error.to_string());
+    if read.as_ref().is_ok_and(|record| format(record) <= supported) {
+        return Ok(read);
+    }
+    match newer(bytes, supported) {
+        Some(problem) => Err(StoreError::Record { key: key.clone(), problem }),
+        None => Ok(read),
+    }
+}
+
+/// Returns what to do about a record of a newer format than the supported one; nothing if it is not of one.
+fn newer(bytes: &[u8], supported: u32) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let Head { format } = serde_json::from_slice(bytes).ok().filter(|head: &Head| head.format > supported)?;
+    Some(format!("it has format {format}, this program reads up to {supported}; update prunella"))
 }

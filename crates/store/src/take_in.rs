@@ -1,20 +1,15 @@
 //! Taking files and trees in: bytes become objects, known by their digest.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::Read, path::Path};
 
 use bytes::Bytes;
-use prunella_model::{Artifact, ArtifactKind, Digest, Hasher, RunId, SlotId, Tree, TreeEntry, TreeNode, tree_digest};
-use prunella_objects::{CreatedFile, ObjectKey, Op, SMALL_BYTES, TakeIn};
+use prunella_model::{Artifact, ArtifactKind, Digest, Hasher, RunId, SlotId};
+use prunella_objects::{CreatedFile, ObjectKey, ObjectReader, Op, SMALL_BYTES, TakeIn};
 use prunella_sys::{FileKind, Fs, blocking};
 
 use crate::{
     Layout, Store, StoreError,
-    records::{FORMAT, StoredArtifact, StoredEntry, TreeManifest},
-    store::encode,
+    records::{StoredArtifact, TreeManifest},
 };
 
 /// For whom bytes are taken in; it enters the objects' names.
@@ -24,6 +19,14 @@ pub(crate) enum For {
     Run(RunId),
 }
 
+/// A file that became an object of its own.
+pub(crate) struct OwnObject {
+    pub size_bytes: u64,
+    pub object: ObjectKey,
+    /// Its bytes, while they are still to be created.
+    pub inline: Option<Bytes>,
+}
+
 /// Bytes taken in, not yet part of any commit.
 #[derive(Debug)]
 pub struct Taken {
@@ -31,25 +34,44 @@ pub struct Taken {
     pub stored: StoredArtifact,
     /// Small objects that have to be created before any record names them.
     pub objects: Vec<(ObjectKey, Bytes)>,
-    /// Every file in it; a single file has the empty path.
-    pub files: Vec<TakenFile>,
+    /// The manifest of a tree.
+    pub manifest: Option<TreeManifest>,
 }
 
 /// One file that was taken in.
-#[derive(Debug, Clone)]
-pub struct TakenFile {
-    /// Its path in the tree.
-    pub path: String,
+#[derive(Debug, Clone, Copy)]
+pub struct TakenFile<'a> {
+    /// Its path in the tree; a single file has the empty path.
+    pub path: &'a str,
     /// Its length.
     pub size_bytes: u64,
-    /// Its object.
-    pub object: ObjectKey,
-    /// Its bytes, while they are still to be created.
-    pub inline: Option<Bytes>,
+    /// The object that holds it; nothing for a file of a tree that has no bytes.
+    object: Option<(&'a str, u64)>,
 }
 
-/// Small objects are stored in between once so many bytes have gathered, so that memory stays bounded.
-const FLUSH_BYTES: usize = 8 << 20;
+impl Taken {
+    /// Returns every file in it.
+    pub fn files(&self) -> impl Iterator<Item = TakenFile<'_>> {
+        let StoredArtifact { artifact, object, .. } = &self.stored;
+        let single = TakenFile { path: "", size_bytes: artifact.size_bytes, object: Some((object, 0)) };
+        let single = self.manifest.is_none().then_some(single);
+        let of_tree = self.manifest.iter().flat_map(|manifest| {
+            manifest.files().map(|(path, size_bytes, _, place)| {
+                let object = place.map(|place| (manifest.object(place), place.offset));
+                TakenFile { path, size_bytes, object }
+            })
+        });
+        single.into_iter().chain(of_tree)
+    }
+
+    /// Returns the bytes of one of its files, while those of a small object are perhaps still to be created.
+    fn waiting(&self, file: &TakenFile<'_>) -> Option<ObjectReader> {
+        let Some((object, offset)) = file.object else { return Some(ObjectReader::from_bytes(Bytes::new())) };
+        let (_, bytes) = self.objects.iter().find(|(key, _)| key.as_str() == object)?;
+        let (from, len) = (usize::try_from(offset).ok()?, usize::try_from(file.size_bytes).ok()?);
+        Some(ObjectReader::from_bytes(bytes.slice(from..from + len)))
+    }
+}
 
 impl Store {
     /// Takes in what an attempt wrote at `path`; a large file is moved where that is possible.
@@ -82,13 +104,12 @@ impl Store {
         match (kind, meta.as_ref().map(|m| m.kind)) {
             (_, None) => Err(unfit("it is not there")),
             (ArtifactKind::File, Some(FileKind::File)) => {
-                let (digest, mut file) = self.take_file(owner, path, String::new(), take_over).await?;
-                let artifact = Artifact { kind, digest, size_bytes: file.size_bytes };
-                let objects = file.inline.clone().map(|bytes| (file.object.clone(), bytes)).into_iter().collect();
-                file.path = String::new();
+                let (digest, file) = self.take_file(owner, path, take_over).await?;
+                let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes: file.size_bytes };
                 let executable = meta.is_some_and(|meta| meta.mode_exec);
                 let stored = StoredArtifact { artifact, object: file.object.to_string(), executable };
-                Ok(Taken { stored, objects, files: vec![file] })
+                let objects = file.inline.map(|bytes| (file.object, bytes)).into_iter().collect();
+                Ok(Taken { stored, objects, manifest: None })
             }
             (ArtifactKind::Tree, Some(FileKind::Dir)) => self.take_tree(owner, path, take_over).await,
             (ArtifactKind::File, Some(FileKind::Dir)) => {
@@ -100,20 +121,20 @@ impl Store {
         }
     }
 
-    fn object_name(&self, owner: &For) -> ObjectKey {
+    pub(crate) fn object_name(&self, owner: &For) -> ObjectKey {
         match owner {
             For::Attempt(slot) => Layout::data_of_attempt(slot, &self.random()),
             For::Run(run) => Layout::data_of_run(run, &self.random()),
         }
     }
 
-    async fn take_file(
+    /// Makes a file an object of its own.
+    pub(crate) async fn take_file(
         &self,
         owner: &For,
         path: &Path,
-        name: String,
         take_over: bool,
-    ) -> Result<(Digest, TakenFile), StoreError> {
+    ) -> Result<(Digest, OwnObject), StoreError> {
         let object = self.object_name(owner);
         let fs = self.sys.fs.clone();
         let meta = fs.metadata(path).map_err(StoreError::io(path))?;
@@ -123,12 +144,12 @@ impl Store {
             if bytes.len() <= SMALL_BYTES {
                 let digest = Digest::of(&bytes);
                 let size_bytes = bytes.len() as u64;
-                return Ok((digest, TakenFile { path: name, size_bytes, object, inline: Some(bytes.into()) }));
+                return Ok((digest, OwnObject { size_bytes, object, inline: Some(bytes.into()) }));
             }
         }
         let (digest, size_bytes) =
             if take_over { self.move_large(&object, path).await? } else { self.copy_large(&object, path).await? };
-        Ok((digest, TakenFile { path: name, size_bytes, object, inline: None }))
+        Ok((digest, OwnObject { size_bytes, object, inline: None }))
     }
 
     /// Hashes and syncs at once, then renames into the store.
@@ -173,47 +194,21 @@ impl Store {
         }
     }
 
-    async fn take_tree(&self, owner: &For, root: &Path, take_over: bool) -> Result<Taken, StoreError> {
-        let (fs, start) = (self.sys.fs.clone(), root.to_owned());
-        let walked = blocking(move || walk(&fs, &start)).await?;
-        let (mut entries, mut objects, mut files, mut gathered) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        let mut places = std::collections::HashMap::new();
-        for found in walked {
-            let node = match found.what {
-                Walked::Directory => TreeNode::Directory,
-                Walked::Symlink(target) => TreeNode::Symlink { target },
-                Walked::File { executable } => {
-                    let path = root.join(&found.path);
-                    let (digest, mut file) = self.take_file(owner, &path, found.path.clone(), take_over).await?;
-                    if let Some(bytes) = &file.inline {
-                        gathered += bytes.len();
-                        objects.push((file.object.clone(), bytes.clone()));
-                    }
-                    if gathered > FLUSH_BYTES {
-                        self.put_small(std::mem::take(&mut objects)).await?;
-                        gathered = 0;
-                        files.iter_mut().for_each(|file: &mut TakenFile| file.inline = None);
-                        file.inline = None;
-                    }
-                    places.insert(found.path.clone(), file.object.to_string());
-                    let size_bytes = file.size_bytes;
-                    files.push(file);
-                    TreeNode::File { digest, size_bytes, executable }
-                }
-            };
-            entries.push(TreeEntry { path: found.path, node });
+    /// Opens one file of what was taken in.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if it is gone again.
+    pub async fn open_taken(&self, taken: &Taken, file: &TakenFile<'_>) -> Result<ObjectReader, StoreError> {
+        match (taken.waiting(file), file.object) {
+            (Some(reader), _) => Ok(reader),
+            (None, None) => unreachable!("a file without an object has no bytes to wait for"),
+            (None, Some((object, offset))) => {
+                let problem = || "it is gone right after it was taken in".to_owned();
+                let damaged = || StoreError::Damaged { object: object.to_owned(), problem: problem() };
+                let reader = self.objects.open(&ObjectKey::new(object)?).await?.ok_or_else(damaged)?;
+                reader.part(offset, file.size_bytes).map_err(StoreError::io(object))
+            }
         }
-        let tree = Tree::new(entries).map_err(|source| StoreError::Tree { path: root.to_owned(), source })?;
-        let artifact = Artifact { kind: ArtifactKind::Tree, digest: tree_digest(&tree), size_bytes: tree.size_bytes() };
-        let entries = tree
-            .entries()
-            .iter()
-            .map(|entry| StoredEntry { entry: entry.clone(), object: places.get(&entry.path).cloned() })
-            .collect();
-        let object = self.object_name(owner);
-        objects.push((object.clone(), encode(&TreeManifest { format: FORMAT, entries })));
-        let stored = StoredArtifact { artifact, object: object.to_string(), executable: false };
-        Ok(Taken { stored, objects, files })
     }
 
     /// Creates small objects now, instead of with the record that names them.
@@ -248,48 +243,4 @@ pub(crate) fn hash_reader(reader: &mut dyn Read) -> std::io::Result<(Digest, u64
             }
         }
     }
-}
-
-enum Walked {
-    Directory,
-    File { executable: bool },
-    Symlink(String),
-}
-
-struct Found {
-    path: String,
-    what: Walked,
-}
-
-fn walk(fs: &Arc<dyn Fs>, root: &Path) -> Result<Vec<Found>, StoreError> {
-    let (mut found, mut left) = (Vec::new(), vec![String::new()]);
-    while let Some(directory) = left.pop() {
-        let here = if directory.is_empty() { root.to_owned() } else { root.join(&directory) };
-        for entry in fs.list(&here).map_err(StoreError::io(&here))? {
-            let full: PathBuf = here.join(&entry.name);
-            let unfit = |problem: &str| StoreError::Unfit { path: full.clone(), problem: problem.to_owned() };
-            let Some(name) = entry.name.to_str() else { return Err(unfit("its name is not UTF-8")) };
-            let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
-            let what = match entry.kind {
-                FileKind::Dir => {
-                    left.push(path.clone());
-                    Walked::Directory
-                }
-                FileKind::File => {
-                    let meta = fs.metadata(&full).map_err(StoreError::io(&full))?;
-                    Walked::File { executable: meta.is_some_and(|meta| meta.mode_exec) }
-                }
-                FileKind::Symlink => {
-                    let target = fs.read_link(&full).map_err(StoreError::io(&full))?;
-                    match target.to_str() {
-                        Some(target) => Walked::Symlink(target.to_owned()),
-                        None => return Err(unfit("its target is not UTF-8")),
-                    }
-                }
-                FileKind::Special => return Err(unfit("it is a socket, pipe or device")),
-            };
-            found.push(Found { path, what });
-        }
-    }
-    Ok(found)
 }

@@ -1,14 +1,20 @@
 //! What the store has promised: every object that a commit, a checkpoint or a run names, to be read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use prunella_model::{ArtifactKind, CheckpointId, Digest, PortName, RunId, SlotId, StepId, TreeNode};
+use prunella_model::{
+    Artifact, ArtifactKind, CheckpointId, Digest, PortName, RunId, SlotId, StepId, TreeEntry, TreeNode,
+};
 
 use prunella_objects::ObjectKey;
 
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
-    records::{End, EndRecord, GraphRecord, StoredArtifact, UsesRecord},
+    pieces::{Check, Piece},
+    records::{End, EndRecord, GraphRecord, StoredArtifact, StoredEntry, TreeManifest, UsesRecord},
     store::decode,
 };
 
@@ -55,14 +61,25 @@ pub struct Promises {
     pub retired: usize,
 }
 
-/// One object of a promised artifact.
+/// One object of a promised artifact, and what must lie in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromisedObject {
-    /// The path in the tree; empty for a single file.
-    pub path: String,
     /// The object.
     pub object: String,
-    /// What its bytes must be.
+    /// The files whose bytes are in it, in the order in which they lie there.
+    pub files: Vec<PromisedFile>,
+}
+
+/// A file, or a file of a tree, in an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromisedFile {
+    /// The path in the tree; empty for a single file, which has its object for itself.
+    pub path: String,
+    /// Where its bytes begin.
+    pub offset: u64,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// What they must be.
     pub digest: Digest,
 }
 
@@ -179,17 +196,38 @@ impl Store {
     /// [`StoreError::Damaged`] if a manifest is missing or wrong in two fresh reads.
     pub async fn promised_objects(&self, stored: &StoredArtifact) -> Result<Vec<PromisedObject>, StoreError> {
         if stored.artifact.kind == ArtifactKind::File {
-            let (object, digest) = (stored.object.clone(), stored.artifact.digest);
-            return Ok(vec![PromisedObject { path: String::new(), object, digest }]);
+            let Artifact { digest, size_bytes, .. } = stored.artifact;
+            let files = vec![PromisedFile { path: String::new(), offset: 0, size_bytes, digest }];
+            return Ok(vec![PromisedObject { object: stored.object.clone(), files }]);
         }
-        let entries = self.manifest(stored).await?.entries.into_iter();
-        Ok(entries
-            .filter_map(|stored| match stored.entry.node {
-                TreeNode::File { digest, .. } => {
-                    Some(PromisedObject { path: stored.entry.path, object: stored.object.unwrap_or_default(), digest })
-                }
-                TreeNode::Directory | TreeNode::Symlink { .. } => None,
-            })
-            .collect())
+        let TreeManifest { objects, entries, .. } = self.manifest(stored).await?;
+        let mut promised: Vec<PromisedObject> =
+            objects.into_iter().map(|object| PromisedObject { object, files: Vec::new() }).collect();
+        for StoredEntry { entry: TreeEntry { path, node }, place } in entries {
+            if let (TreeNode::File { digest, size_bytes, .. }, Some(place)) = (node, place) {
+                let file = PromisedFile { path, offset: place.offset, size_bytes, digest };
+                promised[place.object as usize].files.push(file);
+            }
+        }
+        promised.iter_mut().for_each(|one| one.files.sort_by_key(|file| file.offset));
+        Ok(promised)
+    }
+
+    /// Reads what was promised of one object; answers the files (positions) that are damaged, and how.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer: nothing is known then.
+    pub async fn verify_promised(
+        &self,
+        object: &str,
+        files: &[PromisedFile],
+    ) -> Result<Vec<(usize, String)>, StoreError> {
+        let piece = |file: &PromisedFile| Piece {
+            offset: file.offset,
+            size: file.size_bytes,
+            digest: file.digest,
+            whole: file.path.is_empty(),
+        };
+        self.read_pieces(object, files.iter().map(piece).collect(), Arc::new(Check(object.into()))).await
     }
 }

@@ -4,6 +4,7 @@
 //! system that enumerates crash points. A root `clippy.toml` refuses the direct calls elsewhere.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod blocking;
 mod clock;
 mod env;
@@ -16,6 +17,7 @@ mod writeback;
 
 use std::sync::Arc;
 
+pub use accelerators::{Accelerators, BadAccelerator, Visibility};
 pub use blocking::blocking;
 pub use clock::{Clock, ManualClock, RealClock};
 pub use env::{Env, MapEnv, RealEnv};

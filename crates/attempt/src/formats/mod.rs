@@ -49,6 +49,14 @@ pub fn check(format: ContentFormat, reader: &mut dyn ReadSeek, size: u64) -> Res
     }
 }
 
+/// Checks that a zip archive of `size` bytes has its whole directory at its end, without looking at what it holds.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn zip_directory(reader: &mut dyn ReadSeek, size: u64) -> Result<(), String> {
+    zip::check_directory(reader, size)
+}
+
 /// Fills `buffer` from byte `at`.
 fn read_at(reader: &mut dyn ReadSeek, at: u64, buffer: &mut [u8]) -> Result<(), String> {
     seek(reader, at)?;

@@ -68,6 +68,15 @@ pub(super) fn check(reader: &mut dyn ReadSeek, size: u64, inspect: Inspect<'_>) 
     })
 }
 
+/// Checks that the directory is whole and says of nothing that it lies outside.
+pub(super) fn check_directory(reader: &mut dyn ReadSeek, size: u64) -> Result<(), String> {
+    let directory = Directory::find(reader, size)?;
+    directory.each(reader, &mut |_, entry| match entry.local.checked_add(directory.shift) {
+        Some(at) if at < directory.begin => Ok(()),
+        _ => Err("it lies outside of the archive".to_owned()),
+    })
+}
+
 /// Where the directory is.
 struct Directory {
     /// Its first byte.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_healing::{Evidence, JitterSeed, Remedy, Spent, Traits, remedy, root_cause};
-use prunella_journal::{RunState, Stamped, StepIndex, StepState};
+use prunella_journal::{RunState, SkippedBy, Stamped, StepIndex, StepState};
 use prunella_model::{CheckpointId, Class, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
     SlotView, Store,
@@ -23,6 +23,7 @@ use crate::{
     evidence::in_words,
     history,
     present::{Line, Paint, Tone, artifact, attempt, columns, indented, lasting, moment, short},
+    skips::{Decided, decided, expression, seen, why_skipped},
 };
 
 /// Show why a step is as it is, and what to do.
@@ -59,6 +60,8 @@ struct Subject<'a> {
     /// Inputs by name: where from, what, and which attempt made it.
     inputs: Vec<(String, InputProvenance, Option<String>)>,
     checkpoints: Vec<CheckpointId>,
+    /// How its condition was answered.
+    decided: Option<Decided<'a>>,
 }
 
 impl Explain {
@@ -163,6 +166,7 @@ impl<'a> Subject<'a> {
             tried,
             inputs,
             checkpoints,
+            decided: decided(events, step),
         })
     }
 
@@ -202,9 +206,21 @@ impl<'a> Subject<'a> {
                 "reused_from": self.made_by.as_ref().map(|(run, _)| run),
             });
         }
-        if let StepState::Failed { class, why } = self.state.state(self.place) {
-            out["class"] = class.as_str().into();
-            out["why"] = why.to_string().into();
+        match self.state.state(self.place) {
+            StepState::Failed { class, why } => {
+                out["class"] = class.as_str().into();
+                out["why"] = why.to_string().into();
+            }
+            StepState::Skipped { by } => out["why"] = why_skipped(self.plan, self.place, *by).into(),
+            _ => {}
+        }
+        if let Some(when) = &self.plan.step(self.place).when {
+            out["when"] = json!({
+                "expression": when.expression,
+                "reads": when.reads.iter().map(|read| format!("{}.{}", read.step, read.output)).collect::<Vec<_>>(),
+                "holds": self.decided.as_ref().map(|decided| decided.run),
+                "saw": self.decided.as_ref().map(|decided| decided.saw),
+            });
         }
         out
     }
@@ -221,6 +237,9 @@ impl<'a> Subject<'a> {
             (StepState::Blocked { by }, _) => {
                 out.push_str(&format!("it needs {}, which was given up\n", self.plan.id(*by)));
             }
+            (StepState::Skipped { by: SkippedBy::Need(by) }, _) => {
+                out.push_str(&format!("skipped: it reads {}, which was skipped\n", self.plan.id(*by)));
+            }
             (_, Some((run, step))) => {
                 let (slot, _) = self.bound.as_ref().expect("only a commit is made by somebody");
                 out.push_str(&format!(
@@ -231,7 +250,9 @@ impl<'a> Subject<'a> {
             }
             _ => {}
         }
+        self.condition_text(&mut out);
         match self.key {
+            _ if self.condition == StepCondition::Skipped => {}
             Some(key) => out.push_str(&format!("key {}\n", key.hex())),
             None => out.push_str("key not known before what it needs is done\n"),
         }
@@ -254,6 +275,22 @@ impl<'a> Subject<'a> {
             out.push_str(&format!("  next: {next}\n"));
         }
         out
+    }
+
+    fn condition_text(&self, out: &mut String) {
+        let spec = self.plan.step(self.place);
+        if spec.when.is_none() {
+            return;
+        }
+        let answer = match &self.decided {
+            None => "not answered yet",
+            Some(decided) if decided.run => "it holds",
+            Some(_) => "it does not hold",
+        };
+        out.push_str(&format!("condition {}: {answer}\n", expression(spec)));
+        if let Some(decided) = self.decided.as_ref().filter(|decided| !decided.saw.is_empty()) {
+            out.push_str(&format!("  saw {}\n", seen(decided.saw)));
+        }
     }
 
     fn lineage(&self, paint: Paint, out: &mut String) {
@@ -305,6 +342,12 @@ impl<'a> Subject<'a> {
             }
             StepCondition::Blocked => match self.state.state(self.place) {
                 StepState::Blocked { by } => vec![format!("prunella explain {run} {}", self.plan.id(*by))],
+                _ => Vec::new(),
+            },
+            StepCondition::Skipped => match self.state.state(self.place) {
+                StepState::Skipped { by: SkippedBy::Need(by) } => {
+                    vec![format!("prunella explain {run} {}", self.plan.id(*by))]
+                }
                 _ => Vec::new(),
             },
             StepCondition::Waiting | StepCondition::Ready | StepCondition::Held | StepCondition::Interrupted => {
@@ -410,6 +453,9 @@ impl Tried<'_> {
             out["root_cause"] = root_cause(&evidence.stderr_tail).into();
             out["evidence"] = json!(evidence);
         }
+        if let Some(known) = self.known.as_ref().filter(|known| !known.accelerators.is_empty()) {
+            out["accelerators"] = json!(known.accelerators);
+        }
         if let Some(failure) = self.known.as_ref().and_then(|known| known.failure.as_ref()) {
             out["lost_ms"] = failure.lost.as_millis().into();
             out["healed_by"] = failure.healing.map(|(_, remedy)| remedy).into();
@@ -426,6 +472,9 @@ impl Tried<'_> {
         out.push_str(&format!("{}  started {when}{by}\n", paint.tone(Tone::Strong, &name)));
         let mut lines: Vec<String> = Vec::new();
         if let Some(known) = &self.known {
+            if !known.accelerators.is_empty() {
+                lines.push(format!("on accelerator {}", known.accelerators.join(", ")));
+            }
             for (checkpoint, why) in &known.skipped {
                 lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
             }
@@ -474,7 +523,7 @@ fn tone(condition: StepCondition) -> Tone {
         StepCondition::Running | StepCondition::Interrupted | StepCondition::Healing | StepCondition::Held => {
             Tone::Busy
         }
-        StepCondition::Waiting | StepCondition::Ready => Tone::Dim,
+        StepCondition::Waiting | StepCondition::Ready | StepCondition::Skipped => Tone::Dim,
     }
 }
 

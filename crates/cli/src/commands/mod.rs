@@ -13,6 +13,7 @@ pub mod logs;
 pub mod man;
 pub mod pin;
 pub mod plan;
+pub mod publish;
 pub mod resume;
 pub mod run;
 pub mod runs;
@@ -54,6 +55,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Logs(command) => command.run(&context).await,
         Command::Explain(command) => command.run(&context).await,
         Command::Get(command) => command.run(&context).await,
+        Command::Publish(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
         Command::Diff(command) => command.run(&context).await,
         Command::Exec(command) => command.run(&context).await,

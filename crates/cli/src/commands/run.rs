@@ -8,6 +8,7 @@ use prunella_engine::{Capacity, DriveOptions, drive, is_finished};
 use prunella_journal::RunStatus;
 use prunella_model::{Graph, Pipeline, RunId, StepName};
 use prunella_store::{Store, records::GraphRecord};
+use prunella_sys::{Accelerators, BadAccelerator};
 
 use crate::{
     args::Which,
@@ -49,6 +50,11 @@ pub struct How {
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
 
+    /// Which accelerators may be used: how many, or a list of their names with a comma, as in `0,1`, `GPU-…,` or
+    /// `MIG-…,MIG-…` (default: those that CUDA_VISIBLE_DEVICES leaves, else all that the driver shows).
+    #[arg(long, value_name = "N|LIST", env = "PRUNELLA_GPUS")]
+    pub gpus: Option<String>,
+
     /// Replace an engine that still drives the run.
     #[arg(long)]
     pub take_over: bool,
@@ -74,8 +80,12 @@ impl Run {
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
         let prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
         let store = open::store(context, &place.store)?;
-        let unfinished =
-            if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
+        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        let unfinished = if self.new || !force.is_empty() {
+            None
+        } else {
+            unfinished(&store, &prepared.graph, &targets, &base).await?
+        };
         let (run, record) = match unfinished {
             Some(found) => found,
             None => prepared.create_run(context, &store, &place, &targets).await?,
@@ -123,12 +133,16 @@ pub async fn unfinished(
     store: &Store,
     graph: &Graph,
     targets: &[StepName],
+    base: &std::path::Path,
 ) -> Result<Option<(RunId, GraphRecord)>, CliError> {
     let Some(newest) = store.runs_of(&graph.pipeline.name, 1).await?.into_iter().next() else { return Ok(None) };
     let Some(record) = store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await? else {
         return Ok(None);
     };
-    let same = record.graph.digest() == graph.digest() && record.targets == targets;
+    // A project that was moved publishes elsewhere than the run that began there would.
+    let publishes = graph.pipeline.steps.values().any(|step| !step.publish.is_empty());
+    let moved = publishes && record.base.as_deref().is_some_and(|there| std::path::Path::new(there) != base);
+    let same = record.graph.digest() == graph.digest() && record.targets == targets && !moved;
     Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
 }
 
@@ -145,6 +159,8 @@ pub async fn drive_run(
     how: &How,
     reset_budgets: bool,
 ) -> Result<u8, CliError> {
+    // Before there is a guardian: the driver's tool is no process of a step.
+    let accelerators = accelerators(context, &record.graph.pipeline, how.gpus.as_deref())?;
     let host: Host = open::host(context, store, &place.store, &place.base, &record.graph).await?;
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.store, how.verbose));
     let on_stop = screen.clone();
@@ -159,8 +175,9 @@ pub async fn drive_run(
             // Somebody who asks for more jobs than processors means it.
             cpu_millis: (machine.cpu_count().max(jobs) as u64).saturating_mul(1000),
             memory_bytes: machine.memory_total(),
-            gpu: gpus(context),
+            gpu: u32::try_from(accelerators.names.len()).unwrap_or(u32::MAX),
         },
+        accelerators,
         take_over: how.take_over,
         reset_budgets,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -176,6 +193,8 @@ pub async fn drive_run(
     let outcome = outcome.inspect_err(|_| screen.clear())?;
     let code = match outcome.status {
         RunStatus::Succeeded => 0,
+        // Every step is done: what could not be done is outside, and trying again alone is useless.
+        RunStatus::Failed if outcome.state.all_settled() => 78,
         RunStatus::Failed => 1,
         RunStatus::Stopped => 75,
     };
@@ -183,8 +202,16 @@ pub async fn drive_run(
     Ok(code)
 }
 
-/// Returns how many accelerators this machine shows.
-fn gpus(context: &Context) -> u32 {
-    let listed = context.sys.fs.list(std::path::Path::new("/proc/driver/nvidia/gpus"));
-    listed.map_or(0, |gpus| u32::try_from(gpus.len()).unwrap_or(u32::MAX))
+/// Returns the accelerators that the steps of `pipeline` may be lent; the machine is asked only if a step needs one.
+///
+/// # Errors
+/// [`CliError::Usage`] for a name in `wanted` that is none.
+pub fn accelerators(context: &Context, pipeline: &Pipeline, wanted: Option<&str>) -> Result<Accelerators, CliError> {
+    if wanted.is_none() && pipeline.steps.values().all(|step| step.resources.gpu == 0) {
+        return Ok(Accelerators::default());
+    }
+    Accelerators::detect(&context.sys, wanted).map_err(|BadAccelerator(name)| {
+        let hint = "write how many, or a list with a comma: `--gpus 2`, `--gpus 0,1`, `--gpus GPU-…,`";
+        CliError::Usage(format!("`{name}` is not an accelerator, or stands twice"), Some(hint.to_owned()))
+    })
 }

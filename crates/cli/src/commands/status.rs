@@ -15,6 +15,7 @@ use crate::{
     error::CliError,
     history,
     present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
+    skips::{expression, why_skipped},
 };
 
 /// Show how a run and each of its steps is.
@@ -138,11 +139,12 @@ impl Answer<'_> {
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
                     .iter()
-                    .filter(|need| self.state.done(**need).is_none())
+                    .filter(|need| !matches!(self.state.state(**need), StepState::Done(_) | StepState::Skipped { .. }))
                     .map(|need| self.plan.id(*need).to_string())
                     .collect();
                 format!("waits for {}", open.join(", "))
             }
+            StepState::Undecided => format!("its condition is being answered: {}", expression(self.plan.step(step))),
             StepState::Bindable | StepState::Keyed { .. } => String::new(),
             StepState::Queued { .. } => "waits for an equal step".to_owned(),
             StepState::Ready { .. } => self.last_failure(step),
@@ -165,6 +167,7 @@ impl Answer<'_> {
                 0 | 1 => attempt(id, &done.slot),
                 n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
             },
+            StepState::Skipped { by } => why_skipped(self.plan, step, *by),
             StepState::Failed { class, why } => format!("{class}: {why}"),
             StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
         }
@@ -260,7 +263,9 @@ fn slot_of(state: &StepState) -> Option<SlotId> {
         StepState::Done(done) => Some(done.slot),
         StepState::Held { slot, .. } => Some(*slot),
         StepState::Waiting
+        | StepState::Undecided
         | StepState::Bindable
+        | StepState::Skipped { .. }
         | StepState::Keyed { .. }
         | StepState::Queued { .. }
         | StepState::Ready { .. }

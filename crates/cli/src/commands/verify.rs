@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
-use prunella_model::{ByteSize, SlotId, StepId};
-use prunella_store::{Promised, PromisedObject, Promiser, Store, StoreError};
+use prunella_model::{ByteSize, SlotId, StepId, shown};
+use prunella_store::{Promised, PromisedFile, PromisedObject, Promiser, Store, StoreError, records::StoredArtifact};
 use serde::Serialize;
 use serde_json::json;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{reading, which_run, writing};
 use crate::{
@@ -27,7 +27,7 @@ pub struct Verify {
     /// Only what this run made, uses and brought in.
     run: Option<String>,
 
-    /// How many of the objects to read: a share of them at random, such as `10%`, or `all`.
+    /// How many of the files to read: a share of them at random, such as `10%`, or `all`.
     #[arg(long, value_name = "N%|all", default_value = "all", value_parser = share)]
     sample: Share,
 
@@ -53,10 +53,18 @@ fn share(text: &str) -> Result<Share, String> {
     }
 }
 
-/// An object to be read, and everybody who promised it.
-struct Job {
-    asked: PromisedObject,
-    by: Vec<Promiser>,
+/// A file to be read, and who promised it.
+struct Asked {
+    file: PromisedFile,
+    /// Numbers of artifacts: all that hold it.
+    artifacts: Vec<usize>,
+}
+
+/// All that is to be read, by object, and the promisers of each artifact.
+#[derive(Default)]
+struct Jobs {
+    objects: BTreeMap<String, Vec<Asked>>,
+    promisers: Vec<Vec<Promiser>>,
 }
 
 /// What is wrong with an object.
@@ -71,6 +79,7 @@ struct Damage {
 #[derive(Default)]
 struct Tally {
     objects: usize,
+    files: usize,
     bytes: u64,
     damages: Vec<Damage>,
 }
@@ -104,6 +113,7 @@ impl Verify {
         match context.output {
             Output::Json => say_json(&json!({
                 "objects": tally.objects,
+                "files": tally.files,
                 "bytes": tally.bytes,
                 "took_ms": took_ms,
                 "damaged": tally.damages.iter().map(as_json).collect::<Vec<_>>(),
@@ -121,34 +131,56 @@ impl Verify {
         Ok(u8::from(!tally.damages.is_empty()))
     }
 
-    /// Returns every object once, with all who promised it; of these, the share that was asked for.
-    async fn jobs(
-        &self,
-        context: &Context,
-        store: &Store,
-        artifacts: Vec<Promised>,
-    ) -> Result<(Vec<Job>, Tally), CliError> {
-        let (mut jobs, mut tally) = (BTreeMap::<String, Job>::new(), Tally::default());
-        for Promised { by, stored } in artifacts {
+    /// Returns every file once, with all who promised it; of these, the share that was asked for.
+    async fn jobs(&self, context: &Context, store: &Store, promised: Vec<Promised>) -> Result<(Jobs, Tally), CliError> {
+        // Many runs promise the same artifact: its manifest is read once.
+        let mut artifacts = BTreeMap::<String, (StoredArtifact, Vec<Promiser>)>::new();
+        for Promised { by, stored } in promised {
+            artifacts.entry(stored.object.clone()).or_insert_with(|| (stored, Vec::new())).1.push(by);
+        }
+        let (mut jobs, mut tally) = (Jobs::default(), Tally::default());
+        for (stored, by) in artifacts.into_values() {
             match store.promised_objects(&stored).await {
                 Ok(objects) => {
-                    for asked in objects {
-                        let object = asked.object.clone();
-                        jobs.entry(object).or_insert_with(|| Job { asked, by: Vec::new() }).by.push(by.clone());
+                    let number = jobs.promisers.len();
+                    jobs.promisers.push(by);
+                    for PromisedObject { object, files } in objects {
+                        let asked = files.into_iter().map(|file| Asked { file, artifacts: vec![number] });
+                        jobs.objects.entry(object).or_default().extend(asked);
                     }
                 }
                 // A tree without its manifest: none of its files can be found.
                 Err(StoreError::Damaged { object, problem }) => {
-                    tally.damages.push(Damage { by, path: String::new(), object, problem, marked: false });
+                    tally.damages.extend(by.into_iter().map(|by| Damage {
+                        by,
+                        path: String::new(),
+                        object: object.clone(),
+                        problem: problem.clone(),
+                        marked: false,
+                    }));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut jobs: Vec<Job> = jobs.into_values().collect();
+        jobs.objects.values_mut().for_each(once);
         if self.sample.0 < WHOLE {
-            jobs.retain(|_| context.sys.random.u64() % WHOLE < self.sample.0);
+            self.draw(context, &mut jobs);
         }
+        jobs.objects.retain(|_, asked| !asked.is_empty());
         Ok((jobs, tally))
+    }
+
+    /// Keeps the share that was asked for, at least one file: a sample of nothing would say that all is whole.
+    fn draw(&self, context: &Context, jobs: &mut Jobs) {
+        let all: usize = jobs.objects.values().map(Vec::len).sum();
+        let lucky = usize::try_from(context.sys.random.u64() % (all.max(1) as u64)).unwrap_or(0);
+        let mut at = 0;
+        for asked in jobs.objects.values_mut() {
+            asked.retain(|_| {
+                at += 1;
+                at - 1 == lucky || context.sys.random.u64() % WHOLE < self.sample.0
+            });
+        }
     }
 
     fn tell_what_to_do(&self, tally: &Tally) {
@@ -168,38 +200,66 @@ impl Verify {
     }
 }
 
+/// Makes of the same stretch, promised by several, one that is read once.
+fn once(asked: &mut Vec<Asked>) {
+    let stretch = |asked: &Asked| (asked.file.offset, asked.file.size_bytes, asked.file.digest);
+    asked.sort_by_key(stretch);
+    asked.dedup_by(|later, first| {
+        let same = stretch(later) == stretch(first);
+        if same {
+            first.artifacts.append(&mut later.artifacts);
+        }
+        same
+    });
+}
+
+/// So many files of one object are read in one go.
+const AT_ONCE: usize = 1024;
+
 /// Reads all objects, as many at once as there are processors.
-async fn read(store: &Store, jobs: Vec<Job>, processors: usize, tally: &mut Tally) -> Result<(), CliError> {
-    let (places, mut reading) = (Arc::new(Semaphore::new(processors.max(1))), JoinSet::new());
-    let mut left = jobs.into_iter();
+async fn read(store: &Store, jobs: Jobs, processors: usize, tally: &mut Tally) -> Result<(), CliError> {
+    tally.objects = jobs.objects.len();
+    let mut reading = JoinSet::new();
+    let promisers = jobs.promisers;
+    let mut left = jobs.objects.into_iter().flat_map(|(object, mut asked)| {
+        let object: Arc<str> = object.into();
+        let mut pieces = Vec::new();
+        while asked.len() > AT_ONCE {
+            let rest = asked.split_off(AT_ONCE);
+            pieces.push((object.clone(), std::mem::replace(&mut asked, rest)));
+        }
+        pieces.push((object, asked));
+        pieces
+    });
     loop {
-        // Bounded, so that a store of millions of objects fits into memory.
-        while reading.len() < processors.max(1) * 2
-            && let Some(job) = left.next()
+        // Bounded, so that no more is in memory than is worked on.
+        while reading.len() < processors.max(1)
+            && let Some((object, asked)) = left.next()
         {
-            let (store, places) = (store.clone(), places.clone());
+            let store = store.clone();
             reading.spawn(async move {
-                let _place = places.acquire_owned().await;
-                let outcome = store.verify_object(&job.asked.object, &job.asked.digest).await;
-                (job, outcome)
+                let (files, artifacts): (Vec<_>, Vec<_>) =
+                    asked.into_iter().map(|asked| (asked.file, asked.artifacts)).unzip();
+                let wrong = store.verify_promised(&object, &files).await;
+                (object, files, artifacts, wrong)
             });
         }
         let Some(done) = reading.join_next().await else { break };
-        let (job, outcome) = done.map_err(|error| CliError::io("a reader")(std::io::Error::other(error)))?;
-        tally.objects += 1;
-        match outcome {
-            Ok(bytes) => tally.bytes += bytes,
-            Err(StoreError::Damaged { object, problem }) => {
-                let path = job.asked.path;
-                tally.damages.extend(job.by.into_iter().map(|by| Damage {
-                    by,
-                    path: path.clone(),
-                    object: object.clone(),
+        let done = done.map_err(|error| CliError::io("a reader")(std::io::Error::other(error)))?;
+        let (object, files, artifacts, wrong) = done;
+        tally.files += files.len();
+        tally.bytes += files.iter().map(|file| file.size_bytes).sum::<u64>();
+        for (at, problem) in wrong? {
+            tally.bytes -= files[at].size_bytes;
+            for by in artifacts[at].iter().flat_map(|artifact| &promisers[*artifact]) {
+                tally.damages.push(Damage {
+                    by: by.clone(),
+                    path: files[at].path.clone(),
+                    object: object.to_string(),
                     problem: problem.clone(),
                     marked: false,
-                }));
+                });
             }
-            Err(error) => return Err(error.into()),
         }
     }
     tally.damages.sort_by(|a, b| (place(a), &a.path).cmp(&(place(b), &b.path)));
@@ -222,13 +282,17 @@ fn place(damage: &Damage) -> String {
 fn text(tally: &Tally, took_ms: u64) -> String {
     let mut out = String::new();
     for damage in &tally.damages {
-        let path = if damage.path.is_empty() { String::new() } else { format!(" `{}`", damage.path) };
+        let path = match damage.path.as_str() {
+            "" => String::new(),
+            path => format!(" `{}`", shown(path.as_bytes())),
+        };
         let marked = if damage.marked { "; marked" } else { "" };
         out += &format!("damaged: {}{path}: {} ({}){marked}\n", place(damage), damage.problem, damage.object);
     }
     let speed = tally.bytes.saturating_mul(1000) / took_ms.max(1);
     out += &format!(
-        "{}, {} read in {} ({}/s): {}\n",
+        "{} in {}, {} read in {} ({}/s): {}\n",
+        count(tally.files, "file"),
         count(tally.objects, "object"),
         ByteSize(tally.bytes),
         lasting(took_ms),

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use prunella_engine::Outcome;
 use prunella_healing::{Evidence, root_cause};
-use prunella_journal::{RunMetrics, RunStatus, StepIndex};
+use prunella_journal::{RunMetrics, RunStatus, Stage, StepIndex, StepState};
 use prunella_model::{Class, PortName, SlotId, Span, StepId};
 use serde_json::json;
 
 use super::{coverage::Coverage, model::word, text::line};
-use crate::present::{Tone, attempt, count, lasting, short};
+use crate::{
+    present::{Tone, attempt, count, lasting, short},
+    skips::why_skipped,
+};
 
 /// A step that was given up, and what is known about it.
 #[derive(Debug, Clone)]
@@ -55,6 +58,7 @@ impl End<'_> {
             let more = format!("  and {} more: `prunella status` lists them", self.given_up.len() - IN_FULL);
             lines.push(vec![(Tone::Plain, more)]);
         }
+        self.skipped(&mut lines);
         let (tone, mark) = match self.outcome.status {
             RunStatus::Succeeded => (Tone::Good, "✓"),
             RunStatus::Failed => (Tone::Bad, "✗"),
@@ -63,6 +67,26 @@ impl End<'_> {
         lines.push(vec![(tone, mark.to_owned()), (Tone::Plain, format!(" {}", self.summary()))]);
         lines.push(vec![(Tone::Dim, format!("  next: {}", self.next().join("     ")))]);
         lines
+    }
+
+    /// Says which steps were skipped, so that one that was asked for is not missed.
+    fn skipped(&self, lines: &mut Vec<Line>) {
+        let (plan, state) = (&self.outcome.plan, &self.outcome.state);
+        let skipped = state.count(Stage::Skipped) as usize;
+        if skipped == 0 {
+            return;
+        }
+        let each = plan.indices().filter_map(|step| match state.state(step) {
+            StepState::Skipped { by } => Some((plan.id(step), why_skipped(plan, step, *by))),
+            _ => None,
+        });
+        lines.extend(each.take(IN_FULL).map(|(step, why)| {
+            vec![(Tone::Dim, format!("– {step}")), (Tone::Plain, format!(" skipped: {}", line(&why)))]
+        }));
+        if skipped > IN_FULL {
+            let more = format!("  and {} more: `prunella status` lists them", skipped - IN_FULL);
+            lines.push(vec![(Tone::Plain, more)]);
+        }
     }
 
     fn summary(&self) -> String {
@@ -81,6 +105,9 @@ impl End<'_> {
         let blocked = figures.steps.blocked as usize;
         if blocked > 0 {
             parts.push(format!("{} not run", count(blocked, "step")));
+        }
+        if figures.steps.skipped > 0 {
+            parts.push(format!("{} skipped", count(figures.steps.skipped as usize, "step")));
         }
         parts.extend(healed(figures));
         let set_back = !figures.interruptions.is_empty() || !figures.failures.is_empty();

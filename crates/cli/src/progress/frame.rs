@@ -50,7 +50,7 @@ pub fn frame(model: &Model, title: &str, now: Span, size: Size) -> Vec<Row> {
 fn head(model: &Model, title: &str, size: Size) -> Row {
     let tally = model.tally;
     let mut counts = vec![];
-    let open = tally.steps.saturating_sub(tally.done).saturating_sub(tally.failed).saturating_sub(tally.blocked);
+    let open = tally.steps.saturating_sub(tally.done + tally.skipped + tally.failed + tally.blocked);
     let mut add = |n: u32, what: &str| {
         if n > 0 {
             counts.push(format!("{n} {what}"));
@@ -59,6 +59,7 @@ fn head(model: &Model, title: &str, size: Size) -> Row {
     add(tally.reused, "reused");
     add(tally.done.saturating_sub(tally.reused), "done");
     add(open, "to run");
+    add(tally.skipped, "skipped");
     add(tally.failed, "failed");
     add(tally.blocked, "blocked");
     let mut text = title.to_owned();
@@ -115,12 +116,14 @@ fn rest(model: &Model, steps: &[StepIndex], size: Size) -> Row {
             _ => {}
         }
     }
+    let settled = tally.done + tally.skipped + tally.failed + tally.blocked;
     let others = [
         (tally.done.saturating_sub(seen.0), "done"),
         (tally.running.saturating_sub(seen.1), "running"),
         (tally.failed.saturating_sub(seen.2), "failed"),
+        (tally.skipped, "skipped"),
         (tally.blocked, "blocked"),
-        (tally.steps - (tally.done + tally.running + tally.failed + tally.blocked).min(tally.steps), "waiting"),
+        (tally.steps.saturating_sub(settled + tally.running), "waiting"),
     ];
     let others: Vec<String> = others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     vec![(Tone::Dim, fit(&format!("  … {}", others.join(", ")), size.columns))]
@@ -137,7 +140,7 @@ fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: S
         Some(Phase::Stopped) => (Tone::Busy, "■"),
         Some(Phase::Held { .. }) => (Tone::Dim, "·"),
         Some(Phase::Failed { .. }) => (Tone::Bad, "✗"),
-        Some(Phase::Blocked { .. }) => (Tone::Dim, "–"),
+        Some(Phase::Blocked { .. } | Phase::Skipped { .. }) => (Tone::Dim, "–"),
     };
     let text = match shown {
         Some(shown) => words(shown, now),
@@ -151,7 +154,10 @@ fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: S
 /// Returns what a step that has not begun waits for.
 fn waits(model: &Model, topology: &Topology, step: StepIndex) -> String {
     let done = |need: &StepIndex| {
-        model.shown.get(need).is_some_and(|shown| matches!(shown.phase, Phase::Done { .. } | Phase::Reused))
+        model
+            .shown
+            .get(need)
+            .is_some_and(|shown| matches!(shown.phase, Phase::Done { .. } | Phase::Reused | Phase::Skipped { .. }))
     };
     let mut open = topology.needs(step).iter().filter(|need| !done(need));
     match (open.next(), open.count()) {
@@ -191,6 +197,7 @@ pub fn words(shown: &Shown, now: Span) -> String {
         Phase::Done { took } if took.as_millis() < 10 && story.is_none() => vec!["done".to_owned()],
         Phase::Done { took } => [Some(lasting(took.as_millis())), story].into_iter().flatten().collect(),
         Phase::Failed { class, why } => vec![format!("{}: {why}", word(*class))],
+        Phase::Skipped { why } => vec![format!("skipped: {why}")],
         Phase::Blocked { by } => vec![format!("not run: it needs {by}")],
     };
     parts.join(" · ")

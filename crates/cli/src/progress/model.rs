@@ -7,7 +7,9 @@ use std::{
 
 use prunella_attempt::Told;
 use prunella_healing::Ending;
-use prunella_journal::{Event, MetricsFold, RunState, Stage, Stamped, StepIndex, StepState, StopHow, Topology};
+use prunella_journal::{
+    Event, MetricsFold, RunState, SkippedBy, Stage, Stamped, StepIndex, StepState, StopHow, Topology,
+};
 use prunella_model::{CheckpointId, Class, RunId, Span, StepId};
 use prunella_process::Stream;
 
@@ -51,6 +53,11 @@ pub enum Phase {
     Failed {
         /// The failure that ended it.
         class: Class,
+        /// Why.
+        why: String,
+    },
+    /// It is not to run.
+    Skipped {
         /// Why.
         why: String,
     },
@@ -129,6 +136,8 @@ pub struct Tally {
     pub done: u32,
     /// They have an attempt.
     pub running: u32,
+    /// Not to run.
+    pub skipped: u32,
     /// Given up.
     pub failed: u32,
     /// They need one that was given up.
@@ -166,6 +175,13 @@ impl Model {
                     let phase = if done.reused { Phase::Reused } else { took };
                     let shown = Shown { epoch: done.slot.epoch.0, ..Shown::new(phase, Span::default()) };
                     self.shown.insert(step, shown);
+                }
+                if let StepState::Skipped { by } = state.state(step) {
+                    let why = match by {
+                        SkippedBy::Condition => "its condition does not hold".to_owned(),
+                        SkippedBy::Need(need) => format!("it reads {}", topology.id(*need)),
+                    };
+                    self.shown.insert(step, Shown::new(Phase::Skipped { why }, Span::default()));
                 }
             }
         }
@@ -249,6 +265,16 @@ impl Model {
             Event::StepBlocked { by, .. } if self.knows_every_step() => {
                 self.show(step, Phase::Blocked { by: by.clone() }, now);
             }
+            Event::StepDecided { run: false, saw, .. } if self.knows_every_step() => {
+                let why = match saw.last() {
+                    Some(last) => format!("{} is {}", last.what, last.value),
+                    None => "its condition does not hold".to_owned(),
+                };
+                self.show(step, Phase::Skipped { why }, now);
+            }
+            Event::StepSkipped { by, .. } if self.knows_every_step() => {
+                self.show(step, Phase::Skipped { why: format!("it reads {by}") }, now);
+            }
             // It is to be made anew: it waits like any other.
             Event::StepRebound { .. } => _ = self.shown.remove(&step),
             Event::InputDamaged { producer, .. } => {
@@ -274,6 +300,7 @@ impl Model {
     fn count(&mut self, state: &RunState) {
         self.tally.done = state.count(Stage::Done);
         self.tally.running = state.count(Stage::Running);
+        self.tally.skipped = state.count(Stage::Skipped);
         self.tally.failed = state.count(Stage::Failed);
         self.tally.blocked = state.count(Stage::Blocked);
     }

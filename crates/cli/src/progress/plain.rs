@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use prunella_attempt::Told;
 use prunella_engine::Plan;
 use prunella_healing::Evidence;
-use prunella_journal::{Event, NextTry, Stamped, StepIndex, StopHow};
-use prunella_model::Span;
+use prunella_journal::{EffectDone, Event, NextTry, Stamped, StepIndex, StopHow};
+use prunella_model::{EffectHow, PortName, Span, StepId};
 
 use super::{
     model::{Model, Phase, word},
@@ -89,6 +89,10 @@ impl Plain {
             Event::CheckpointSkipped { checkpoint, why, .. } => {
                 format!("checkpoint {checkpoint} cannot be used: {why}")
             }
+            Event::SnapshotSkipped { entry, why, .. } => format!("`{entry}` is not taken: {why}"),
+            Event::CheckpointIntervalChosen { every, why, .. } => {
+                format!("a checkpoint every {}: {why}", lasting(every.as_millis()))
+            }
             Event::NoticeReceived { source, grace, .. } if source != "stop" => {
                 let grace = grace.map_or_else(String::new, |grace| format!(", {} left", lasting(grace.as_millis())));
                 format!("notice from {source}{grace}: it is told to checkpoint")
@@ -124,6 +128,24 @@ impl Plain {
                 Some(Phase::Done { took }) => format!("done in {}", lasting(took.as_millis())),
                 _ => "done".to_owned(),
             },
+            Event::StepDecided { run: false, .. } | Event::StepSkipped { .. } if each => {
+                match shown.map(|shown| &shown.phase) {
+                    Some(Phase::Skipped { why }) => format!("skipped: {why}"),
+                    _ => "skipped".to_owned(),
+                }
+            }
+            Event::EffectsDone { step: id, effects, .. } => {
+                self.flush(model, out);
+                for effect in effects.iter().filter(|effect| !effect.before) {
+                    out.push(self.at(now, &id.to_string(), &effect_words(effect, id, plan)));
+                }
+                return;
+            }
+            Event::EffectFailed { step: id, output, target, why, .. } => {
+                let shown = step.map_or_else(|| target.clone(), |step| place_of(plan, step, output, target));
+                format!("{id}.{output} could not be published to {shown}: {}", line(why))
+            }
+            Event::EffectsGivenUp { why, .. } => format!("publishing is given up: {}", line(why)),
             Event::StopRequested { how } => {
                 self.flush(model, out);
                 out.push(stopping(*how).to_owned());
@@ -193,6 +215,25 @@ pub fn output_line(name: &str, width: usize, text: &str) -> String {
     format!("{name:width$} | {}", line(text))
 }
 
+/// Returns what became of an effect: `published report.page → out/report.html`.
+pub fn effect_words(effect: &EffectDone, step: &StepId, plan: &Plan) -> String {
+    let place = plan
+        .index(step)
+        .map_or_else(|| effect.target.clone(), |index| place_of(plan, index, &effect.output, &effect.target));
+    let name = format!("{step}.{}", effect.output);
+    match (effect.how, &effect.by) {
+        (EffectHow::Superseded, Some(by)) => format!("{name} is not published to {place}: the newer run {by} is there"),
+        (EffectHow::Superseded, None) => format!("{name} is not published to {place}: something newer is there"),
+        (EffectHow::Unchanged, _) => format!("published {name} → {place} (it was there)"),
+        _ => format!("published {name} → {place}"),
+    }
+}
+
+/// Returns a target as the pipeline file names it.
+fn place_of(plan: &Plan, step: StepIndex, output: &PortName, target: &str) -> String {
+    plan.step(step).publish.get(output).map_or_else(|| target.to_owned(), |publication| publication.path.clone())
+}
+
 /// Returns what a request to stop means.
 pub fn stopping(how: StopHow) -> &'static str {
     match how {
@@ -218,7 +259,9 @@ fn remedy_words(next: &NextTry, remedy: &str) -> String {
 fn sum(model: &Model) -> String {
     let tally = model.tally;
     let mut text = format!("{} of {} done", tally.done, count(tally.steps as usize, "step"));
-    for (n, what) in [(tally.running, "running"), (tally.failed, "failed"), (tally.blocked, "blocked")] {
+    for (n, what) in
+        [(tally.running, "running"), (tally.skipped, "skipped"), (tally.failed, "failed"), (tally.blocked, "blocked")]
+    {
         if n > 0 {
             text.push_str(&format!(", {n} {what}"));
         }

@@ -91,10 +91,10 @@ fn gc_removes_what_only_old_runs_made_and_nothing_that_the_newest_needs() {
     let first = home.json(&["runs"])["runs"][1]["run"].as_str().expect("an id").to_owned();
     assert_eq!(home.json(&["gc"])["objects"], 0, "ten runs are kept");
     let planned = objects();
-    // The tree's manifest, its two files, and the code that the first run brought in (a manifest and a file).
+    // The tree's manifest, the object with both its files, and the code that the first run brought in (a manifest and a file).
     assert_eq!(
         (&planned["objects"], &planned["runs"], &planned["applied"]),
-        (&5.into(), &serde_json::json!([first]), &false.into())
+        (&4.into(), &serde_json::json!([first]), &false.into())
     );
     assert_eq!(planned["commits"].as_array().expect("a list").len(), 1);
     assert_eq!(objects(), planned, "nothing was changed");

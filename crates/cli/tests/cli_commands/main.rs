@@ -1,6 +1,7 @@
 //! The command line as its users meet it: the real binary in a directory of its own.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod comparing;
 mod docs;
 mod drawing;

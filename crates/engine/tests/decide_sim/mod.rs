@@ -16,6 +16,10 @@ pub struct Spec {
     pub command: String,
     /// Producers of its inputs.
     pub needs: Vec<String>,
+    /// Steps that only come before it.
+    pub after: Vec<String>,
+    /// The step whose output its condition reads.
+    pub when: Option<String>,
     pub resources: Resources,
     pub retry: RetryPolicy,
 }
@@ -60,8 +64,13 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             deterministic: true,
             reuse: Reuse::Always,
             on_notice: OnNotice::Interrupt,
-            after: Vec::new(),
+            after: spec.after.iter().map(|step| name(step)).collect(),
             code: None,
+            publish: BTreeMap::new(),
+            when: spec.when.as_ref().map(|step| When {
+                expression: format!("{step}.out"),
+                reads: vec![OutputRead { step: name(step), output: out.clone() }],
+            }),
         }
     };
     Arc::new(Graph {
@@ -113,6 +122,13 @@ enum Doing {
     Claiming(StepKey),
     Working(SlotId, Fate),
     Watching(SlotId, String),
+    /// A condition is being answered, from these commits.
+    Deciding(Vec<SlotId>, bool),
+}
+
+/// The answer of every condition of these graphs: a function of the content that it reads.
+pub fn holds(artifact: &Artifact) -> bool {
+    artifact.digest.short().bytes().next().is_some_and(|first| first % 2 == 0)
 }
 
 /// What decides how each attempt of a step turns out: the step, the key, and how many attempts of the key were.
@@ -271,7 +287,11 @@ impl<'a> Sim<'a> {
             for command in commands {
                 told |= !matches!(
                     command,
-                    Command::Guard { .. } | Command::StartAttempt { .. } | Command::Watch { .. } | Command::WakeAt(_)
+                    Command::Decide { .. }
+                        | Command::Guard { .. }
+                        | Command::StartAttempt { .. }
+                        | Command::Watch { .. }
+                        | Command::WakeAt(_)
                 );
                 if let Command::EndRun { status } = command {
                     self.tell(Event::RunEnded { status });
@@ -293,11 +313,22 @@ impl<'a> Sim<'a> {
                 let key = self.plan.key(&self.state, step, &scope).expect("every producer is done");
                 self.tell(Event::StepKeyed { step: self.plan.id(step).clone(), key });
             }
+            Command::Decide { step } => {
+                let inputs = self.plan.condition_inputs(&self.state, step).expect("what it reads is done");
+                let holds = inputs.iter().all(|input| {
+                    let done = self.state.done(input.producer).expect("what it reads is done");
+                    done.artifacts.iter().all(|(_, artifact)| holds(artifact))
+                });
+                self.do_later(step, Doing::Deciding(inputs.iter().map(|input| input.slot).collect(), holds));
+            }
             Command::Guard { step, key } => self.do_later(step, Doing::Guarding(key)),
             Command::StartAttempt { step, key, .. } => {
                 assert!(self.state.stopping().is_none(), "nothing starts while the run stops");
                 for need in self.plan.topology().needs(step) {
-                    assert!(self.state.done(*need).is_some(), "a step starts before its producer has committed");
+                    let skipped = self.state.state(*need).stage() == Stage::Skipped;
+                    let only_before = skipped && !self.plan.topology().is_read_by(*need, step);
+                    let done = self.state.done(*need).is_some();
+                    assert!(done || only_before, "a step starts before its producer has committed");
                 }
                 let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
                 assert_eq!(
@@ -328,6 +359,7 @@ impl<'a> Sim<'a> {
             }
             Command::Append(event) => self.tell(event),
             Command::WakeAt(at) => assert!(at.as_millis() > self.now, "wakes in the past"),
+            Command::DoEffects { .. } => unreachable!("no step here publishes"),
             Command::EndRun { .. } => unreachable!("looked at before"),
         }
     }
@@ -340,7 +372,7 @@ impl<'a> Sim<'a> {
             let key = match doing {
                 Doing::Claiming(key) => *key,
                 Doing::Working(slot, _) => slot.key,
-                Doing::Guarding(_) | Doing::Watching(..) => continue,
+                Doing::Guarding(_) | Doing::Watching(..) | Doing::Deciding(..) => continue,
             };
             assert!(keys.insert(key), "two attempts of one key at once");
             let memory_now = match self.state.state(*step) {
@@ -399,6 +431,14 @@ impl<'a> Sim<'a> {
                 *self.starts.entry(id.name.as_str().to_owned()).or_insert(0) += 1;
                 self.tell(Event::AttemptStarted { step: id, slot, writer: WriterId::from_random(1) });
                 self.do_later(step, Doing::Working(slot, fate));
+            }
+            Doing::Deciding(slots, run) => {
+                let now = self.plan.condition_inputs(&self.state, step);
+                let same = now.is_some_and(|now| now.iter().map(|input| input.slot).eq(slots));
+                match same {
+                    true => self.tell_if_legal(Event::StepDecided { step: id, run, saw: Vec::new() }),
+                    false => self.state.release(step),
+                }
             }
             Doing::Watching(slot, content) => {
                 let Commit { artifacts, .. } = self.commit(slot, &content);

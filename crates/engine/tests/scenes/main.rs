@@ -6,15 +6,19 @@
 // Tests may ask the machine for the time and write files as they like.
 #![allow(clippy::disallowed_methods)]
 
+mod accelerators;
 mod checkpoints;
 mod checks;
+mod conditions;
 mod damage;
 mod disks;
 mod engines;
+mod frameworks;
 mod limits;
 mod notices;
 mod output;
 mod power;
+mod publications;
 mod scene;
 mod secrets;
 
@@ -38,12 +42,16 @@ fn main() -> ExitCode {
     let tests = [
         notices::TESTS,
         checks::TESTS,
+        conditions::TESTS,
+        frameworks::TESTS,
         limits::TESTS,
+        accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
         secrets::TESTS,
         output::TESTS,
         power::TESTS,
+        publications::TESTS,
         disks::TESTS,
         engines::TESTS,
     ]

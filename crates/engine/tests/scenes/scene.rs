@@ -16,7 +16,7 @@ use prunella_objects::Embedded;
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::records::{Closed, End, ProcessId};
 use prunella_store::{NewRun, Store};
-use prunella_sys::Sys;
+use prunella_sys::{Accelerators, Sys};
 use tokio::sync::{Notify, watch};
 
 pub type Test = (&'static str, fn());
@@ -132,7 +132,16 @@ impl Scene {
             pool: Arc::default(),
         };
         let (word, control) = watch::channel(Control::Run);
-        Engine { host, body, word, control, eye: Arc::default(), _sockets: sockets }
+        Engine {
+            host,
+            base: self.scratch.path().to_owned(),
+            body,
+            word,
+            control,
+            eye: Arc::default(),
+            accelerators: Accelerators::default(),
+            _sockets: sockets,
+        }
     }
 }
 
@@ -234,17 +243,25 @@ impl Eye {
 
 pub struct Engine {
     pub host: Host,
+    base: PathBuf,
     body: Child,
     word: watch::Sender<Control>,
     control: watch::Receiver<Control>,
     pub eye: Arc<Eye>,
+    pub accelerators: Accelerators,
     _sockets: tempfile::TempDir,
 }
 
 impl Engine {
     pub async fn begin(&self, run: &str, graph: &Graph) -> RunId {
         let run = RunId::new(run).unwrap();
-        let new = NewRun { run: run.clone(), graph: graph.clone(), brought: Vec::new(), targets: Vec::new(), base: None };
+        let new = NewRun {
+            run: run.clone(),
+            graph: graph.clone(),
+            brought: Vec::new(),
+            targets: Vec::new(),
+            base: Some(self.base.clone()),
+        };
         self.host.store.create_run(new).await.unwrap();
         run
     }
@@ -252,6 +269,7 @@ impl Engine {
     pub async fn try_drive(&self, run: &RunId) -> Result<Outcome, EngineError> {
         let options = DriveOptions {
             capacity: Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 0 },
+            accelerators: self.accelerators.clone(),
             take_over: false,
             reset_budgets: false,
             version: "test".into(),

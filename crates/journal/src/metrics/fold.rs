@@ -18,6 +18,7 @@ enum Stands {
     Run { key: StepKey, content: u64 },
     Failed,
     Blocked,
+    Skipped,
 }
 
 /// What is known of one step on the way to its commit.
@@ -110,12 +111,18 @@ impl MetricsFold {
             // Not settled: resumed, the step may go on from what these attempts left.
             Event::StepFailed { step, .. } => _ = self.stands.insert(step.clone(), Stands::Failed),
             Event::StepBlocked { step, .. } => _ = self.stands.insert(step.clone(), Stands::Blocked),
+            Event::StepDecided { step, run: false, .. } | Event::StepSkipped { step, .. } => {
+                _ = self.stands.insert(step.clone(), Stands::Skipped);
+            }
             Event::RunStarted { .. }
+            | Event::StepDecided { .. }
             | Event::StepKeyed { .. }
             | Event::StepExpanded { .. }
             | Event::StepMissed { .. }
             | Event::StepWaiting { .. }
             | Event::CheckpointSkipped { .. }
+            | Event::SnapshotSkipped { .. }
+            | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
             | Event::EffectsDone { .. }
             | Event::EffectFailed { .. }
@@ -160,6 +167,7 @@ impl MetricsFold {
                 Stands::Run { .. } => &mut figures.steps.run,
                 Stands::Failed => &mut figures.steps.failed,
                 Stands::Blocked => &mut figures.steps.blocked,
+                Stands::Skipped => &mut figures.steps.skipped,
             } += 1;
         }
         figures

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use prunella_model::{SlotId, Span, StepKey};
 
-use super::{RunState, Whole};
+use super::{Outcome, RunState, Whole};
 use crate::agenda::Todo;
-use crate::state::{Artifacts, Stage, StepState};
+use crate::state::{Stage, StepState, open_state};
 use crate::{StepIndex, StepSet};
 
 impl RunState {
@@ -38,13 +38,7 @@ impl RunState {
             self.count_dead(step, is_end(is));
         }
         self.follow_key(step, was_keyed, is_keyed);
-        self.settle(
-            step,
-            match old {
-                StepState::Done(done) => Some(done.artifacts),
-                _ => None,
-            },
-        );
+        self.settle(step, Outcome::of(&old));
         self.close_or_open(step);
         self.refresh(step);
     }
@@ -73,11 +67,11 @@ impl RunState {
 
     /// Brings `settled`, and what follows from it for the consumers, up to date.
     ///
-    /// A step is settled while a commit stands for it that was keyed with what its inputs are now. `before` is what
-    /// stood for it, if nothing stands for it any more.
-    fn settle(&mut self, step: StepIndex, before: Option<Artifacts>) {
+    /// A step is settled while a commit stands for it that was keyed with what its inputs are now, or while it is
+    /// skipped on account of what it reads now. `before` is what stood for it, if nothing stands for it any more.
+    fn settle(&mut self, step: StepIndex, before: Option<Outcome>) {
         let entry = &mut self.steps[step.as_usize()];
-        let settled = matches!(entry.state, StepState::Done(_)) && !entry.stale;
+        let settled = matches!(entry.state, StepState::Done(_) | StepState::Skipped { .. }) && !entry.stale;
         if settled == entry.settled {
             return;
         }
@@ -88,15 +82,15 @@ impl RunState {
         }
         let mut changed = false;
         if settled {
-            if let (Some(basis), StepState::Done(done)) = (entry.basis.take(), &entry.state) {
-                changed = basis != done.artifacts;
+            if let (Some(basis), Some(outcome)) = (entry.basis.take(), Outcome::of(&entry.state)) {
+                changed = basis != outcome;
             }
         } else {
-            entry.basis = match &entry.state {
-                StepState::Done(done) => Some(done.artifacts.clone()),
-                _ => before,
-            };
+            entry.basis = Outcome::of(&entry.state).or(before);
         }
+        let was_skipped = entry.skipped;
+        let skipped = settled && matches!(entry.state, StepState::Skipped { .. });
+        entry.skipped = skipped;
         let topology = Arc::clone(&self.topology);
         for &consumer in topology.consumers(step) {
             let entry = &mut self.steps[consumer.as_usize()];
@@ -105,10 +99,17 @@ impl RunState {
             } else {
                 entry.missing += 1;
             }
+            if was_skipped != skipped && topology.is_read_by(step, consumer) {
+                if skipped {
+                    entry.absent += 1;
+                } else {
+                    entry.absent -= 1;
+                }
+            }
             match (&entry.state, entry.missing) {
-                (StepState::Waiting, 0) => self.put(consumer, StepState::Bindable),
-                (StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
-                (state, _) if changed && state.key().is_some() => {
+                (StepState::Waiting, 0) => self.put(consumer, open_state(true, topology.is_conditional(consumer))),
+                (StepState::Undecided | StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
+                (state, _) if changed && (state.key().is_some() || matches!(state, StepState::Skipped { .. })) => {
                     entry.stale = true;
                     self.settle(consumer, None);
                     self.close_or_open(consumer);
@@ -161,9 +162,11 @@ impl RunState {
         match &entry.state {
             S::Running(_) | S::Failed { .. } | S::Blocked { .. } => None,
             _ if entry.stale => Some(Todo::Rebind),
-            S::Done(_) => None,
+            S::Done(_) | S::Skipped { .. } => None,
             _ if entry.dead > 0 => Some(Todo::Block),
             S::Waiting | S::Queued { .. } => None,
+            S::Undecided | S::Bindable if entry.absent > 0 => Some(Todo::Skip),
+            S::Undecided => Some(Todo::Decide),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 => None,
@@ -183,7 +186,7 @@ impl RunState {
         let again = budgets_reset || self.whole.ended.is_some();
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
         self.end_issued = false;
-        self.effects.start_driver(now, again, budgets_reset);
+        self.effects.start_driver(again, budgets_reset);
         self.to_interrupt = StepSet::new(self.steps.len());
         self.vacated = StepSet::new(self.steps.len());
         for step in self.topology.indices() {
@@ -192,7 +195,7 @@ impl RunState {
             if budgets_reset {
                 entry.spent = None;
             }
-            let open = if entry.missing == 0 { StepState::Bindable } else { StepState::Waiting };
+            let open = open_state(entry.missing == 0, self.topology.is_conditional(step));
             match &entry.state {
                 StepState::Failed { .. } | StepState::Blocked { .. } if again => self.put(step, open),
                 StepState::Held { slot, .. } => {

@@ -17,6 +17,9 @@ pub fn topology(steps: &[(&str, &[u32])]) -> Arc<Topology> {
     let node = |(name, needs): &(&str, &[u32])| Node {
         id: id(name),
         needs: needs.iter().map(|n| StepIndex::new(*n)).collect(),
+        reads: needs.iter().map(|n| StepIndex::new(*n)).collect(),
+        // By name, so that a topology stays one line.
+        conditional: name.starts_with("if-"),
         lane: 0,
     };
     Arc::new(Topology::new(steps.iter().map(node).collect()).expect("a topology"))
@@ -78,8 +81,18 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
         "checkpoint_skipped" => {
             Event::CheckpointSkipped { step, slot, checkpoint, why: "a shard has the wrong hash".to_owned() }
         }
+        "snapshot_skipped" => Event::SnapshotSkipped {
+            step,
+            slot,
+            entry: "checkpoint-500".to_owned(),
+            why: "the disk is full".to_owned(),
+        },
+        "checkpoint_interval_chosen" => {
+            let (every, why) = (Span::from_secs(445), "30 s a checkpoint, 1 h between interruptions".to_owned());
+            Event::CheckpointIntervalChosen { step, slot, every, why }
+        }
         "state_restored" => Event::StateRestored { step, slot, checkpoint, took },
-        "process_started" => Event::ProcessStarted { step, slot, pid: 4711 },
+        "process_started" => Event::ProcessStarted { step, slot, pid: 4711, accelerators: Vec::new() },
         "checkpoint_taken" => Event::CheckpointTaken { step, slot, checkpoint, size, took },
         "checkpoint_durable" => Event::CheckpointDurable { step, slot, checkpoint, size, took },
         "notice_received" => {
@@ -94,6 +107,28 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
             compute: Span::from_secs(9),
             lost: Span::from_secs(1),
         },
+        "effects_done" => Event::EffectsDone {
+            step,
+            slot,
+            effects: vec![EffectDone {
+                effect: EffectId::of(EffectKind::Publication, "/p/out/page.html", &slot.key, &Digest::of(b"page")),
+                kind: EffectKind::Publication,
+                output: PortName::new("page").expect("a name"),
+                target: "/p/out/page.html".to_owned(),
+                how: EffectHow::Superseded,
+                by: Some(RunId::new("run-2").expect("a run id")),
+                before: true,
+            }],
+        },
+        "effect_failed" => Event::EffectFailed {
+            step,
+            slot,
+            output: PortName::new("page").expect("a name"),
+            target: "/p/out/page.html".to_owned(),
+            why: "a directory is there".to_owned(),
+            hopeless: true,
+        },
+        "effects_given_up" => Event::EffectsGivenUp { step, slot, why: "tried 21 times".to_owned() },
         "step_healing" => Event::StepHealing {
             step,
             class: Class::Killed,
@@ -111,6 +146,12 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
         }
         "input_damaged" => Event::InputDamaged { step, producer: other, slot },
         "step_rebound" => Event::StepRebound { step },
+        "step_decided" => Event::StepDecided {
+            step,
+            run: false,
+            saw: vec![Observation { what: "evaluate.metrics.accuracy".to_owned(), value: "0.93".to_owned() }],
+        },
+        "step_skipped" => Event::StepSkipped { step, by: other },
         "step_failed" => Event::StepFailed { step, class: Class::Error, why: "exit 1".to_owned() },
         "step_blocked" => Event::StepBlocked { step, by: other },
         "stop_requested" => Event::StopRequested { how: StopHow::Checkpoint },

@@ -184,8 +184,15 @@ mod tests {
         {
             assert!(enter(known).is_some(), "{known}");
         }
-        for strange in ["keep/x", "runs/r/effects/x", "gc/x.json", "attempts/k/x.start.json", "x", "runs/r/later.json"]
-        {
+        for strange in [
+            "keep/x",
+            "runs/r/effects/x",
+            "runs/r/effects/x/y.json",
+            "gc/x.json",
+            "attempts/k/x.start.json",
+            "x",
+            "runs/r/later.json",
+        ] {
             assert!(enter(strange).is_none(), "{strange}");
         }
     }

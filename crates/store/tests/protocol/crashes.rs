@@ -47,6 +47,9 @@ fn write(fs: &CrashFs, path: &str, bytes: &[u8]) {
 
 const LARGE: usize = 70_000;
 
+/// Too large to lie in a pack.
+const ALONE: usize = 600_000;
+
 /// Answers the checkpoint, when the claim was made, and when the checkpoint was called durable.
 async fn whole_commit(fs: &CrashFs, rows: &Path) -> (Snapshot, usize, usize) {
     let (_objects, store) = open(fs, rows);
@@ -129,7 +132,7 @@ async fn a_crash_while_code_is_brought_in_leaves_it_whole_or_unnamed() {
     let fs = CrashFs::new();
     let rows = place();
     fs.create_dir_all(Path::new("/p/code")).unwrap();
-    for (name, size) in [("a.py", 10), ("weights", LARGE)] {
+    for (name, size) in [("a.py", 10), ("weights", LARGE), ("whole", ALONE)] {
         let mut file = fs.create_new(&Path::new("/p/code").join(name)).unwrap();
         file.write_all(&vec![7; size]).unwrap();
     }
@@ -139,8 +142,13 @@ async fn a_crash_while_code_is_brought_in_leaves_it_whole_or_unnamed() {
     let taken = store.take_brought(&run("r"), Path::new("/p/code"), ArtifactKind::Tree).await.unwrap();
     let brought = taken.stored.clone();
     store.put_small(taken.objects).await.unwrap();
-    let new =
-        prunella_store::NewRun { run: run("r"), graph: graph("p"), brought: vec![taken.stored], targets: Vec::new(), base: None };
+    let new = prunella_store::NewRun {
+        run: run("r"),
+        graph: graph("p"),
+        brought: vec![taken.stored],
+        targets: Vec::new(),
+        base: None,
+    };
     store.create_run(new).await.unwrap();
     let mut seen = BTreeSet::new();
     for point in before..=fs.crash_points() {

@@ -55,7 +55,13 @@ impl Part {
         let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes };
         let known = self.store.brought_before(&PipelineName::new("p").unwrap()).await.unwrap();
         let stored = self.store.bring_in(id, &path, &artifact, &known).await.unwrap();
-        let new = NewRun { run: id.clone(), graph: graph("p"), brought: vec![stored.clone()], targets: Vec::new(), base: None };
+        let new = NewRun {
+            run: id.clone(),
+            graph: graph("p"),
+            brought: vec![stored.clone()],
+            targets: Vec::new(),
+            base: None,
+        };
         self.store.create_run(new).await.unwrap();
         stored
     }

@@ -12,6 +12,8 @@ mod gc_collectors;
 mod gc_power;
 mod gc_world;
 mod lost;
+mod publish;
 mod ratchet;
 mod reuse;
 mod runs;
+mod trees;

@@ -126,7 +126,7 @@ async fn a_tree_is_restored_as_it_was_and_torn_trees_leave_nothing() {
         std::fs::remove_dir_all(to.join("epoch-1")).unwrap();
         let record = store.checkpoint(&id).await.unwrap().unwrap();
         let manifest = store.manifest(&record.stored).await.unwrap();
-        let object = manifest.entries.iter().find_map(|entry| entry.object.clone()).unwrap();
+        let object = manifest.into_objects().remove(0);
         bench.objects.delete(&ObjectKey::new(&object).unwrap()).await.unwrap();
         assert!(store.restore(&next, &id, &to).await.unwrap().is_err());
         assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0, "{}: half a tree is left", bench.name);

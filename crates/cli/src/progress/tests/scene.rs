@@ -141,7 +141,8 @@ impl Watched {
     }
 
     pub fn runs(&mut self, now: u64, name: &str, epoch: u64) {
-        self.at(now, Event::ProcessStarted { step: id(name), slot: slot(name, epoch), pid: 7 });
+        let (step, slot) = (id(name), slot(name, epoch));
+        self.at(now, Event::ProcessStarted { step, slot, pid: 7, accelerators: Vec::new() });
     }
 
     pub fn says(&mut self, name: &str, text: &str) {

@@ -1,0 +1,143 @@
+//! Reading pieces of objects: each is verified, in a second fresh read if the first one found damage.
+
+use std::{
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use prunella_model::Digest;
+use prunella_objects::{ObjectKey, ObjectReader, ObjectsError, SMALL_BYTES};
+use prunella_sys::blocking;
+
+use crate::{Store, StoreError, take_in::hash_reader};
+
+/// A stretch of an object and what it must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece {
+    pub offset: u64,
+    pub size: u64,
+    pub digest: Digest,
+    /// Whether the object holds nothing else.
+    pub whole: bool,
+}
+
+/// What is done with the bytes of pieces.
+pub(crate) trait Sink: Send + Sync + 'static {
+    /// Takes all bytes of a piece and says what they were; `local` is a file that holds exactly them.
+    fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)>;
+
+    /// Forgets the piece again: its bytes were wrong.
+    fn reject(&self, piece: usize) -> std::io::Result<()>;
+
+    /// Returns what an error is about.
+    fn about(&self, piece: usize) -> PathBuf;
+}
+
+/// Looks, and keeps nothing.
+pub(crate) struct Check(pub PathBuf);
+
+impl Sink for Check {
+    fn take(&self, _: usize, reader: &mut dyn Read, _: Option<&Path>) -> std::io::Result<(Digest, u64)> {
+        hash_reader(reader)
+    }
+
+    fn reject(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn about(&self, _: usize) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+/// To hand so few pieces to another thread would take longer than to read them.
+const FEW: usize = 16;
+
+/// A piece that is not what it must be, and what it is.
+pub(crate) type Wrong = (usize, String);
+
+impl Store {
+    /// Reads pieces of one object into `sink`; answers those that were wrong in two fresh reads.
+    ///
+    /// One wrong read is no damage: a bad cable is no bad object (protocol: Damage).
+    pub(crate) async fn read_pieces(
+        &self,
+        object: &str,
+        pieces: Arc<[Piece]>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Vec<Wrong>, StoreError> {
+        let all: Vec<usize> = (0..pieces.len()).collect();
+        let wrong = self.read_once(object, &pieces, all, &sink).await?;
+        if wrong.is_empty() {
+            return Ok(wrong);
+        }
+        let again = wrong.into_iter().map(|(at, _)| at).collect();
+        self.read_once(object, &pieces, again, &sink).await
+    }
+
+    async fn read_once(
+        &self,
+        object: &str,
+        pieces: &Arc<[Piece]>,
+        which: Vec<usize>,
+        sink: &Arc<dyn Sink>,
+    ) -> Result<Vec<Wrong>, StoreError> {
+        let (key, reader) = match self.open(object).await {
+            Ok(opened) => opened,
+            Err(StoreError::Damaged { problem, .. }) => {
+                return Ok(which.into_iter().map(|at| (at, problem.clone())).collect());
+            }
+            Err(error) => return Err(error),
+        };
+        let local = self.objects.local_path(&key).await?;
+        let bytes: u64 = which.iter().map(|at| pieces[*at].size).sum();
+        let small = bytes <= SMALL_BYTES as u64 && which.len() <= FEW;
+        let (pieces, sink) = (pieces.clone(), sink.clone());
+        let work = move || read_all(reader, local.as_deref(), &pieces, &which, &*sink);
+        if small { work() } else { blocking(work).await }
+    }
+
+    /// Opens an object that a record names; its absence, or damage that the backend is sure of, is damage.
+    pub(crate) async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
+        let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
+        let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
+        match self.objects.open(&key).await {
+            Ok(Some(reader)) => Ok((key, reader)),
+            Ok(None) => Err(damaged("it is missing".to_owned())),
+            Err(ObjectsError::Corrupt { what, .. }) => Err(damaged(what)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn read_all(
+    mut reader: ObjectReader,
+    local: Option<&Path>,
+    pieces: &[Piece],
+    which: &[usize],
+    sink: &dyn Sink,
+) -> Result<Vec<Wrong>, StoreError> {
+    let (mut wrong, mut here, size) = (Vec::new(), 0, reader.size());
+    for &at in which {
+        let piece = &pieces[at];
+        let io = |error| StoreError::io(sink.about(at))(error);
+        if here != piece.offset {
+            reader.seek(SeekFrom::Start(piece.offset)).map_err(io)?;
+        }
+        let local = local.filter(|_| piece.offset == 0 && piece.size == size);
+        let io = |error| StoreError::io(sink.about(at))(error);
+        let (found, bytes) = sink.take(at, &mut (&mut reader).take(piece.size), local).map_err(io)?;
+        here = if local.is_some() { u64::MAX } else { piece.offset + bytes };
+        let problem = if bytes != piece.size || (piece.whole && size != piece.size) {
+            format!("it has {} bytes instead of {}", if piece.whole { size } else { bytes }, piece.size)
+        } else if found != piece.digest {
+            format!("its bytes are {}, {} was recorded", found.short(), piece.digest.short())
+        } else {
+            continue;
+        };
+        sink.reject(at).map_err(|error| StoreError::io(sink.about(at))(error))?;
+        wrong.push((at, problem));
+    }
+    Ok(wrong)
+}
