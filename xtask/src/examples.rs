@@ -17,21 +17,39 @@ pub struct Example {
     artifacts: &'static [&'static str],
     /// The step that is killed; it checkpoints and runs for some seconds.
     victim: &'static str,
+    /// The grace of that step, if it ignores its notice.
+    deaf: Option<Duration>,
 }
 
 /// All examples.
-pub const ALL: [Example; 2] = [
+pub const ALL: [Example; 4] = [
     Example {
         phase: "examples/shell",
         name: "shell",
         artifacts: &["words.words", "count.counts", "report.page"],
         victim: "count",
+        deaf: None,
     },
     Example {
         phase: "examples/digits",
         name: "digits",
         artifacts: &["split.train", "split.test", "train.model", "evaluate.metrics", "report.page"],
         victim: "train",
+        deaf: None,
+    },
+    Example {
+        phase: "examples/huggingface-like",
+        name: "huggingface-like",
+        artifacts: &["train.model", "evaluate.metrics"],
+        victim: "train",
+        deaf: None,
+    },
+    Example {
+        phase: "examples/uncooperative",
+        name: "uncooperative",
+        artifacts: &["crunch.table", "sum.primes"],
+        victim: "crunch",
+        deaf: Some(Duration::from_secs(2)),
     },
 ];
 
@@ -39,6 +57,8 @@ pub const ALL: [Example; 2] = [
 const GO_ON: Duration = Duration::from_millis(1500);
 /// How long one waits for it to run at all; the environment may have to be made before.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a stop may take beyond the grace of what ignores it, on a busy machine.
+const ENDING: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs an example twice and answers with the outcome of each check.
@@ -59,6 +79,10 @@ pub fn run(example: &Example) -> Vec<(String, Result<(), String>)> {
         name("survives kill -9 of a step and of the engine"),
         disturbed.as_ref().map(|_| ()).map_err(Clone::clone),
     ));
+    if let Some(grace) = example.deaf {
+        let stopped = Copy::make(example, "stopped").and_then(|copy| copy.stop(example.victim, grace));
+        checks.push((name("ends within its grace although nobody listens"), stopped));
+    }
     if let (Ok(peaceful), Ok(disturbed)) = (peaceful, disturbed) {
         let same = example.artifacts.iter().try_for_each(|artifact| {
             let (one, other) = (peaceful.get(artifact)?, disturbed.get(artifact)?);
@@ -118,6 +142,32 @@ impl Copy {
         self.prunella(&["run"])?;
         let left = self.processes(None);
         if left.is_empty() { Ok(()) } else { Err(format!("processes {left:?} still run")) }
+    }
+
+    /// Runs; stops the run while the step goes on, which must not take longer than its grace; runs to the end.
+    fn stop(&self, victim: &str, grace: Duration) -> Result<(), String> {
+        let engine = self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut engine = engine.map_err(|error| format!("prunella run: {error}"))?;
+        let stopped = self.wait_for(&mut engine, victim, &[]).and_then(|_| {
+            sleep(GO_ON);
+            let begun = Instant::now();
+            self.prunella(&["stop"])?;
+            while matches!(engine.try_wait(), Ok(None)) {
+                if begun.elapsed() > grace + ENDING {
+                    return Err(format!("it still runs {:?} after the stop", begun.elapsed()));
+                }
+                sleep(LOOK);
+            }
+            if begun.elapsed() < grace / 2 { Err("it listens to its notice".to_owned()) } else { Ok(()) }
+        });
+        // After a failure only; otherwise it has ended.
+        let _ended = engine.kill().and_then(|()| engine.wait());
+        stopped?;
+        let left = self.processes(None);
+        if !left.is_empty() {
+            return Err(format!("processes {left:?} still run"));
+        }
+        self.prunella(&["run"])
     }
 
     /// Kills the step once and answers when it runs again.

@@ -10,7 +10,7 @@ use prunella_store::{
 };
 
 use crate::{
-    Success, Told, Verdict,
+    InputBytes, Success, Told, Verdict,
     end::trouble,
     run::Run,
     validate::{self, run_validator, validate},
@@ -136,9 +136,12 @@ impl Run<'_> {
             })
             .collect();
         let inputs = self.request.inputs.iter().map(|(name, input)| {
-            let provenance =
-                InputProvenance { artifact: input.stored.artifact, slot: input.slot, source: input.source.clone() };
-            (name.clone(), provenance)
+            let items = match &input.bytes {
+                InputBytes::Stored { .. } => Vec::new(),
+                InputBytes::FanIn(fan_in) => fan_in.parts.iter().map(|part| (part.item.clone(), part.slot)).collect(),
+            };
+            let (artifact, slot, source) = (input.artifact(), input.slot(), input.source.clone());
+            (name.clone(), InputProvenance { artifact, slot, source, items })
         });
         let mut remarks = Vec::new();
         for (name, pin) in &graph.data {
@@ -147,8 +150,14 @@ impl Run<'_> {
                 remarks.push(format!("{source} was not pinned"));
             }
         }
+        if let Some(warm) = graph.warm.get(&self.request.step.name) {
+            let (checkpoint, digest) = (warm.checkpoint, warm.artifact.digest);
+            let key = checkpoint.slot.key.hex();
+            remarks.push(format!("began with checkpoint {checkpoint} of key {key}, content {digest}"));
+        }
         Provenance {
             pipeline: graph.pipeline.name.clone(),
+            item: self.request.step.item.clone(),
             command,
             code: graph.code_of(&self.request.step.name).map(|code| code.digest),
             environment: graph.environment.as_ref().map(|pin| pin.digest),

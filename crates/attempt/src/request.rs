@@ -2,22 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prunella_healing::Spent;
-use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, SlotId, StepId, StepKey};
-use prunella_store::records::{GraphRecord, StoredArtifact};
+use prunella_healing::{Interruptions, Spent};
+use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, StepId, StepKey};
+use prunella_store::records::GraphRecord;
 
-/// An input, bound to content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundArtifact {
-    /// What and where it is.
-    pub stored: StoredArtifact,
-    /// The base name under which it is laid out.
-    pub base_name: String,
-    /// The producer's slot; nothing for data.
-    pub slot: Option<SlotId>,
-    /// `data.NAME` or `STEP.OUTPUT`.
-    pub source: String,
-}
+use crate::BoundArtifact;
 
 /// Which checkpoint to go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +52,8 @@ pub struct Request {
     pub restore: RestoreFrom,
     /// The memory limit, if it has grown.
     pub memory: Option<ByteSize>,
+    /// How often attempts of this run were interrupted, as far as its engine knows; without one, the step's own are looked up.
+    pub interruptions: Option<Interruptions>,
     /// Halves the interval between snapshots.
     pub checkpoint_sooner: bool,
     /// Its accelerators; nothing where nobody hands them out, and the caller's variables are passed on.

@@ -13,6 +13,7 @@ use crate::{
     claimer::ForRequest,
     control::noticed,
     end::{self, fail, spent_before, trouble},
+    interval::Known,
     promote::Finished,
     snapshots::millis,
     supervise::Supervision,
@@ -56,6 +57,10 @@ pub async fn attempt(
     };
     tell.tell(Told::Claimed { slot });
     let before = spent_before(&view, &request.run, &request.step, &request.budgets);
+    let known = match &step.checkpoint {
+        Some(checkpoint) if checkpoint.auto => Known::of(&host.store, request, &view).await,
+        Some(_) | None => Known::default(),
+    };
     let run = Run {
         host,
         request,
@@ -63,6 +68,7 @@ pub async fn attempt(
         traits: &traits,
         slot,
         before: &before,
+        known,
         control,
         tell,
         begun: host.sys.clock.monotonic(),
@@ -109,6 +115,16 @@ fn unclaimed(error: &StoreError) -> Verdict {
     without_slot(evidence)
 }
 
+/// What a step goes on from.
+enum Restored {
+    /// This checkpoint is laid out.
+    From(CheckpointId),
+    /// It begins at zero.
+    Nothing,
+    /// What it was to begin with cannot be laid out; beginning at zero would be other work.
+    WarmIsLost(String),
+}
+
 pub(crate) struct Run<'a> {
     pub(crate) host: &'a Host,
     pub(crate) request: &'a Request,
@@ -116,6 +132,7 @@ pub(crate) struct Run<'a> {
     traits: &'a Traits,
     pub(crate) slot: SlotId,
     before: &'a Spent,
+    known: Known,
     control: watch::Receiver<Control>,
     pub(crate) tell: Arc<dyn Tell>,
     begun: Duration,
@@ -159,9 +176,9 @@ impl Run<'_> {
         };
         let workspace = match made {
             Ok(workspace) => workspace,
-            Err(NoWorkspace::Damaged { input, problem }) => {
+            Err(NoWorkspace::Damaged { input, item, problem }) => {
                 let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
-                evidence.input_damaged = Some(InputDamaged { input, detail: problem });
+                evidence.input_damaged = Some(InputDamaged { input, item, detail: problem });
                 return self.fail(evidence, timeline).await;
             }
             Err(NoWorkspace::Store(error)) => return self.fail_with(Phase::Workspace, &error, timeline).await,
@@ -187,13 +204,19 @@ impl Run<'_> {
                 done = self.restore(workspace, &mut skipped) => done,
             };
             match restored_now {
-                Ok(Some(id)) => {
+                Ok(Restored::From(id)) => {
                     let took_ms = self.at_ms().saturating_sub(began);
                     timeline.restored = Some((id, took_ms));
                     restored = Some(id);
                     self.tell.tell(Told::Restored { checkpoint: id, took_ms });
                 }
-                Ok(None) => {}
+                Ok(Restored::Nothing) => {}
+                Ok(Restored::WarmIsLost(problem)) => {
+                    let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Restore);
+                    evidence.checkpoint_damaged = skipped;
+                    evidence.contract = Some(problem);
+                    return self.fail(evidence, timeline).await;
+                }
                 Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
             }
         }
@@ -249,6 +272,7 @@ impl Run<'_> {
             tell: self.tell.clone(),
             begun: self.begun,
             restored,
+            known: self.known,
         };
         let mut watched = supervision.run(running, socket, watcher).await;
         watched.evidence.checkpoint_damaged = skipped;
@@ -279,14 +303,14 @@ impl Run<'_> {
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.
-    async fn restore(
-        &self,
-        workspace: &Workspace,
-        skipped: &mut Vec<CheckpointId>,
-    ) -> Result<Option<CheckpointId>, StoreError> {
+    ///
+    /// Where a step begins with a checkpoint of another key, that one is its zero.
+    async fn restore(&self, workspace: &Workspace, skipped: &mut Vec<CheckpointId>) -> Result<Restored, StoreError> {
         let before = match self.request.restore {
-            RestoreFrom::Zero => return Ok(None),
+            RestoreFrom::Zero => return self.begin_with(workspace).await,
             RestoreFrom::Newest => None,
+            // There is nothing before what it begins with.
+            RestoreFrom::Before(id) if id.slot.key != self.request.key => return self.begin_with(workspace).await,
             RestoreFrom::Before(id) => Some(id),
         };
         // Listed only after the claim: every predecessor is closed (I4).
@@ -295,14 +319,29 @@ impl Run<'_> {
                 continue;
             }
             match self.host.store.restore(&self.slot, &id, &workspace.checkpoint).await? {
-                Ok(_) => return Ok(Some(id)),
+                Ok(_) => return Ok(Restored::From(id)),
                 Err(problem) => {
                     skipped.push(id);
                     self.tell.tell(Told::CheckpointSkipped { checkpoint: id, problem });
                 }
             }
         }
-        Ok(None)
+        self.begin_with(workspace).await
+    }
+
+    /// Lays out what the graph says that the step begins with.
+    async fn begin_with(&self, workspace: &Workspace) -> Result<Restored, StoreError> {
+        let record = &self.request.graph;
+        let Some(warm) = record.graph.warm.get(&self.request.step.name) else { return Ok(Restored::Nothing) };
+        let lost = |problem: &str| {
+            let checkpoint = warm.checkpoint;
+            Restored::WarmIsLost(format!("checkpoint {checkpoint}, which the step begins with by `--warm`: {problem}"))
+        };
+        let Some(stored) = record.brought.iter().find(|stored| stored.artifact == warm.artifact) else {
+            return Ok(lost("the run's record does not say where it lies"));
+        };
+        let laid = self.host.store.restore_warm(&self.slot, warm, stored, &workspace.checkpoint).await?;
+        Ok(laid.map_or_else(|problem| lost(&problem), |_| Restored::From(warm.checkpoint)))
     }
 
     /// Returns the command as it is run.
@@ -316,7 +355,7 @@ impl Run<'_> {
                     Some(format!("inputs/{name}/{}", input.base_name))
                 }
                 Reference::Output(name) => Some(self.step.outputs.get(name)?.path.to_string()),
-                Reference::Item(_) => None,
+                Reference::Item(name) => self.request.step.item.as_ref()?.word(name.as_deref()),
             }
         };
         // References were checked when the pipeline was read; an unknown one stays visible.

@@ -51,8 +51,13 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn new(slot: SlotId, every: Duration) -> Self {
-        Self { slot, every, seq: 0, last: None, running: None, waiting: None }
+    pub(crate) fn new(slot: SlotId) -> Self {
+        Self { slot, every: Duration::ZERO, seq: 0, last: None, running: None, waiting: None }
+    }
+
+    /// Sets the least time between two snapshots.
+    pub(crate) fn set_every(&mut self, every: Duration) {
+        self.every = every;
     }
 
     /// Asks for a snapshot; one that still waits gives way to it.

@@ -105,7 +105,11 @@ impl Meanwhile {
 
 impl Fs for Meanwhile {
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn FsRead>> {
-        let act = || drop((!self.file.is_empty() && path.ends_with(self.file)).then(|| (self.act)()));
+        let act = || {
+            if !self.file.is_empty() && path.ends_with(self.file) {
+                (self.act)();
+            }
+        };
         if !self.after {
             act();
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use prunella_healing::{Ending, Evidence, KillReason, NoticeSeen, OutOfMemory, Pace, Phase};
-use prunella_model::{ByteSize, Checkpoint, CheckpointId, SlotId, Span, Step};
+use prunella_model::{ByteSize, CheckpointId, SlotId, Span, Step};
 use prunella_process::{EndStatus, Ended, ProcessEvent, Running, Signal};
 use prunella_store::{
     Layout, StoreError,
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     Control, Host, Request, Told,
+    interval::{Interval, Known},
     log::LogWriter,
     snapshots::{Snapshots, Stored, Wanted, millis},
     socket::{Reply, Said, Socket, mark},
@@ -24,7 +25,7 @@ use crate::{
 /// How often the checkpoint directory is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often a sign of life is given.
-const ALIVE: Duration = Duration::from_secs(10);
+pub(crate) const ALIVE: Duration = Duration::from_secs(10);
 /// How often gathered output is stored.
 const LOGS: Duration = Duration::from_secs(1);
 /// The grace of a step that declares none.
@@ -57,6 +58,8 @@ pub(crate) struct Supervision<'a> {
     /// When the attempt began, on the monotonic clock.
     pub(crate) begun: Duration,
     pub(crate) restored: Option<CheckpointId>,
+    /// What earlier attempts tell of checkpoints and interruptions.
+    pub(crate) known: Known,
 }
 
 /// Everything that changes while the loop goes on.
@@ -64,6 +67,7 @@ struct State<'a> {
     log: LogWriter<'a>,
     log_n: u64,
     snapshots: Snapshots,
+    interval: Interval,
     watcher: Option<Watcher>,
     evidence: Evidence,
     checkpoints: Vec<CheckpointMark>,
@@ -87,20 +91,16 @@ impl Supervision<'_> {
         millis(self.now().saturating_sub(self.begun))
     }
 
-    fn every(&self, checkpoint: &Checkpoint) -> Duration {
-        let every = checkpoint.every.duration();
-        if self.request.checkpoint_sooner { every / 2 } else { every }
-    }
-
     /// Runs until the process tree is gone and everything it left is stored.
     pub(crate) async fn run(mut self, mut running: Running, mut socket: Socket, watcher: Option<Watcher>) -> Watched {
         let now = self.now();
-        let every = self.step.checkpoint.as_ref().map_or(Duration::ZERO, |checkpoint| self.every(checkpoint));
+        let sooner = self.request.checkpoint_sooner;
         let redactor = self.host.redactor.clone();
         let mut state = State {
             log: LogWriter::new(&redactor),
             log_n: 0,
-            snapshots: Snapshots::new(self.slot, every),
+            snapshots: Snapshots::new(self.slot),
+            interval: Interval::new(self.step.checkpoint.as_ref(), sooner, self.known),
             watcher,
             evidence: Evidence { phase: Phase::Run, restored: self.restored, ..Evidence::default() },
             checkpoints: Vec::new(),
@@ -294,6 +294,11 @@ impl Supervision<'_> {
 
     fn start_snapshot(&self, state: &mut State<'_>, now: Duration, now_please: bool) {
         let now_please = now_please || state.evidence.notice.is_some();
+        // Only what waits can be due: nothing is chosen while there is nothing to take.
+        if state.snapshots.busy() {
+            let lived = now.saturating_sub(self.begun);
+            state.snapshots.set_every(state.interval.every(lived, &*self.tell));
+        }
         let directories = (&*self.workspace.checkpoint, &*self.workspace.staged);
         state.snapshots.start(self.host, directories, &self.tell, now, now_please);
     }
@@ -312,6 +317,7 @@ impl Supervision<'_> {
                 let begun = millis(self.begun);
                 mark.taken_ms = mark.taken_ms.saturating_sub(begun);
                 mark.durable_ms = mark.durable_ms.saturating_sub(begun);
+                state.interval.measured(&mark);
                 state.evidence.newer_checkpoint = Some(CheckpointId { slot: self.slot, seq: mark.seq });
                 state.evidence.progress_since_restore = true;
                 state.checkpoints.push(mark);
@@ -390,7 +396,7 @@ impl Supervision<'_> {
         let last = state.checkpoints.last();
         let measured = match state.checkpoints.as_slice() {
             [.., before, last] => Some(last.taken_ms.saturating_sub(before.taken_ms)),
-            _ => self.step.checkpoint.as_ref().map(|checkpoint| checkpoint.every.as_millis()).filter(|ms| *ms > 0),
+            _ => state.interval.now().map(Span::as_millis),
         };
         Pace {
             lived: Span::from_millis(at_ms),

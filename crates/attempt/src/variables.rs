@@ -80,6 +80,9 @@ pub(crate) fn variables(
     set("PRUNELLA_RESTORED".to_owned(), if restored { "1" } else { "0" }.into());
     set("PRUNELLA_RUN_ID".to_owned(), request.run.as_str().into());
     set("PRUNELLA_STEP".to_owned(), request.step.to_string().into());
+    if let Some(item) = &request.step.item {
+        set("PRUNELLA_ITEM".to_owned(), item.as_str().into());
+    }
     set("PRUNELLA_STEP_KEY".to_owned(), request.key.hex().into());
     set("PRUNELLA_ATTEMPT".to_owned(), id.slot.epoch.to_string().into());
     set("PRUNELLA_ATTEMPT_ID".to_owned(), id.to_string().into());

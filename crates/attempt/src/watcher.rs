@@ -241,7 +241,7 @@ mod tests {
 
     fn checkpoint(format: CheckpointFormat) -> Checkpoint {
         let (every, grace) = (Span::default(), Span::default());
-        Checkpoint { format, every, keep: 2, grace, sealed: false, ranks: None }
+        Checkpoint { format, every, auto: false, keep: 2, grace, sealed: false, ranks: None }
     }
 
     #[test]

@@ -6,10 +6,13 @@ use std::{
 };
 
 use prunella_model::{PortName, SlotId, Step};
-use prunella_store::{StoreError, records::StoredArtifact};
+use prunella_store::StoreError;
 use prunella_sys::{Fs, random_hex};
 
-use crate::{Host, Request};
+use crate::{
+    Host, Request,
+    inputs::{lay, lay_input},
+};
 
 /// Where one attempt works.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub(crate) struct Workspace {
 /// Why a workspace could not be made.
 pub(crate) enum NoWorkspace {
     /// An input's or the code's bytes are lost.
-    Damaged { input: String, problem: String },
+    Damaged { input: String, item: Option<String>, problem: String },
     /// Anything else.
     Store(StoreError),
 }
@@ -75,6 +78,7 @@ impl Workspace {
             let stored = request.graph.brought.iter().find(|stored| stored.artifact == *code);
             let stored = stored.ok_or_else(|| NoWorkspace::Damaged {
                 input: "code".to_owned(),
+                item: None,
                 problem: "the run's record does not say where it lies".to_owned(),
             })?;
             // A tree is laid out as a new directory, so the empty one makes room.
@@ -87,7 +91,7 @@ impl Workspace {
             for (name, input) in &request.inputs {
                 let directory = inputs.join(name.as_str());
                 fs.create_dir(&directory).map_err(io(&directory))?;
-                lay(host, &input.stored, &directory.join(&input.base_name), name.as_str()).await?;
+                lay_input(host, name, input, &directory.join(&input.base_name)).await?;
             }
         }
         for output in step.outputs.values() {
@@ -135,16 +139,6 @@ fn make_directory(fs: &dyn Fs, run: &Path, root: &Path) -> Result<(), NoWorkspac
             fs.create_dir(root).map(|_| ()).map_err(io(root))
         }
         Err(error) => Err(io(root)(error)),
-    }
-}
-
-async fn lay(host: &Host, stored: &StoredArtifact, to: &Path, input: &str) -> Result<(), NoWorkspace> {
-    match host.store.lay_out(stored, to).await {
-        Ok(_) => Ok(()),
-        Err(StoreError::Damaged { object, problem }) => {
-            Err(NoWorkspace::Damaged { input: input.to_owned(), problem: format!("`{object}`: {problem}") })
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

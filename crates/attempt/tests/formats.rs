@@ -397,3 +397,12 @@ proptest! {
         prop_assert!(of(Gzip, &packed[..cut.index(packed.len())]).is_err());
     }
 }
+
+#[test]
+fn the_directory_of_a_whole_archive_is_whole_and_that_of_no_prefix() {
+    for (format, bytes) in FIXTURES.iter().filter(|(format, _)| matches!(format, Zip | Npz)) {
+        let whole = |bytes: &[u8]| formats::zip_directory(&mut Cursor::new(bytes), bytes.len() as u64).is_ok();
+        assert!(whole(bytes), "{format:?}");
+        (0..bytes.len()).for_each(|end| assert!(!whole(&bytes[..end]), "{format:?}, {end} bytes"));
+    }
+}

@@ -9,6 +9,7 @@ use formats::check;
 use prunella_model::ContentFormat::{self, Npz, Zip};
 use std::io::{Cursor, Write as _};
 
+const STREAMED: &[u8] = include_bytes!("fixtures/streamed.zip");
 const FLOATS: &[u8] = include_bytes!("fixtures/floats.npy");
 
 /// One entry; a test bends what it wants to see refused.
@@ -269,4 +270,14 @@ fn an_npz_is_a_zip_of_arrays() {
     let mut flipped = part("y.npy", FLOATS, 0);
     *flipped.packed.last_mut().unwrap() ^= 1;
     refused(Npz, &with(flipped), "entry `y.npy`: its data has another checksum");
+}
+
+#[test]
+fn a_directory_that_names_what_lies_behind_it_is_refused() {
+    let whole = |bytes: &[u8]| formats::zip_directory(&mut Cursor::new(bytes), bytes.len() as u64);
+    assert_eq!(whole(STREAMED), Ok(()));
+    let mut bent = STREAMED.to_vec();
+    let central = bent.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    bent[central + 42..central + 46].copy_from_slice(&0x00ff_ffffu32.to_le_bytes());
+    assert!(whole(&bent).unwrap_err().contains("outside"));
 }

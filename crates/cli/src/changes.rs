@@ -35,6 +35,12 @@ pub fn changes(step: &StepName, was: (&Graph, &Inputs), is: (&Graph, &Inputs)) -
     if environment(was.0) != environment(is.0) {
         found.push("environment changed".to_owned());
     }
+    match (was.0.warm.get(step), is.0.warm.get(step)) {
+        (old, new) if old.map(|warm| warm.artifact.digest) == new.map(|warm| warm.artifact.digest) => {}
+        (_, Some(new)) => found.push(format!("begins with checkpoint {} (`--warm`)", new.checkpoint)),
+        (Some(old), None) => found.push(format!("no longer begins with checkpoint {} (`--warm`)", old.checkpoint)),
+        (None, None) => {}
+    }
     if old.outputs != new.outputs {
         found.push("outputs declared differently".to_owned());
     }

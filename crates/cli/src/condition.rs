@@ -126,6 +126,8 @@ pub enum StepCondition {
     Failed,
     /// A step that it needs was given up.
     Blocked,
+    /// An item that the list has no more.
+    Dropped,
 }
 
 impl StepCondition {
@@ -149,7 +151,25 @@ impl StepCondition {
             Stage::Skipped => Self::Skipped,
             Stage::Failed => Self::Failed,
             Stage::Blocked => Self::Blocked,
+            Stage::Gathering => Self::of_group(state, step, run),
+            Stage::Gathered => Self::Done,
+            Stage::Dropped => Self::Dropped,
         }
+    }
+
+    /// Returns the condition of a step that fans out and is not done: what its items are at.
+    fn of_group(state: &RunState, step: StepIndex, run: Condition) -> Self {
+        let members = state.topology().members(step).unwrap_or_default();
+        let mut all = Self::Waiting;
+        for is in members.iter().map(|member| Self::of(state, *member, run)) {
+            match is {
+                Self::Running | Self::Healing | Self::Interrupted => return is,
+                Self::Waiting | Self::Dropped | Self::Blocked | Self::Skipped => {}
+                // Some are done and others are not: it is on its way.
+                Self::Done | Self::Reused | Self::Ready | Self::Held | Self::Failed => all = Self::Ready,
+            }
+        }
+        all
     }
 
     /// Returns the condition of every step in a run, by its index.
@@ -182,7 +202,7 @@ impl StepCondition {
             Self::Running | Self::Healing => (Tone::Busy, '↻'),
             Self::Interrupted => (Tone::Busy, '!'),
             Self::Failed => (Tone::Bad, '✗'),
-            Self::Waiting | Self::Ready | Self::Held | Self::Blocked => (Tone::Dim, '·'),
+            Self::Waiting | Self::Ready | Self::Held | Self::Blocked | Self::Dropped => (Tone::Dim, '·'),
             Self::Skipped => (Tone::Dim, '–'),
         }
     }
@@ -201,6 +221,7 @@ impl StepCondition {
             Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
+            Self::Dropped => "dropped",
         }
     }
 }

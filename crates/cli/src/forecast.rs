@@ -16,6 +16,7 @@ use crate::{
     changes::{Inputs, changes},
     error::CliError,
     present::{attempt, short},
+    warm::Offer,
 };
 
 /// What a run would do with a step.
@@ -56,6 +57,8 @@ pub struct Forecast {
     pub why: Vec<String>,
     /// Checkpoints of the key that it had before, which are not used.
     pub unused_checkpoints: usize,
+    /// The newest of them, with which it could begin.
+    pub offer: Option<Offer>,
 }
 
 /// What the newest run that knew a step knew of it.
@@ -89,7 +92,7 @@ pub async fn earlier(
         }
         let (record, old, state, events) = load_state(store, &run.run).await?;
         let content: Vec<Option<Content>> =
-            old.indices().map(|step| state.done(step).map(|done| done.artifacts.to_vec())).collect();
+            old.indices().map(|step| state.state(step).artifacts().map(|artifacts| artifacts.to_vec())).collect();
         let mut keys: BTreeMap<&StepId, StepKey> = BTreeMap::new();
         for stamped in &events {
             if let prunella_journal::Event::StepKeyed { step, key } = &stamped.event {
@@ -149,10 +152,15 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
     }
     // What would be if every step that runs gave the same bytes as the last time.
     let mut assumed = content.clone();
+    let mut there: Vec<bool> = slots.iter().map(Option::is_some).collect();
     let mut forecasts: Vec<Option<Forecast>> = vec![None; plan.len()];
     for step in in_order_of_need(plan) {
         let at = step.as_usize();
         let id = plan.id(step);
+        if plan.topology().is_group(step) {
+            forecasts[at] = group(plan, step, &mut there, &mut assumed);
+            continue;
+        }
         let before = earlier.get(id);
         let likely = keys[at].or_else(|| key_of(plan, step, &assumed, scope));
         let mut one = Forecast {
@@ -161,6 +169,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             key: keys[at],
             why: Vec::new(),
             unused_checkpoints: 0,
+            offer: None,
         };
         if let Some(slot) = slots[at] {
             one.verdict = Verdict::Reused(slot);
@@ -170,7 +179,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
                 .topology()
                 .needs(step)
                 .iter()
-                .filter(|need| slots[need.as_usize()].is_none())
+                .filter(|need| !there[need.as_usize()])
                 .map(|need| format!("`{}`", plan.id(*need)))
                 .collect();
             let view = match likely {
@@ -218,12 +227,34 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
                 && likely != Some(old)
                 && plan.step(step).checkpoint.is_some()
             {
-                one.unused_checkpoints = store.checkpoints(&old).await?.len();
+                let unused = store.checkpoints(&old).await?;
+                one.unused_checkpoints = unused.len();
+                // A step that was forced is to be made anew, and one that may be reused needs none.
+                if one.verdict == Verdict::ToRun && !plan.graph().force.contains_key(&id.name) && id.item.is_none() {
+                    one.offer = Offer::of(store, &unused).await?;
+                }
             }
         }
         forecasts[at] = Some(one);
     }
     Ok(forecasts.into_iter().flatten().collect())
+}
+
+/// Follows a step that fans out from its items: only one whose items nobody knows has a verdict of its own.
+fn group(plan: &Plan, step: StepIndex, there: &mut [bool], assumed: &mut [Option<Content>]) -> Option<Forecast> {
+    let (id, at) = (plan.id(step).clone(), step.as_usize());
+    let Some(members) = plan.topology().members(step) else {
+        let list: Vec<String> =
+            plan.topology().needs(step).iter().map(|need| format!("`{}`", plan.id(*need))).collect();
+        let why = vec![format!("its items are known when {} is done", list.join(", "))];
+        return Some(Forecast { step: id, verdict: Verdict::Open, key: None, why, unused_checkpoints: 0, offer: None });
+    };
+    there[at] = members.iter().all(|member| there[member.as_usize()]);
+    if members.iter().all(|member| assumed[member.as_usize()].is_some()) {
+        let made = |member: StepIndex| assumed[member.as_usize()].as_deref();
+        assumed[at] = Some(plan.topology().gather(step, made).into_vec());
+    }
+    None
 }
 
 async fn made_by(store: &Store, step: &StepId, slot: &SlotId) -> Result<String, CliError> {
@@ -289,7 +320,7 @@ pub fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inpu
         let digest = match source {
             Source::Data(data) => plan.graph().data.get(data).map(|pin| pin.artifact.digest),
             Source::Step { step: producer, output } => plan
-                .index(&StepId::plain(producer.clone()))
+                .source(step, producer)
                 .and_then(|producer| content[producer.as_usize()].as_ref())
                 .and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output))
                 .map(|(_, artifact)| artifact.digest),
@@ -302,16 +333,17 @@ pub fn inputs(plan: &Plan, step: StepIndex, content: &[Option<Content>]) -> Inpu
 /// Returns all steps, each behind those that it needs.
 fn in_order_of_need(plan: &Plan) -> Vec<StepIndex> {
     let topology = plan.topology();
-    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len()).collect();
+    let items = |step| topology.members(step).map_or(0, <[StepIndex]>::len);
+    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len() + items(step)).collect();
     let mut order: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
     let mut next = 0;
     while let Some(&step) = order.get(next) {
         next += 1;
-        for consumer in topology.consumers(step) {
+        for consumer in topology.dependents(step) {
             let left = &mut missing[consumer.as_usize()];
             *left -= 1;
             if *left == 0 {
-                order.push(*consumer);
+                order.push(consumer);
             }
         }
     }

@@ -3,6 +3,8 @@
 use prunella_journal::{Event, NextTry, RunStatus, Stamped};
 use prunella_model::{CheckpointId, Class, SlotId, Span, StepId, StepKey};
 
+use crate::{present::lasting, warm::back_at};
+
 /// One attempt of a step, as far as the journal knows it.
 #[derive(Debug, Clone)]
 pub struct Attempt<'a> {
@@ -16,6 +18,10 @@ pub struct Attempt<'a> {
     pub restored: Option<(CheckpointId, Span)>,
     /// Checkpoints that could not be used, and why.
     pub skipped: Vec<(CheckpointId, &'a str)>,
+    /// Entries of the checkpoint directory that were not taken, and why.
+    pub untaken: Vec<(&'a str, &'a str)>,
+    /// The interval between checkpoints that was chosen last, and why.
+    pub interval: Option<(Span, &'a str)>,
     /// Its durable checkpoints.
     pub durable: Vec<CheckpointId>,
     /// Where a notice came from.
@@ -26,6 +32,32 @@ pub struct Attempt<'a> {
     pub committed: bool,
     /// Compute time used.
     pub compute: Option<Span>,
+}
+
+impl Attempt<'_> {
+    /// Returns what happened to its checkpoints, a line each.
+    pub fn about_checkpoints(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (checkpoint, why) in &self.skipped {
+            lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
+        }
+        if let Some((checkpoint, took)) = &self.restored {
+            lines.push(format!("{} in {}", back_at(checkpoint, &self.slot), lasting(took.as_millis())));
+        }
+        if let Some((every, why)) = self.interval {
+            lines.push(format!("a checkpoint every {}: {why}", lasting(every.as_millis())));
+        }
+        for (entry, why) in &self.untaken {
+            lines.push(format!("`{entry}` was not taken: {why}"));
+        }
+        if let (Some(first), Some(last)) = (self.durable.first(), self.durable.last()) {
+            lines.push(match self.durable.len() {
+                1 => format!("checkpoint {first} became durable"),
+                n => format!("{n} checkpoints became durable, the last {last}"),
+            });
+        }
+        lines
+    }
 }
 
 /// How an attempt ended, and what was done about it.
@@ -50,6 +82,8 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
                 accelerators: &[],
                 restored: None,
                 skipped: Vec::new(),
+                untaken: Vec::new(),
+                interval: None,
                 durable: Vec::new(),
                 notice: None,
                 failure: None,
@@ -65,6 +99,8 @@ pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
             }
             Event::StateRestored { checkpoint, took, .. } => last.restored = Some((*checkpoint, *took)),
             Event::CheckpointSkipped { checkpoint, why, .. } => last.skipped.push((*checkpoint, why)),
+            Event::SnapshotSkipped { entry, why, .. } => last.untaken.push((entry, why)),
+            Event::CheckpointIntervalChosen { every, why, .. } => last.interval = Some((*every, why)),
             Event::CheckpointDurable { checkpoint, .. } => last.durable.push(*checkpoint),
             Event::NoticeReceived { source, .. } => last.notice = Some(source),
             Event::AttemptEnded { slot, class, compute, lost, .. } if *slot == last.slot => {

@@ -13,12 +13,14 @@ mod error;
 mod evidence;
 mod forecast;
 mod history;
+mod items;
 mod open;
 mod present;
 mod progress;
 mod project;
 mod signals;
 mod skips;
+mod warm;
 
 use std::process::ExitCode;
 

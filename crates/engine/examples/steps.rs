@@ -73,6 +73,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         deterministic: true,
         reuse: Reuse::Always,
         on_notice: OnNotice::Interrupt,
+        for_each: None,
         after: if chain && i > 0 { vec![name(i - 1)] } else { Vec::new() },
         publish: BTreeMap::new(),
         code: None,
@@ -95,6 +96,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         environment: None,
         platform: Platform { os: os_arch.os.to_owned(), arch: os_arch.arch.to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     }
 }
 

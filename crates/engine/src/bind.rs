@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use prunella_attempt::BoundArtifact;
+use prunella_attempt::{BoundArtifact, FanIn, InputBytes, Part};
 use prunella_model::{PortName, SlotId, StepId};
 use prunella_store::{
     Store,
     records::{GraphRecord, StoredArtifact},
 };
 
-use crate::{EngineError, Origin, PlannedInput};
+use crate::{BindError, EngineError, Origin, Plan, PlannedInput};
 
 /// The artifacts of commits, as far as this engine has met them.
 #[derive(Default)]
@@ -43,6 +43,7 @@ impl Shelf {
         &mut self,
         store: &Store,
         graph: &GraphRecord,
+        plan: &Plan,
         step: &StepId,
         planned: BTreeMap<PortName, PlannedInput>,
     ) -> Result<BTreeMap<PortName, BoundArtifact>, EngineError> {
@@ -52,22 +53,40 @@ impl Shelf {
             let artifact = match origin {
                 Origin::Data(data) => {
                     let stored = graph.brought.iter().find(|stored| stored.artifact == artifact);
-                    let stored = stored.cloned().ok_or_else(|| crate::BindError::UnknownData {
+                    let stored = stored.cloned().ok_or_else(|| BindError::UnknownData {
                         step: step.clone(),
                         input: name.clone(),
                         data: data.clone(),
                     })?;
-                    BoundArtifact { stored, base_name, slot: None, source: format!("data.{data}") }
+                    let bytes = InputBytes::Stored { stored, slot: None };
+                    BoundArtifact { bytes, base_name, source: format!("data.{data}") }
                 }
                 Origin::Slot { step: producer, slot, output } => {
                     let stored = self.artifacts(store, slot).await?.get(&output).cloned();
-                    let stored = stored.ok_or_else(|| crate::BindError::NoOutput {
+                    let stored = stored.ok_or_else(|| BindError::NoOutput {
                         step: step.clone(),
                         input: name.clone(),
                         producer: producer.name.clone(),
                         output: output.clone(),
                     })?;
-                    BoundArtifact { stored, base_name, slot: Some(slot), source: format!("{producer}.{output}") }
+                    let bytes = InputBytes::Stored { stored, slot: Some(slot) };
+                    BoundArtifact { bytes, base_name, source: format!("{producer}.{output}") }
+                }
+                Origin::Items { step: producer, output, base_name: of_part, parts } => {
+                    let mut all = Vec::with_capacity(parts.len());
+                    for (place, slot) in parts {
+                        let stored = self.artifacts(store, slot).await?.get(&output).cloned();
+                        let stored = stored.ok_or_else(|| BindError::NoOutput {
+                            step: step.clone(),
+                            input: name.clone(),
+                            producer: producer.clone(),
+                            output: output.clone(),
+                        })?;
+                        let item = plan.id(place).item.clone().expect("the parts of a folder are items");
+                        all.push(Part { item, slot, stored });
+                    }
+                    let bytes = InputBytes::FanIn(Arc::new(FanIn { artifact, base_name: of_part, parts: all }));
+                    BoundArtifact { bytes, base_name, source: format!("{producer}.{output}") }
                 }
             };
             bound.insert(name, artifact);

@@ -36,6 +36,7 @@ impl Driver<'_> {
                         let key = self.plan.key(&self.state, step, &self.scope)?;
                         self.append_if_legal(Event::StepKeyed { step: self.plan.id(step).clone(), key })?;
                     }
+                    Command::Expand { step } => self.expand(step).await?,
                     Command::Guard { step, key } => guards.push((step, key)),
                     Command::StartAttempt { step, key, next } => self.start(step, key, next).await?,
                     Command::Watch { step, slot, .. } => self.watch(step, slot),
@@ -93,7 +94,7 @@ impl Driver<'_> {
     async fn start(&mut self, step: StepIndex, key: StepKey, next: NextTry) -> Result<(), EngineError> {
         let id = self.plan.id(step).clone();
         let planned = self.plan.inputs(&self.state, step)?;
-        let inputs = self.shelf.bind(&self.host.store, &self.record, &id, planned).await?;
+        let inputs = self.shelf.bind(&self.host.store, &self.record, &self.plan, &id, planned).await?;
         let budgets = match (self.options.reset_budgets, self.state.spent(step)) {
             (true, None) => Budgets::From(Box::default()),
             (true, Some(spent)) => Budgets::From(Box::new(spent.clone())),
@@ -114,6 +115,7 @@ impl Driver<'_> {
                 RestoreFrom::Zero => AttemptFrom::Zero,
             },
             memory: next.memory,
+            interruptions: Some(self.interruptions),
             checkpoint_sooner: next.checkpoint_sooner,
             accelerators: self.rack.lend(self.started + 1, step, self.plan.demand(step, None).gpu),
             budgets,

@@ -54,6 +54,11 @@ pub(crate) async fn decide(
     inputs: Vec<(ConditionInput, StoredArtifact)>,
 ) -> Result<Decision, StoreError> {
     let mut read = Vec::with_capacity(inputs.len());
+    // What items made stands as one list: it is bounded as a whole.
+    let all: u64 = inputs.iter().map(|(_, stored)| stored.artifact.size_bytes).fold(0, u64::saturating_add);
+    if let Some((input, _)) = inputs.iter().find(|(input, _)| input.of_item && all > MAX_JSON_BYTES) {
+        return Ok(Decision::NoAnswer(too_large(input)));
+    }
     for (input, stored) in inputs {
         match store.read_small(&stored, MAX_JSON_BYTES).await {
             Ok(Some(bytes)) => read.push((input, bytes)),
@@ -67,7 +72,8 @@ pub(crate) async fn decide(
     let plan = plan.clone();
     let answered = blocking(move || {
         let expression = plan.step(step).when.as_ref().map_or("true", |when| when.expression.as_str());
-        answer(expression, &plan.graph().pipeline.params, &read)
+        let (params, item) = (&plan.graph().pipeline.params, plan.id(step).item.as_ref());
+        answer(expression, params, item, plan.condition_lists(step), &read)
     });
     Ok(match answered.await {
         Ok(answer) => Decision::Answered(answer),

@@ -4,7 +4,7 @@ use prunella_healing::{JitterSeed, Remedy, Spent, memory_for, remedy};
 use prunella_journal::{
     Ended, Event, NextTry, RestoreFrom, RunState, RunStatus, Stage, StepIndex, StepState, StopHow, Todo,
 };
-use prunella_model::{Class, Epoch, RunId, SlotId, Span, StepId, StepKey};
+use prunella_model::{Class, Epoch, Item, RunId, SlotId, Span, StepId, StepKey};
 
 use crate::admission::{Capacity, Taken};
 use crate::effects::{decide_effects, sort_effects};
@@ -20,6 +20,11 @@ pub enum Command {
     },
     /// Compute the step's key ([`Plan::key`]) and append `StepKeyed`.
     BindKey {
+        /// The step.
+        step: StepIndex,
+    },
+    /// Read the list that the step fans out over, and append `StepExpanded` or `StepFailed`.
+    Expand {
         /// The step.
         step: StepIndex,
     },
@@ -138,6 +143,9 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
                 .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
         }
     }
+    while let Some(step) = next(state, Todo::Expand) {
+        commands.push(Command::Expand { step });
+    }
     while let Some(step) = next(state, Todo::Decide) {
         commands.push(Command::Decide { step });
     }
@@ -190,7 +198,7 @@ fn heal(state: &RunState, plan: &Plan, step: StepIndex) -> Command {
             let next = NextTry { delay: delay.into(), ..as_before(ended, spent, plan, step) };
             healing(next, "waits for a machine".to_owned())
         }
-        Remedy::Reproduce { input } => match plan.producer(step, &input) {
+        Remedy::Reproduce { input } => match producer_of(plan, step, &input, ended) {
             Some(producer) => match damaged_slot(state, ended, producer) {
                 Some(slot) => {
                     let problem =
@@ -213,6 +221,15 @@ fn heal(state: &RunState, plan: &Plan, step: StepIndex) -> Command {
             let next = as_before(ended, spent, plan, step);
             healing(next, words(&next))
         }
+    }
+}
+
+/// The step, or the item of it, whose bytes were found lost.
+fn producer_of(plan: &Plan, step: StepIndex, input: &str, ended: &Ended) -> Option<StepIndex> {
+    let producer = plan.producer(step, input)?;
+    match ended.evidence.input_damaged.as_ref().and_then(|seen| seen.item.as_deref()) {
+        Some(item) => plan.index(&StepId::of_item(plan.id(producer).name.clone(), Item::from_canonical(item))),
+        None => Some(producer),
     }
 }
 
@@ -271,7 +288,9 @@ fn block(state: &mut RunState, plan: &Plan, commands: &mut Vec<Command>) {
 
 /// The step that was given up, on account of which this one is blocked.
 fn culprit(state: &RunState, step: StepIndex) -> Option<StepIndex> {
-    state.topology().needs(step).iter().find_map(|need| match state.state(*need) {
+    let topology = state.topology();
+    let items = topology.members(step).unwrap_or_default();
+    topology.needs(step).iter().chain(items).find_map(|need| match state.state(*need) {
         StepState::Failed { .. } => Some(*need),
         StepState::Blocked { by } => Some(*by),
         _ => None,

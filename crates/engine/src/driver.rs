@@ -7,6 +7,7 @@ use std::{
 };
 
 use prunella_attempt::{Control, Deadline, Host, Told, Verdict};
+use prunella_healing::Interruptions;
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
@@ -88,6 +89,8 @@ pub(crate) struct Driver<'a> {
     /// Epochs that a look just found free.
     pub(crate) free: HashMap<StepIndex, Epoch>,
     pub(crate) heard: mpsc::UnboundedSender<Heard>,
+    /// How often attempts of this run were interrupted.
+    pub(crate) interruptions: Interruptions,
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
     pub(crate) rack: Rack,
@@ -107,7 +110,7 @@ pub async fn drive(
     spectator: Arc<dyn Spectator>,
 ) -> Result<Outcome, EngineError> {
     let record = Arc::new(host.store.graph(&run).await?);
-    let plan = Arc::new(Plan::build(record.graph.clone(), &record.targets)?);
+    let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
     let lease = host.store.drive(&run, &host.owner, options.take_over, options.reset_budgets).await?;
     let (driver, before) = match lease {
         DriverLease::Ours { n, before } => (n, before),
@@ -119,6 +122,8 @@ pub async fn drive(
     let read = read_all(&**host.store.objects(), &run).await?;
     let state = RunState::fold(plan.topology().clone(), &read.events)
         .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
+    plan.follow(state.topology().clone());
+    let plan = Arc::new(plan);
     let continues = read.position;
     let (heard, mut hearing) = mpsc::unbounded_channel();
     let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
@@ -141,6 +146,7 @@ pub async fn drive(
         bindings: HashMap::new(),
         free: HashMap::new(),
         heard,
+        interruptions: Interruptions::default(),
         spectator,
         word: Control::Run,
         rack,
@@ -287,7 +293,15 @@ impl Driver<'_> {
     pub(crate) fn append(&mut self, event: Event) -> Result<(), EngineError> {
         let stamped = self.notebook.stamp(event);
         self.learn(&stamped.event);
-        self.state.apply(&stamped).map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
+        let grows = matches!(stamped.event, Event::StepExpanded { .. });
+        if grows {
+            Arc::make_mut(&mut self.plan).let_go();
+        }
+        let applied = self.state.apply(&stamped);
+        if grows {
+            Arc::make_mut(&mut self.plan).follow(self.state.topology().clone());
+        }
+        applied.map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
         let record = match &stamped.event {
             Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
                 self.plan.index(step).map(|index| {
@@ -306,6 +320,11 @@ impl Driver<'_> {
     fn learn(&mut self, event: &Event) {
         if let Some(step) = event.step().and_then(|id| self.plan.index(id)) {
             self.rack.hear(step, event);
+        }
+        match event {
+            Event::AttemptEnded { class, compute, .. } => self.interruptions.add(Some(*class), *compute),
+            Event::StepCommitted { compute, .. } => self.interruptions.add(None, *compute),
+            _ => {}
         }
     }
 

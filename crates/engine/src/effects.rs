@@ -57,7 +57,7 @@ pub(crate) fn decide_effects(
 /// Sorts out which steps whose commit has just come to stand owe something to the outside.
 pub(crate) fn sort_effects(state: &mut RunState, plan: &Plan) {
     while let Some(step) = state.take_unsorted() {
-        if !plan.step(step).publish.is_empty() {
+        if state.done(step).is_some() && !plan.step(step).publish.is_empty() {
             state.owe_effects(step);
         }
     }
@@ -112,12 +112,11 @@ pub async fn effects_of(
     slot: SlotId,
     binding: u64,
 ) -> Result<Vec<Effect>, EngineError> {
-    let Some(spec) = record.graph.pipeline.steps.get(step.name.as_str()) else {
-        return Err(EngineError::NoStep { run: run.clone(), step: step.clone() });
-    };
-    if spec.publish.is_empty() {
+    let spec = record.graph.pipeline.steps.get(step.name.as_str());
+    // Items of a step have no path of their own: such a step publishes nothing.
+    let Some(spec) = spec.filter(|spec| !spec.publish.is_empty() && step.item.is_none()) else {
         return Ok(Vec::new());
-    }
+    };
     let artifacts = store.committed(&slot).await?.map(|committed| committed.artifacts).unwrap_or_default();
     // A run of before there were publications has no directory of its own: it owes only absolute targets.
     let base = record.base.as_ref().map(PathBuf::from);

@@ -1,11 +1,11 @@
 //! What stops a whole run, and what the caller must do.
 
 use prunella_journal::{IllegalEvent, JournalError};
-use prunella_model::{RunId, StepId};
+use prunella_model::{RunId, StepId, StepName};
 use prunella_process::ProcessError;
 use prunella_store::{StoreError, records::Owner};
 
-use crate::{BindError, PlanError};
+use crate::{BindError, NoSuchStep, PlanError};
 
 /// A run that could not be driven on; what it had committed stands, and it can be resumed.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +55,28 @@ pub enum EngineError {
         step: StepId,
     },
     /// The graph has no such step.
-    #[error("run `{run}` has no step `{step}`")]
+    #[error("run `{run}`: {wrong}")]
     NoStep {
         /// The run.
         run: RunId,
+        /// What there is not.
+        wrong: NoSuchStep,
+    },
+    /// A step that fans out is no attempt; its items are.
+    #[error("`{step}` fans out: name one of its items, as in `{step}:{example}`")]
+    Fans {
+        /// The step.
+        step: StepName,
+        /// The label of its first item.
+        example: String,
+    },
+    /// The list that a step fans out over is none.
+    #[error("`{step}` cannot fan out: {problem}")]
+    NoList {
         /// The step.
         step: StepId,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A step that was asked for cannot run yet.
     #[error("`{step}` needs `{need}`, which has no commit in this run")]
@@ -82,6 +98,8 @@ impl EngineError {
             | Self::Illegal { .. }
             | Self::Driven { .. }
             | Self::NoStep { .. }
+            | Self::Fans { .. }
+            | Self::NoList { .. }
             | Self::NotReady { .. } => false,
         }
     }

@@ -32,11 +32,12 @@ pub async fn load_state(
     run: &RunId,
 ) -> Result<(Arc<GraphRecord>, Arc<Plan>, RunState, Vec<Stamped>), EngineError> {
     let record = Arc::new(store.graph(run).await?);
-    let plan = Arc::new(Plan::build(record.graph.clone(), &record.targets)?);
+    let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
     let events = read_all(&**store.objects(), run).await?.events;
     let state = RunState::fold(plan.topology().clone(), &events)
         .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
-    Ok((record, plan, state, events))
+    plan.follow(state.topology().clone());
+    Ok((record, Arc::new(plan), state, events))
 }
 
 /// Returns whether the run has succeeded or failed: nothing is left to go on with by itself.

@@ -1,11 +1,13 @@
-//! The plan of a run: static, made once from the graph, without keys and items.
+//! The plan of a run: made once from the graph, without keys; it grows by the items of steps that fan out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use prunella_healing::Traits;
 use prunella_journal::{Node, StepIndex, Topology};
-use prunella_model::{ByteSize, Graph, Resources, Step, StepId, StepName};
+use prunella_model::{ByteSize, Graph, Item, Resources, Step, StepId, StepName};
+
+use crate::plan_items::{fanned_out, items_wrong};
 
 /// Says why a graph cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +31,22 @@ pub enum PlanError {
     Cycle {
         /// The circle; the first step is repeated at the end.
         path: Vec<StepName>,
+    },
+    /// A step goes through the items of one that has none.
+    #[error("the step `{step}` goes through the items of `{of}`, which does not fan out")]
+    NoItems {
+        /// The step.
+        step: StepName,
+        /// Whose items it wants.
+        of: StepName,
+    },
+    /// An item stands twice.
+    #[error("the item `{item}` of `{step}` stands twice")]
+    TwoItems {
+        /// The step.
+        step: StepName,
+        /// The item.
+        item: String,
     },
     /// There are more steps than places for them.
     #[error("a run has at most 4294967295 steps")]
@@ -61,7 +79,7 @@ impl Demand {
 pub struct Plan {
     graph: Arc<Graph>,
     topology: Arc<Topology>,
-    /// The place in the graph of each step of the plan.
+    /// The place in the graph of each step of the plan; items follow, and have that of their step.
     places: Vec<u32>,
     /// What the steps of each lane take.
     lanes: Vec<Demand>,
@@ -96,15 +114,21 @@ impl Plan {
                 }
                 lanes.len() - 1
             });
+            let needs = match &step.for_each {
+                None => needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                // What its items need is theirs to wait for; the group waits for its list.
+                Some(_) => Vec::new(),
+            };
             nodes.push(Node {
                 id: StepId::plain(name.clone()),
-                needs: needs[old as usize].iter().map(|need| StepIndex::new(renumbered[*need as usize])).collect(),
+                needs,
                 reads: reads_of(&graph, step).map(|need| StepIndex::new(renumbered[need])).collect(),
-                conditional: step.when.is_some(),
+                // Of a step that fans out each item has the condition.
+                conditional: step.when.is_some() && step.for_each.is_none(),
                 lane: u16::try_from(lane).expect("there are at most 64 lanes"),
             });
         }
-        let topology = Topology::new(nodes).expect("names are unique in a graph, and needs were looked up in it");
+        let topology = fanned_out(&graph, nodes)?;
         Ok(Self { topology: Arc::new(topology), graph, places, lanes })
     }
 
@@ -118,14 +142,32 @@ impl Plan {
         &self.topology
     }
 
-    /// Returns the number of steps.
+    /// Takes over the steps that a run has got since: those of `topology`, which has grown from the plan's own.
+    pub fn follow(&mut self, topology: Arc<Topology>) {
+        self.topology = topology;
+    }
+
+    /// Lets go of the steps, so that a run that shares them can grow without copying them; [`Plan::follow`] comes next.
+    pub(crate) fn let_go(&mut self) {
+        self.topology = Arc::default();
+    }
+
+    /// Gives a step that fans out over a list of its own, and those that follow it, these items.
+    ///
+    /// # Errors
+    /// [`PlanError::TwoItems`] if an item stands twice.
+    pub fn expand(&mut self, step: StepIndex, items: &[Item]) -> Result<(), PlanError> {
+        Arc::make_mut(&mut self.topology).expand(step, items).map_err(|error| items_wrong(error, self.id(step)))
+    }
+
+    /// Returns the number of steps, items included.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.topology.len()
     }
 
     /// Returns whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.topology.is_empty()
     }
 
     /// Returns every step's place, from the first.
@@ -145,7 +187,7 @@ impl Plan {
 
     /// Returns what the file says of a step.
     pub fn step(&self, step: StepIndex) -> &Step {
-        let place = self.places[step.as_usize()] as usize;
+        let place = self.places[self.topology.group_of(step).unwrap_or(step).as_usize()] as usize;
         self.graph.pipeline.steps.get_index(place).expect("places are of this graph").1
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prunella_journal::{RunState, StepIndex};
+use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{
     Artifact, BoundInput, DataName, KeyScope, PortName, SlotId, Source, StepId, StepKey, StepName, step_key,
 };
@@ -22,6 +22,17 @@ pub enum Origin {
         slot: SlotId,
         /// Its output.
         output: PortName,
+    },
+    /// An output of every item of a step that fans out, as one folder.
+    Items {
+        /// The step.
+        step: StepName,
+        /// Its output.
+        output: PortName,
+        /// The base name of each item's output.
+        base_name: String,
+        /// The items' places and commits, in order.
+        parts: Vec<(StepIndex, SlotId)>,
     },
 }
 
@@ -95,30 +106,56 @@ impl Plan {
                         origin: Origin::Data(data.clone()),
                     }
                 }
-                Source::Step { step: producer, output } => {
-                    let not_done =
-                        || BindError::NotDone { step: id.clone(), input: input.clone(), producer: producer.clone() };
-                    let no_output = || BindError::NoOutput {
-                        step: id.clone(),
-                        input: input.clone(),
-                        producer: producer.clone(),
-                        output: output.clone(),
-                    };
-                    let from = StepId::plain(producer.clone());
-                    let place = self.index(&from).ok_or_else(not_done)?;
-                    let done = state.done(place).ok_or_else(not_done)?;
-                    let artifact = done.artifacts.iter().find(|(name, _)| name == output).ok_or_else(no_output)?.1;
-                    let declared = self.step(place).outputs.get(output).ok_or_else(no_output)?;
-                    PlannedInput {
-                        artifact,
-                        base_name: declared.path.base_name().to_owned(),
-                        origin: Origin::Slot { step: from, slot: done.slot, output: output.clone() },
-                    }
-                }
+                Source::Step { step: producer, output } => self.made(state, step, input, producer, output)?,
             };
             inputs.insert(input.clone(), bound);
         }
         Ok(inputs)
+    }
+
+    /// Returns an input that another step makes: its output, that of the same item, or a folder of all its items.
+    fn made(
+        &self,
+        state: &RunState,
+        step: StepIndex,
+        input: &PortName,
+        producer: &StepName,
+        output: &PortName,
+    ) -> Result<PlannedInput, BindError> {
+        let id = self.id(step);
+        let not_done = || BindError::NotDone { step: id.clone(), input: input.clone(), producer: producer.clone() };
+        let no_output = || BindError::NoOutput {
+            step: id.clone(),
+            input: input.clone(),
+            producer: producer.clone(),
+            output: output.clone(),
+        };
+        let place = self.source(step, producer).ok_or_else(not_done)?;
+        let declared = self.step(place).outputs.get(output).ok_or_else(no_output)?.path.base_name().to_owned();
+        let artifacts = state.state(place).artifacts().ok_or_else(not_done)?;
+        let artifact = artifacts.iter().find(|(name, _)| name == output).ok_or_else(no_output)?.1;
+        let Some(members) = self.topology().members(place) else {
+            let slot = state.done(place).ok_or_else(not_done)?.slot;
+            let origin = Origin::Slot { step: self.id(place).clone(), slot, output: output.clone() };
+            return Ok(PlannedInput { artifact, base_name: declared, origin });
+        };
+        // Items that were skipped made nothing.
+        let ran = members.iter().filter(|member| state.state(**member).stage() != Stage::Skipped);
+        let part = |member: &StepIndex| Some((*member, state.done(*member)?.slot));
+        let parts = ran.map(part).collect::<Option<_>>().ok_or_else(not_done)?;
+        let origin = Origin::Items { step: producer.clone(), output: output.clone(), base_name: declared, parts };
+        Ok(PlannedInput { artifact, base_name: output.to_string(), origin })
+    }
+
+    /// Returns the place of the step, or of the item of it, that an input of `step` comes from.
+    pub fn source(&self, step: StepIndex, producer: &StepName) -> Option<StepIndex> {
+        let whole = self.index(&StepId::plain(producer.clone()))?;
+        match &self.id(step).item {
+            Some(item) if self.topology().go_together(step, whole) => {
+                self.index(&StepId::of_item(producer.clone(), item.clone()))
+            }
+            _ => Some(whole),
+        }
     }
 
     /// Returns the key of a step whose producers are done.
@@ -137,7 +174,7 @@ impl Plan {
     pub fn producer(&self, step: StepIndex, input: &str) -> Option<StepIndex> {
         match self.step(step).inputs.get(input)? {
             Source::Data(_) => None,
-            Source::Step { step: producer, .. } => self.index(&StepId::plain(producer.clone())),
+            Source::Step { step: producer, .. } => self.source(step, producer),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use prunella_condition::{Answer, Condition, MAX_JSON_BYTES, Scope, Use, Value, json_lines, json_value};
-use prunella_journal::{RunState, StepIndex};
-use prunella_model::{ContentFormat, ParamName, ParamValue, PortName, SlotId, StepId, StepName};
+use prunella_journal::{RunState, Stage, StepIndex};
+use prunella_model::{ContentFormat, Item, ParamName, ParamValue, PortName, SlotId, StepId, StepName};
 
 use crate::plan::Plan;
 
@@ -21,39 +21,58 @@ pub struct ConditionInput {
     pub slot: SlotId,
     /// The format of its bytes.
     pub format: ContentFormat,
+    /// Whether it is one of several: what the items of a step that fans out made stands as a list.
+    pub of_item: bool,
 }
 
 impl Plan {
     /// Returns the outputs that the condition of a step reads; nothing if one of them is not there.
     pub fn condition_inputs(&self, state: &RunState, step: StepIndex) -> Option<Vec<ConditionInput>> {
         let reads = self.step(step).when.iter().flat_map(|when| &when.reads);
-        let input = |read: &prunella_model::OutputRead| {
+        let mut inputs = Vec::new();
+        for read in reads {
             let producer = self.index(&StepId::plain(read.step.clone()))?;
             let declared = self.step(producer).outputs.get(&read.output)?;
             let by_name = || ContentFormat::of_name(declared.path.base_name());
-            Some(ConditionInput {
-                step: read.step.clone(),
-                output: read.output.clone(),
-                producer,
-                slot: state.done(producer)?.slot,
-                format: declared.check.format.unwrap_or_else(by_name),
-            })
+            let format = declared.check.format.unwrap_or_else(by_name);
+            let members = self.topology().members(producer);
+            let producers = members.map_or_else(|| vec![producer], <[StepIndex]>::to_vec);
+            // Items that were skipped made nothing.
+            for producer in producers.into_iter().filter(|one| state.state(*one).stage() != Stage::Skipped) {
+                let slot = state.done(producer)?.slot;
+                let (step, output) = (read.step.clone(), read.output.clone());
+                inputs.push(ConditionInput { step, output, producer, slot, format, of_item: members.is_some() });
+            }
+        }
+        Some(inputs)
+    }
+
+    /// Returns the outputs of steps that fan out that the condition of a step reads: they stand as lists.
+    pub(crate) fn condition_lists(&self, step: StepIndex) -> Vec<Use> {
+        let reads = self.step(step).when.iter().flat_map(|when| &when.reads);
+        let fans = |read: &&prunella_model::OutputRead| {
+            self.index(&StepId::plain(read.step.clone())).is_some_and(|producer| self.topology().is_group(producer))
         };
-        reads.map(input).collect()
+        reads.filter(fans).map(|read| Use::Output { step: read.step.clone(), output: read.output.clone() }).collect()
     }
 }
 
 /// Returns the answer of a condition from the bytes of what it reads, in the order of the inputs.
+///
+/// `lists` are the outputs that stand as a list of what the items of a step made.
 ///
 /// # Errors
 /// Why there is none, for people.
 pub(crate) fn answer(
     expression: &str,
     params: &BTreeMap<ParamName, ParamValue>,
+    item: Option<&Item>,
+    lists: Vec<Use>,
     read: &[(ConditionInput, Vec<u8>)],
 ) -> Result<Answer, String> {
     let condition = Condition::parse(expression).map_err(|mistake| format!("its condition is none: {mistake}"))?;
     let mut scope = Scope::new();
+    let mut whole: BTreeMap<(StepName, PortName), Vec<Value>> = BTreeMap::new();
     for (input, bytes) in read {
         let parsed = match input.format {
             ContentFormat::Jsonl => json_lines(bytes),
@@ -61,7 +80,22 @@ pub(crate) fn answer(
         };
         let value =
             parsed.map_err(|error| format!("its condition cannot read {}.{}: {error}", input.step, input.output))?;
-        scope.insert(Use::Output { step: input.step.clone(), output: input.output.clone() }, value);
+        if input.of_item {
+            whole.entry((input.step.clone(), input.output.clone())).or_default().push(value);
+        } else {
+            scope.insert(Use::Output { step: input.step.clone(), output: input.output.clone() }, value);
+        }
+    }
+    for list in lists {
+        let values = match &list {
+            Use::Output { step, output } => whole.remove(&(step.clone(), output.clone())).unwrap_or_default(),
+            Use::Param(_) | Use::Item => continue,
+        };
+        scope.insert(list, Value::List(values.into()));
+    }
+    if let Some(item) = item {
+        let value = json_value(item.as_str().as_bytes());
+        scope.insert(Use::Item, value.map_err(|error| format!("its item is no JSON: {error}"))?);
     }
     scope.extend(params.iter().map(|(name, value)| (Use::Param(name.clone()), value_of(value))));
     condition.evaluate(&scope).map_err(|error| format!("its condition has no answer: {error}"))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prunella_journal::{RunState, Stage, StepIndex};
-use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepId, StepKey, step_key};
+use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepKey, step_key};
 use prunella_store::{KeyState, Store, records::StoredArtifact};
 
 use crate::{EngineError, Plan};
@@ -43,7 +43,9 @@ pub async fn walk(
     scope: &KeyScope,
 ) -> Result<Vec<Walked>, EngineError> {
     let mut content: Vec<Option<Vec<(PortName, Artifact)>>> = vec![None; plan.len()];
-    let mut missing: Vec<usize> = plan.indices().map(|step| plan.topology().needs(step).len()).collect();
+    let topology = plan.topology();
+    let items = |step| topology.members(step).map_or(0, <[StepIndex]>::len);
+    let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len() + items(step)).collect();
     let mut ready: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
     let mut walked: Vec<Option<Walked>> = vec![None; plan.len()];
     let mut next = 0;
@@ -54,7 +56,13 @@ pub async fn walk(
         let mut asked = Vec::new();
         for &step in &wave {
             let mut here = Walked { step, key: None, found: None, free: None };
-            if let Some(done) = state.and_then(|state| state.done(step)) {
+            if topology.is_group(step) {
+                // Its items are done; what they made is what it made. A list that is not known yet ends the walk here.
+                if topology.members(step).is_some() {
+                    let made = |member: StepIndex| content[member.as_usize()].as_deref();
+                    content[step.as_usize()] = Some(topology.gather(step, made).into_vec());
+                }
+            } else if let Some(done) = state.and_then(|state| state.done(step)) {
                 here.key = Some(done.slot.key);
                 content[step.as_usize()] = Some(done.artifacts.to_vec());
             } else if state.map_or(!plan.topology().is_conditional(step), |state| is_open(plan, state, step))
@@ -80,7 +88,7 @@ pub async fn walk(
             }
         }
         for &step in wave.iter().filter(|step| content[step.as_usize()].is_some()) {
-            for &consumer in plan.topology().consumers(step) {
+            for consumer in topology.dependents(step) {
                 let left = &mut missing[consumer.as_usize()];
                 *left -= 1;
                 if *left == 0 {
@@ -131,9 +139,11 @@ pub fn key_of(
                 BoundInput { kind: pin.artifact.kind, base_name, digest: pin.artifact.digest }
             }
             Source::Step { step: producer, output } => {
-                let producer = plan.index(&StepId::plain(producer.clone()))?;
+                let producer = plan.source(step, producer)?;
                 let (_, artifact) = content[producer.as_usize()].as_ref()?.iter().find(|(name, _)| name == output)?;
-                let base_name = plan.step(producer).outputs.get(output)?.path.base_name().to_owned();
+                let whole = plan.topology().is_group(producer);
+                let path = &plan.step(producer).outputs.get(output)?.path;
+                let base_name = if whole { output.as_str() } else { path.base_name() }.to_owned();
                 BoundInput { kind: artifact.kind, base_name, digest: artifact.digest }
             }
         };

@@ -384,7 +384,7 @@ fn damage_that_two_steps_find_is_made_good_once() {
         let writer = WriterId::from_random(1);
         by_hand.tell(Event::AttemptStarted { step: id(name), slot: ByHand::slot(name), writer });
     }
-    let damaged = || InputDamaged { input: "in-source".to_owned(), detail: String::new() };
+    let damaged = || InputDamaged { input: "in-source".to_owned(), item: None, detail: String::new() };
     let evidence = || Evidence { input_damaged: Some(damaged()), ..Evidence::default() };
     by_hand.end("b", evidence());
     let commands = by_hand.decide(&ROOMY);

@@ -150,6 +150,9 @@ pub struct StorageTrouble {
 pub struct InputDamaged {
     /// The input's name.
     pub input: String,
+    /// The item whose part of the input it is, in canonical JSON, where the input is a folder of all items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
     /// What was read in place of it.
     #[serde(default)]
     pub detail: String,

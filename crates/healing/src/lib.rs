@@ -11,6 +11,7 @@ mod classify;
 mod evidence;
 mod exit;
 mod hint;
+mod interval;
 mod message;
 mod remedy;
 mod signature;
@@ -25,6 +26,7 @@ pub use evidence::{
     ValidationProblem, bounded_tail,
 };
 pub use exit::{ExitCode, exit_code};
+pub use interval::{CheckpointCost, Chosen, Interruptions, interval};
 pub use message::message_class;
 pub use remedy::{Remedy, Restore, Retry, memory_for, remedy, restore_point};
 pub use signature::signature;

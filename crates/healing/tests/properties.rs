@@ -119,7 +119,7 @@ fn evidence(newer: f64) -> impl Strategy<Value = Evidence> {
         storage: trouble.0,
         infrastructure: trouble.1,
         capacity: trouble.2,
-        input_damaged: trouble.3.map(|input| InputDamaged { input, detail: String::new() }),
+        input_damaged: trouble.3.map(|input| InputDamaged { input, item: None, detail: String::new() }),
         validation: trouble.4.map(|output| ValidationProblem { output, problem: String::new() }),
         contract: trouble.5,
         pace: None,

@@ -86,7 +86,7 @@ fn evidence_has_the_class_of_its_row() {
         (
             "a damaged input",
             with(Evidence::default(), |e| {
-                e.input_damaged = Some(InputDamaged { input: "model".to_owned(), detail: String::new() });
+                e.input_damaged = Some(InputDamaged { input: "model".to_owned(), item: None, detail: String::new() });
             }),
             Class::InputDamaged,
         ),
@@ -287,7 +287,7 @@ fn a_newer_checkpoint_is_restored_again_after_rejected_ones() {
 fn each_damaged_input_is_re_produced_once() {
     let damaged = |input: &str| {
         with(Evidence::default(), |e| {
-            e.input_damaged = Some(InputDamaged { input: input.to_owned(), detail: "404".to_owned() });
+            e.input_damaged = Some(InputDamaged { input: input.to_owned(), item: None, detail: "404".to_owned() });
         })
     };
     let mut scene = Scene::new(false);

@@ -15,6 +15,8 @@ pub enum Todo {
     Skip,
     /// Its key can be computed.
     Bind,
+    /// The list that it fans out over can be read.
+    Expand,
     /// A commit of its key is to be looked for.
     Guard,
     /// An attempt may start, if there is room in its lane.
@@ -33,7 +35,7 @@ pub enum Todo {
     Starting,
 }
 
-const LISTS: usize = 9;
+const LISTS: usize = 10;
 
 /// The lists of [`Todo`].
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,12 @@ impl Agenda {
             lanes: (0..lanes).map(|_| StepSet::new(steps)).collect(),
             timers: BTreeSet::new(),
         }
+    }
+
+    /// Makes room for steps that were added.
+    pub(crate) fn grow(&mut self, steps: usize) {
+        self.of.resize(steps, None);
+        self.lists.iter_mut().chain(&mut self.lanes).for_each(|list| list.grow(steps));
     }
 
     /// Moves a step to the list where it belongs now.
@@ -120,6 +128,7 @@ fn place(todo: Todo) -> usize {
         Todo::Starting => 6,
         Todo::Decide => 7,
         Todo::Skip => 8,
+        Todo::Expand => 9,
         Todo::Start(_) | Todo::Wait(_) => unreachable!("these have lists of their own"),
     }
 }

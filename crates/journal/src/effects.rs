@@ -72,6 +72,13 @@ impl Effects {
         }
     }
 
+    /// Makes room for more steps.
+    pub(crate) fn grow(&mut self, steps: usize) {
+        for set in [&mut self.unsorted, &mut self.owed, &mut self.under_way, &mut self.anew] {
+            set.grow(steps);
+        }
+    }
+
     /// A commit has come to stand for the step, with the inputs as they are now.
     pub(crate) fn settled(&mut self, step: StepIndex) {
         self.anew.remove(step);
@@ -190,7 +197,9 @@ impl RunState {
     /// Takes a step whose effects are to be done now; none while a step is being made anew that they could depend on.
     pub fn take_owed(&mut self) -> Option<StepIndex> {
         self.effects.wake(self.clock());
-        let again = |step| !matches!(self.state(step), StepState::Failed { .. } | StepState::Blocked { .. });
+        let again = |step| {
+            !matches!(self.state(step), StepState::Failed { .. } | StepState::Blocked { .. } | StepState::Dropped)
+        };
         if self.effects.anew.iter().any(again) {
             return None;
         }

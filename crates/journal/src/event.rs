@@ -110,11 +110,11 @@ pub enum Event {
         /// Its key.
         key: StepKey,
     },
-    /// The list that a step fans out over became known. No version expands yet: the fold refuses it.
+    /// The list that a step fans out over became known, or changed: these are its items now.
     StepExpanded {
         /// The step as the file names it.
         step: StepId,
-        /// Its items.
+        /// Its items, each once, in their order.
         items: Vec<Item>,
     },
     /// The guard, or a wait for another run, found no commit to reuse.

@@ -8,6 +8,7 @@
 mod agenda;
 mod effects;
 mod event;
+mod fan;
 mod keys;
 mod log;
 mod metrics;
@@ -21,6 +22,7 @@ mod topology;
 pub use agenda::Todo;
 pub use effects::{EffectDone, EffectTries};
 pub use event::{Event, Observation, Position, RunStatus, Stamped, StopHow};
+pub use fan::{Fan, Need};
 pub use log::{Appended, Read, append, last_event, last_of_driver, read_all, read_since, segment_key, segment_op};
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,

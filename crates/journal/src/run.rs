@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::state::{Around, Artifacts, Stage, StepState, open_state};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 
+mod expand;
 mod follow;
 mod view;
 
@@ -32,7 +33,9 @@ struct Entry {
     state: StepState,
     /// Steps that it needs and that are not settled.
     missing: u32,
-    /// Steps that it needs and that were given up or blocked.
+    /// If it fans out, its items that are not settled.
+    unsettled_items: u32,
+    /// Steps that it needs, and items of it, that were given up or blocked.
     dead: u32,
     /// Steps that it reads and that were skipped.
     absent: u32,
@@ -51,6 +54,29 @@ struct Entry {
     spent: Option<Box<Spent>>,
     /// What its consumers were keyed with, while it is being made anew.
     basis: Option<Outcome>,
+    /// Whether it is an item that the list has no more.
+    dropped: bool,
+}
+
+impl Entry {
+    fn new(state: StepState, missing: u32) -> Self {
+        Self {
+            state,
+            missing,
+            unsettled_items: 0,
+            dead: 0,
+            absent: 0,
+            attempts: 0,
+            settled: false,
+            skipped: false,
+            stale: false,
+            closed: false,
+            issued: false,
+            spent: None,
+            basis: None,
+            dropped: false,
+        }
+    }
 }
 
 /// What a step that is settled leaves to its consumers.
@@ -65,9 +91,8 @@ enum Outcome {
 impl Outcome {
     fn of(state: &StepState) -> Option<Self> {
         match state {
-            StepState::Done(done) => Some(Self::Made(done.artifacts.clone())),
             StepState::Skipped { .. } => Some(Self::Nothing),
-            _ => None,
+            state => state.artifacts().cloned().map(Self::Made),
         }
     }
 }
@@ -119,20 +144,12 @@ impl RunState {
         let count = topology.len();
         let entry = |step| {
             let missing = topology.needs(step).len() as u32;
-            Entry {
-                state: open_state(missing == 0, topology.is_conditional(step)),
-                missing,
-                dead: 0,
-                absent: 0,
-                attempts: 0,
-                settled: false,
-                skipped: false,
-                stale: false,
-                closed: false,
-                issued: false,
-                spent: None,
-                basis: None,
+            let mut entry = Entry::new(open_state(missing == 0, topology.is_conditional(step)), missing);
+            if let Some(members) = topology.members(step) {
+                entry.unsettled_items = members.len() as u32;
+                entry.state = StepState::Gathering;
             }
+            entry
         };
         let steps: Vec<Entry> = topology.indices().map(entry).collect();
         let mut counts = [0; Stage::ALL.len()];
@@ -157,6 +174,8 @@ impl RunState {
         };
         for step in run.topology.indices() {
             run.refresh(step);
+            // One without items is done before anything has happened.
+            run.regroup(step);
         }
         run
     }
@@ -277,9 +296,19 @@ impl RunState {
                 absent = Some(by);
             }
             Event::InputDamaged { producer, .. } => {
-                let producer = self.topology.index(producer);
-                if !producer.is_some_and(|producer| self.topology.needs(step).contains(&producer)) {
+                let needs = self.topology.needs(step);
+                let needed = |producer: StepIndex| {
+                    needs.contains(&producer)
+                        || self.topology.group_of(producer).is_some_and(|group| needs.contains(&group))
+                };
+                if !self.topology.index(producer).is_some_and(needed) {
                     return Err(illegal("it does not need that producer"));
+                }
+            }
+            Event::StepExpanded { items, .. } => {
+                let mut seen = std::collections::HashSet::with_capacity(items.len());
+                if !items.iter().all(|item| seen.insert(item)) {
+                    return Err(illegal("an item stands twice"));
                 }
             }
             _ => {}
@@ -295,6 +324,7 @@ impl RunState {
             },
             stale: entry.stale,
             dead,
+            leads: self.topology.leads(step),
             absent,
         };
         let next = entry.state.apply(event, &around).ok_or_else(|| illegal(entry.state.stage().as_str()))?;
@@ -326,6 +356,12 @@ impl RunState {
             Event::StepRebound { .. } => entry.stale = false,
             _ => {}
         }
+        if let Event::StepExpanded { items, .. } = event {
+            self.expand(step, items);
+            return;
+        }
+        // An attempt that was at work when its item went ends as it does, and nobody asks for it.
+        let next = if entry.dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
         self.put(step, next);
         if let Event::InputDamaged { producer, slot, .. } = event {
             let producer = self.topology.index(producer).expect("checked before the event was accepted");

@@ -26,6 +26,18 @@ impl StepSet {
         Self { levels, len: 0 }
     }
 
+    /// Makes room for indices below `capacity`; each doubling pays for the growth up to it.
+    pub fn grow(&mut self, capacity: usize) {
+        let room = self.levels[0].len() * BITS;
+        if capacity > room {
+            let mut larger = Self::new(capacity.max(room * 2));
+            for step in self.iter() {
+                larger.insert(step);
+            }
+            *self = larger;
+        }
+    }
+
     /// Returns how many steps are in it.
     pub fn len(&self) -> usize {
         self.len

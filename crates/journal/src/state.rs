@@ -117,6 +117,15 @@ pub enum StepState {
     Ended(Box<Ended>),
     /// A commit stands for it.
     Done(Box<Done>),
+    /// It fans out, and its items are at work.
+    Gathering,
+    /// It fans out, and all its items are done.
+    Gathered {
+        /// The outputs of all items together.
+        artifacts: Artifacts,
+    },
+    /// It is an item that the list has no more.
+    Dropped,
     /// It is not to run; nothing is made for it, and the run goes on without.
     Skipped {
         /// Why.
@@ -153,11 +162,14 @@ pub enum Stage {
     Skipped,
     Failed,
     Blocked,
+    Gathering,
+    Gathered,
+    Dropped,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Waiting,
         Self::Undecided,
         Self::Bindable,
@@ -171,6 +183,9 @@ impl Stage {
         Self::Skipped,
         Self::Failed,
         Self::Blocked,
+        Self::Gathering,
+        Self::Gathered,
+        Self::Dropped,
     ];
 
     /// Returns its name.
@@ -189,6 +204,9 @@ impl Stage {
             Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
+            Self::Gathering => "gathering",
+            Self::Gathered => "gathered",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -210,6 +228,8 @@ pub struct Around {
     pub stale: bool,
     /// The step that was given up, if the step needs it.
     pub dead: Option<StepIndex>,
+    /// Whether it fans out over a list of its own.
+    pub leads: bool,
     /// The step that was skipped, if the step reads it.
     pub absent: Option<StepIndex>,
 }
@@ -244,6 +264,9 @@ impl StepState {
             Self::Running(_) => Stage::Running,
             Self::Ended(_) => Stage::Ended,
             Self::Done(_) => Stage::Done,
+            Self::Gathering => Stage::Gathering,
+            Self::Gathered { .. } => Stage::Gathered,
+            Self::Dropped => Stage::Dropped,
             Self::Skipped { .. } => Stage::Skipped,
             Self::Failed { .. } => Stage::Failed,
             Self::Blocked { .. } => Stage::Blocked,
@@ -263,8 +286,25 @@ impl StepState {
             | Self::Bindable
             | Self::Skipped { .. }
             | Self::Failed { .. }
-            | Self::Blocked { .. } => None,
+            | Self::Blocked { .. }
+            | Self::Gathering
+            | Self::Gathered { .. }
+            | Self::Dropped => None,
         }
+    }
+
+    /// Returns the outputs, if it is done.
+    pub fn artifacts(&self) -> Option<&Artifacts> {
+        match self {
+            Self::Done(done) => Some(&done.artifacts),
+            Self::Gathered { artifacts } => Some(artifacts),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it rests on the content of what it needs: it has a key, or items.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.key().is_some() || matches!(self, Self::Gathering | Self::Gathered { .. })
     }
 
     /// Returns the state after `event`, or nothing if this state cannot accept it; never the same by way of ignoring.
@@ -273,6 +313,10 @@ impl StepState {
     pub fn apply(&self, event: &Event, around: &Around) -> Option<Self> {
         use {Event as E, StepState as S};
         let next = match (self, event) {
+            (S::Bindable, E::StepExpanded { .. }) if around.leads => S::Gathering,
+            (S::Bindable, E::StepKeyed { .. }) if around.leads => return None,
+            // What is lost is the list itself; it stays to be read.
+            (S::Bindable, E::InputDamaged { .. }) if around.leads => S::Bindable,
             (S::Undecided, E::StepDecided { run: true, .. }) => S::Bindable,
             (S::Undecided, E::StepDecided { run: false, .. }) => S::Skipped { by: SkippedBy::Condition },
             (S::Undecided | S::Bindable, E::StepSkipped { .. }) => S::Skipped { by: SkippedBy::Need(around.absent?) },
@@ -340,12 +384,20 @@ impl StepState {
                 | S::Held { .. }
                 | S::Ended(_)
                 | S::Done(_)
-                | S::Skipped { .. },
+                | S::Skipped { .. }
+                | S::Gathering
+                | S::Gathered { .. },
                 E::StepRebound { .. },
             ) if around.stale => around.open(),
 
             (
-                S::Waiting | S::Keyed { .. } | S::Queued { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
+                S::Waiting
+                | S::Keyed { .. }
+                | S::Queued { .. }
+                | S::Ready { .. }
+                | S::Held { .. }
+                | S::Ended(_)
+                | S::Gathering,
                 E::StepBlocked { .. },
             ) => S::Blocked { by: around.dead? },
             _ => return None,

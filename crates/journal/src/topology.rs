@@ -5,6 +5,8 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use prunella_model::StepId;
 
+use crate::fan::Group;
+
 /// A map whose hashes are the same in every process; nothing iterates over it.
 pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
@@ -63,8 +65,8 @@ pub enum TopologyError {
     TooMany,
 }
 
-/// Edges of every step, in one piece of memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Edges of every step, in one piece of memory; steps are added at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Edges {
     ends: Vec<u32>,
     to: Vec<StepIndex>,
@@ -77,27 +79,27 @@ impl Edges {
         &self.to[start..self.ends[i] as usize]
     }
 
-    fn collect<'a>(lists: impl Iterator<Item = &'a [StepIndex]>) -> Result<Self, TopologyError> {
-        let (mut ends, mut to) = (Vec::new(), Vec::new());
-        for list in lists {
-            to.extend_from_slice(list);
-            ends.push(u32::try_from(to.len()).map_err(|_| TopologyError::TooMany)?);
-        }
-        Ok(Self { ends, to })
+    fn push(&mut self, list: &[StepIndex]) -> Result<(), TopologyError> {
+        self.to.extend_from_slice(list);
+        self.ends.push(u32::try_from(self.to.len()).map_err(|_| TopologyError::TooMany)?);
+        Ok(())
     }
 }
 
-/// The steps of a run and the order among them; never changes while the run is driven.
-#[derive(Debug, Clone)]
+/// The steps of a run and the order among them; grows by the items of steps that fan out ([`Topology::expand`]).
+#[derive(Debug, Clone, Default)]
 pub struct Topology {
-    ids: Vec<StepId>,
-    lanes: Vec<u16>,
+    pub(crate) ids: Vec<StepId>,
+    pub(crate) lanes: Vec<u16>,
     lane_count: usize,
     needs: Edges,
     reads: Edges,
-    consumers: Edges,
+    consumers: Vec<Vec<StepIndex>>,
     conditional: Vec<bool>,
-    by_id: FixedMap<StepId, StepIndex>,
+    pub(crate) by_id: FixedMap<StepId, StepIndex>,
+    /// For an item, the step that it is one of.
+    pub(crate) group_of: Vec<Option<StepIndex>>,
+    pub(crate) groups: FixedMap<StepIndex, Group>,
 }
 
 impl Topology {
@@ -109,45 +111,48 @@ impl Topology {
     /// [`TopologyError`] for the first node that cannot be.
     pub fn new(nodes: Vec<Node>) -> Result<Self, TopologyError> {
         let count = u32::try_from(nodes.len()).map_err(|_| TopologyError::TooMany)?;
-        let mut by_id = FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default());
-        let (mut ids, mut lanes) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
-        let mut needs: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
-        let mut reads: Vec<Vec<StepIndex>> = Vec::with_capacity(nodes.len());
-        let mut conditional = Vec::with_capacity(nodes.len());
-        let mut consumers: Vec<Vec<StepIndex>> = vec![Vec::new(); nodes.len()];
-        for (place, node) in (0..count).map(StepIndex).zip(nodes) {
-            let mut list = node.needs;
-            list.sort_unstable();
-            list.dedup();
-            if let Some(need) = list.iter().find(|need| need.0 >= count) {
+        let mut this = Self {
+            by_id: FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default()),
+            ids: Vec::with_capacity(nodes.len()),
+            consumers: vec![Vec::new(); nodes.len()],
+            ..Self::default()
+        };
+        for node in nodes {
+            if let Some(need) = node.needs.iter().find(|need| need.0 >= count) {
                 return Err(TopologyError::NoSuchStep { step: node.id, need: need.0 });
             }
-            for need in &list {
-                consumers[need.as_usize()].push(place);
-            }
-            if by_id.insert(node.id.clone(), place).is_some() {
-                return Err(TopologyError::Twice(node.id));
-            }
-            let mut read = node.reads;
-            read.sort_unstable();
-            read.dedup();
-            read.retain(|step| list.binary_search(step).is_ok());
-            needs.push(list);
-            reads.push(read);
-            conditional.push(node.conditional);
-            lanes.push(node.lane);
-            ids.push(node.id);
+            this.push(node, None)?;
         }
-        Ok(Self {
-            lane_count: lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1),
-            needs: Edges::collect(needs.iter().map(Vec::as_slice))?,
-            reads: Edges::collect(reads.iter().map(Vec::as_slice))?,
-            consumers: Edges::collect(consumers.iter().map(Vec::as_slice))?,
-            conditional,
-            ids,
-            lanes,
-            by_id,
-        })
+        this.lane_count = this.lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1);
+        Ok(this)
+    }
+
+    /// Adds a step at the end; whatever it needs is there, or among those that a plan adds with it.
+    pub(crate) fn push(&mut self, node: Node, group: Option<StepIndex>) -> Result<StepIndex, TopologyError> {
+        let Node { id, mut needs, mut reads, conditional, lane } = node;
+        let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
+        if self.by_id.contains_key(&id) {
+            return Err(TopologyError::Twice(id));
+        }
+        if self.consumers.len() <= place.as_usize() {
+            self.consumers.push(Vec::new());
+        }
+        for list in [&mut needs, &mut reads] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        reads.retain(|step| needs.binary_search(step).is_ok());
+        for need in &needs {
+            self.consumers[need.as_usize()].push(place);
+        }
+        self.needs.push(&needs)?;
+        self.reads.push(&reads)?;
+        self.conditional.push(conditional);
+        self.by_id.insert(id.clone(), place);
+        self.lanes.push(lane);
+        self.ids.push(id);
+        self.group_of.push(group);
+        Ok(place)
     }
 
     /// Returns the number of steps.
@@ -197,7 +202,7 @@ impl Topology {
 
     /// Returns the steps that need this one, each once.
     pub fn consumers(&self, step: StepIndex) -> &[StepIndex] {
-        self.consumers.of(step)
+        &self.consumers[step.as_usize()]
     }
 
     /// Returns the lane of a step.

@@ -361,6 +361,9 @@ fn audit(run: &RunState) {
             StepState::Ready { not_before, .. } if *not_before > run.clock() => Some(Todo::Wait(*not_before)),
             StepState::Ready { next, .. } => Some(Todo::Start(u16::from(next.memory.is_some()))),
             StepState::Waiting | StepState::Queued { .. } => None,
+            StepState::Gathering | StepState::Gathered { .. } | StepState::Dropped => {
+                unreachable!("nothing fans out here")
+            }
         };
         assert_eq!(run.todo(step), todo, "{:?}", state.stage());
         if let Some(todo) = todo.filter(|todo| !matches!(todo, Todo::Wait(_))) {
@@ -416,6 +419,7 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
         Stage::Ended => &["step_healing", "step_healing", "input_damaged", "input_damaged", "step_failed"],
         Stage::Done | Stage::Skipped => &["step_rebound", "stop_requested"],
         Stage::Failed | Stage::Blocked => &["run_ended", "driver_started"],
+        Stage::Gathering | Stage::Gathered | Stage::Dropped => unreachable!("nothing fans out here"),
     };
     let kind = match choice % 8 {
         0 => Event::KINDS[choice as usize / 8 % Event::KINDS.len()],

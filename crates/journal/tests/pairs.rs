@@ -54,6 +54,16 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Ended, "step_blocked", Stage::Blocked),
     (Stage::Done, "step_rebound", Stage::Bindable),
     (Stage::Skipped, "step_rebound", Stage::Bindable),
+    (Stage::Gathering, "step_rebound", Stage::Bindable),
+    (Stage::Gathering, "step_blocked", Stage::Blocked),
+    (Stage::Gathered, "step_rebound", Stage::Bindable),
+];
+
+/// What differs for a step that fans out over a list of its own.
+const LEADING: &[(Stage, &str, Option<Stage>)] = &[
+    (Stage::Bindable, "step_expanded", Some(Stage::Gathering)),
+    (Stage::Bindable, "step_keyed", None),
+    (Stage::Bindable, "input_damaged", Some(Stage::Bindable)),
 ];
 
 /// Events that name the slot they are about: a step refuses them about any other.
@@ -81,6 +91,7 @@ const PERMISSIVE: Around = Around {
     taken: false,
     stale: true,
     dead: Some(StepIndex::new(0)),
+    leads: false,
     absent: Some(StepIndex::new(0)),
 };
 
@@ -107,6 +118,9 @@ fn states() -> Vec<StepState> {
         keyed,
         ready,
         running,
+        StepState::Gathering,
+        StepState::Gathered { artifacts: Box::default() },
+        StepState::Dropped,
     ];
     assert_eq!(states.len(), Stage::ALL.len());
     states
@@ -123,6 +137,10 @@ fn every_state_accepts_exactly_the_events_of_the_table() {
             let next = state.apply(&event, &PERMISSIVE).map(|next| next.stage());
             let expected = LEGAL.iter().find(|(from, on, _)| *from == stage && on == kind).map(|(_, _, to)| *to);
             assert_eq!(next, expected, "{stage:?} on {kind}");
+            let leading = Around { leads: true, ..PERMISSIVE };
+            let next = state.apply(&event, &leading).map(|next| next.stage());
+            let differs = LEADING.iter().find(|(from, on, _)| *from == stage && on == kind).map(|(_, _, to)| *to);
+            assert_eq!(next, differs.unwrap_or(expected), "{stage:?} on {kind}, with a list");
         }
     }
 }

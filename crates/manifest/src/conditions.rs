@@ -95,6 +95,8 @@ impl<'s> Reader<'s> {
                     self.must_be_json(step, output, *mark, drafts);
                 }
                 Use::Param(param) => self.param_reference(param, *mark, known),
+                Use::Item if drafts.get(name).is_some_and(|draft| draft.for_each.is_some() || draft.for_each_wrong) => {
+                }
                 Use::Item => {
                     self.found
                         .error("unknown-reference", *mark, "this step has no `item`: it is not fanned out")

@@ -23,8 +23,13 @@ impl<'s> Reader<'s> {
                     Source::Data(_) => None,
                 });
                 let after = draft.after.iter().map(|after| (after.value, after.mark));
+                let for_each = draft
+                    .for_each
+                    .as_ref()
+                    .and_then(|for_each| Some((for_each.value.needs()?.as_str(), for_each.mark)));
                 let mut needs: Vec<_> = producers
                     .chain(after)
+                    .chain(for_each)
                     .chain(draft.when.iter().flat_map(|when| when.steps().map(|(step, mark)| (step.as_str(), mark))))
                     .filter_map(|(name, mark)| Some((drafts.get_index_of(name)?, mark)))
                     .filter(|(step, _)| *step != this)

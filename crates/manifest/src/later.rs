@@ -4,7 +4,6 @@
 pub(crate) const KEYS: &[&str] = &[
     "access",
     "capacity",
-    "for_each",
     "include",
     "includes",
     "on_exit",

@@ -7,6 +7,7 @@
 mod conditions;
 mod cycles;
 mod diagnostic;
+mod for_each;
 mod later;
 mod nearest;
 mod params;

@@ -315,6 +315,7 @@ impl<'s> Reader<'s> {
                 deterministic: policy.deterministic,
                 reuse: draft.reuse.unwrap_or(if without_outputs { Reuse::Run } else { Reuse::Always }),
                 on_notice: policy.on_notice,
+                for_each: draft.for_each.map(|for_each| for_each.value),
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,

@@ -8,7 +8,6 @@ use prunella_model::{
 
 use crate::{
     diagnostic::{Mark, clip},
-    later,
     reader::{Fields, Marked, Reader},
     section,
     tree::{NodeId, Value},
@@ -39,11 +38,18 @@ struct ResourcesSet {
 #[derive(Debug, Clone, Default)]
 struct CheckpointSet {
     format: Option<CheckpointFormat>,
-    every: Option<Span>,
+    every: Option<Every>,
     keep: Option<u32>,
     grace: Option<Span>,
     sealed: Option<bool>,
     ranks: Option<u32>,
+}
+
+/// The least time between two snapshots.
+#[derive(Debug, Clone, Copy)]
+enum Every {
+    Auto,
+    Least(Span),
 }
 
 #[derive(Debug, Clone)]
@@ -143,7 +149,11 @@ impl Policy {
             on_notice: self.on_notice.unwrap_or_default(),
             checkpoint: self.checkpoint.map(|set| Checkpoint {
                 format: set.format.unwrap_or(CheckpointFormat::Files),
-                every: set.every.unwrap_or(Span::from_millis(0)),
+                every: match set.every {
+                    Some(Every::Least(every)) => every,
+                    Some(Every::Auto) | None => Span::from_millis(0),
+                },
+                auto: matches!(set.every, Some(Every::Auto)),
                 keep: set.keep.unwrap_or(2),
                 grace: set.grace.unwrap_or(Span::from_secs(30)),
                 sealed: set.sealed.unwrap_or(false),
@@ -365,13 +375,9 @@ impl<'s> Reader<'s> {
         }
         let every = fields.get("every").and_then(|id| {
             if self.text(id, "`every`")? == "auto" {
-                let mark = self.mark(id);
-                self.found.error("comes-later", mark, later::message("every: auto")).help(
-                    "write a duration such as `every: 10m`, or leave it out to keep every checkpoint that appears",
-                );
-                return None;
+                return Some(Every::Auto);
             }
-            self.quantity(id, "`every`")
+            self.quantity(id, "`every`").map(Every::Least)
         });
         Some(CheckpointSet {
             format: marker.map(CheckpointFormat::Marker).or(format),

@@ -84,6 +84,16 @@ impl<'s> Reader<'s> {
     ) {
         let mut placed: Vec<(&str, String, Mark)> = Vec::new();
         for (step, draft) in drafts {
+            if let (Some(first), Some(_)) = (draft.publish.first(), &draft.for_each) {
+                self.found
+                    .error(
+                        "contradiction",
+                        first.output.mark,
+                        format!("every item of `{step}` would be published at one path"),
+                    )
+                    .help("publish from a step that reads all its items together");
+                continue;
+            }
             for publish in &draft.publish {
                 let name = &publish.output.value;
                 let Some(output) = draft.outputs.iter().find(|output| output.name == *name) else {

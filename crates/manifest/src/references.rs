@@ -7,7 +7,6 @@ use prunella_model::{DataName, ParamName, PortName, Reference, Source, StepName}
 
 use crate::{
     diagnostic::{Mark, clip},
-    later,
     params::Params,
     reader::Reader,
     step::StepDraft,
@@ -41,6 +40,7 @@ impl<'s> Reader<'s> {
                 }
             }
             self.after_references(name, draft, drafts, known);
+            self.for_each_reference(name, drafts, known);
             if let Some(condition) = &draft.when {
                 used_params.extend(condition.params());
                 self.condition_references(name, condition, drafts, known);
@@ -49,6 +49,7 @@ impl<'s> Reader<'s> {
                 if let Reference::Param(param) = &reference.value {
                     used_params.insert(param);
                 }
+                self.item_reference(draft, &reference.value, reference.mark, drafts);
                 self.command_reference(draft, &reference.value, reference.mark, known);
             }
         }
@@ -105,7 +106,7 @@ impl<'s> Reader<'s> {
             .maybe_help(help);
     }
 
-    fn step_reference<'d>(
+    pub(crate) fn step_reference<'d>(
         &mut self,
         step: &StepName,
         mark: Mark,
@@ -120,7 +121,7 @@ impl<'s> Reader<'s> {
         found
     }
 
-    fn self_reference(&mut self, name: &StepName, mark: Mark) {
+    pub(crate) fn self_reference(&mut self, name: &StepName, mark: Mark) {
         self.found
             .error("self-reference", mark, format!("the step `{name}` waits for itself"))
             .help("a step can only use what other steps make");
@@ -183,11 +184,8 @@ impl<'s> Reader<'s> {
                     .error("unknown-reference", mark, format!("this step has no output `{name}`"))
                     .maybe_help(help);
             }
-            Reference::Item(_) => {
-                self.found
-                    .error("comes-later", mark, later::message(&clip(&format!("${{{{ {reference} }}}}"))))
-                    .help(later::HELP);
-            }
+            // Looked up with what the step fans out over.
+            Reference::Item(_) => {}
         }
     }
 }

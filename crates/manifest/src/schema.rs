@@ -151,6 +151,9 @@ mod spec {
     pub(super) struct Step {
         /// What it runs: a text for the shell, or a list of words for a program without a shell.
         pub run: Run,
+        /// What it fans out over: lists by name (all combinations), one list, a JSON list (`STEP.OUTPUT`), or the items of
+        /// a `STEP`.
+        pub for_each: Option<ForEach>,
         /// What it reads, by name: `data.NAME` or `STEP.OUTPUT`; laid out at `$PRUNELLA_INPUT_<NAME>`.
         pub inputs: Option<BTreeMap<Name, Reference>>,
         /// What it writes, by name: a path in its workspace, with `/` at the end for a folder.
@@ -167,6 +170,29 @@ mod spec {
         pub reuse: Option<Reuse>,
         #[schemars(flatten)]
         pub policy: Policy,
+    }
+
+    /// Lists by name, a list of items, or where they come from.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum ForEach {
+        Source(ForEachSource),
+        Items(Vec<Item>),
+        Product(BTreeMap<Name, Vec<Scalar>>),
+    }
+
+    /// `STEP.OUTPUT` for a JSON list, `STEP` for the items of another step.
+    #[derive(JsonSchema)]
+    pub(super) struct ForEachSource(
+        #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}(\.[a-z][a-z0-9_-]{0,63})?$"))] String,
+    );
+
+    /// A value, or values by name.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Item {
+        Value(Scalar),
+        Values(BTreeMap<Name, Scalar>),
     }
 
     /// A condition, such as `evaluate.metrics.accuracy > 0.95`.
@@ -408,8 +434,8 @@ mod spec {
         pub format: Option<CheckpointFormat>,
         /// Short for `format: { marker: NAME }`.
         pub marker: Option<String>,
-        /// The least time between two snapshots; `0s` takes each that appears [0s].
-        pub every: Option<Duration>,
+        /// The least time between two snapshots, or `auto`; `0s` takes each that appears [0s].
+        pub every: Option<DurationOrAuto>,
         /// How many snapshots stay [2].
         #[schemars(range(min = 1))]
         pub keep: Option<u32>,
@@ -425,6 +451,12 @@ mod spec {
     /// A duration with its unit: ms, s, m, h or d.
     #[derive(JsonSchema)]
     pub(super) struct Duration(#[schemars(regex(pattern = r"^\s*[0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)\s*$"))] String);
+
+    /// A duration, or `auto`: chosen from what a checkpoint costs and how often the step is interrupted.
+    #[derive(JsonSchema)]
+    pub(super) struct DurationOrAuto(
+        #[schemars(regex(pattern = r"^\s*([0-9]+(\.[0-9]*)?\s*(ms|s|m|h|d)|auto)\s*$"))] String,
+    );
 
     /// A size with its unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB.
     #[derive(JsonSchema)]

@@ -29,7 +29,7 @@ sections! {
         "checkpoint",
     ];
     STEP = "a step" [
-        "run", "inputs", "outputs", "publish", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
+        "run", "for_each", "inputs", "outputs", "publish", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
         "timeout", "stall", "deterministic", "on_notice", "checkpoint",
     ];
     OUTPUT = "an output" ["path", "check"];

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use prunella_model::{Command, Part, PortName, Reference, Reuse, Source, Template};
+use prunella_model::{Command, ForEach, Part, PortName, Reference, Reuse, Source, Template};
 
 use crate::{
     FileKind,
@@ -22,6 +22,9 @@ pub(crate) struct StepDraft<'s> {
     pub run: Option<Command>,
     /// What its command refers to.
     pub references: Vec<Marked<Reference>>,
+    pub for_each: Option<Marked<ForEach>>,
+    /// Whether `for_each` stands there and could not be read: what follows from it is no second mistake.
+    pub for_each_wrong: bool,
     pub inputs: Vec<(PortName, Marked<Source>)>,
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
@@ -45,10 +48,13 @@ impl<'s> Reader<'s> {
                 None
             }
         };
+        let for_each = fields.get("for_each").and_then(|id| self.for_each(id));
         let after = fields.get("after").and_then(|id| self.items(id, "`after`")).unwrap_or_default();
         Some(StepDraft {
             run,
             references,
+            for_each_wrong: for_each.is_none() && fields.has("for_each"),
+            for_each,
             inputs: fields.get("inputs").map(|id| self.inputs(id)).unwrap_or_default(),
             outputs: fields.get("outputs").map(|id| self.outputs(id)).unwrap_or_default(),
             after: after
@@ -120,9 +126,9 @@ impl<'s> Reader<'s> {
             }
             Err(errors) => {
                 for error in errors {
-                    self.found
-                        .error("bad-reference", mark_at(error.offset), clip_to(&error.problem, 200))
-                        .help("write `${{ params.NAME }}`, `${{ inputs.NAME }}` or `${{ outputs.NAME }}`");
+                    self.found.error("bad-reference", mark_at(error.offset), clip_to(&error.problem, 200)).help(
+                        "write `${{ params.NAME }}`, `${{ inputs.NAME }}`, `${{ outputs.NAME }}` or `${{ item.NAME }}`",
+                    );
                 }
                 None
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, DataName, Digest, Encoder, Pipeline, StepName};
+use crate::{Artifact, CheckpointId, DataName, Digest, Encoder, Pipeline, StepName};
 
 /// The version of the graph record.
 pub const GRAPH_FORMAT: u32 = 1;
@@ -62,6 +62,25 @@ pub struct Graph {
     /// `--force`: a nonce that enters the key of each forced step.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub force: BTreeMap<StepName, String>,
+    /// `--warm`: the checkpoint of another key that a step begins with; its content enters the key of that step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warm: BTreeMap<StepName, WarmStart>,
+}
+
+/// A checkpoint of another key that a step begins with, as long as it has none of its own.
+///
+/// What a restore needs stands here, so that the checkpoint's own record is not needed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmStart {
+    /// Which; for people and lineage.
+    pub checkpoint: CheckpointId,
+    /// The name of its entry in the checkpoint directory.
+    pub entry: String,
+    /// Whether the entry is executable, for a file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+    /// Its content.
+    pub artifact: Artifact,
 }
 
 impl Graph {
@@ -70,9 +89,9 @@ impl Graph {
         self.step_code.get(step).or(self.code.as_ref())
     }
 
-    /// Returns the digest by which two graphs are the same; nonces of `--force` do not enter.
+    /// Returns the digest by which two graphs are the same; what `--force` and `--warm` add does not enter.
     pub fn digest(&self) -> Digest {
-        let plain = Self { force: BTreeMap::new(), ..self.clone() };
+        let plain = Self { force: BTreeMap::new(), warm: BTreeMap::new(), ..self.clone() };
         let json = serde_json::to_vec(&plain).expect("a graph has only string keys");
         Encoder::new("prunella-graph-1").bytes(&json).finish()
     }

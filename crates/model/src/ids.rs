@@ -97,6 +97,11 @@ impl StepId {
         Self { name, item: None }
     }
 
+    /// Returns the identity of one item of a fanned-out step.
+    pub fn of_item(name: StepName, item: Item) -> Self {
+        Self { name, item: Some(item) }
+    }
+
     /// Returns the identity as one segment of an object key.
     ///
     /// A plain step is its name; an item adds `@` and the first 16 hex digits of its digest.
@@ -108,11 +113,12 @@ impl StepId {
     }
 }
 
+/// `train`, and `train:fold=2` for an item.
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.item {
             None => fmt::Display::fmt(&self.name, f),
-            Some(item) => write!(f, "{}[{}]", self.name, item.as_str()),
+            Some(item) => write!(f, "{}:{}", self.name, item.label()),
         }
     }
 }

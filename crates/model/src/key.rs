@@ -110,6 +110,15 @@ pub fn step_key(
         Some(nonce) => e.text(nonce),
         None => e.nothing(),
     };
+    // Only where there is one: the keys of all other steps stay what they are.
+    if let Some(warm) = graph.warm.get(&id.name) {
+        e.field("warm").text(&warm.entry).text(match (warm.artifact.kind, warm.executable) {
+            (ArtifactKind::Tree, _) => "tree",
+            (ArtifactKind::File, false) => "file",
+            (ArtifactKind::File, true) => "executable",
+        });
+        e.digest(&warm.artifact.digest);
+    }
     StepKey(e.finish())
 }
 

@@ -2,15 +2,20 @@
 //!
 //! Everything here is a value. The words are those of `docs/design/protocol.md`.
 
+mod address;
 mod artifact;
 mod class;
 mod digest;
 mod effect;
 mod encoding;
+mod fan_in;
 mod graph;
 mod ids;
+mod items;
+mod json;
 mod key;
 mod name;
+mod parts;
 mod pipeline;
 mod policy;
 mod template;
@@ -19,18 +24,23 @@ mod tree_rules;
 mod units;
 mod when;
 
+pub use address::StepAddress;
 pub use artifact::{Artifact, ArtifactKind};
 pub use class::Class;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use effect::{EffectHow, EffectId, EffectKind, Publication};
 pub use encoding::Encoder;
-pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform};
+pub use fan_in::{INDEX, fan_in, index_of};
+pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform, WarmStart};
 pub use ids::{
     AttemptId, CheckpointId, Epoch, Item, RunId, RunIdError, SlotId, StepId, StepKey, WriterId, descending,
     from_descending,
 };
+pub use items::{ForEach, MAX_ITEMS, MAX_ITEMS_BYTES, read_items};
+pub use json::{Json, JsonError};
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
+pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{
     Check, Checkpoint, CheckpointFormat, Command, ContentFormat, EnvironmentSpec, OnNotice, Output, ParamValue,
     Pipeline, RelPath, RelPathError, Resources, Reuse, Source, Step,

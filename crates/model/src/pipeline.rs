@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, DataName, EnvName, ParamName, PipelineName, PortName, Publication, RetryPolicy, Span, StepName, Template,
-    When,
+    ByteSize, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, Publication, RetryPolicy, Span, StepName,
+    Template, When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.
@@ -247,6 +247,9 @@ pub struct Checkpoint {
     /// The least time between two snapshots; 0 takes each that appears.
     #[serde(rename = "every_ms")]
     pub every: Span,
+    /// Whether the time between two snapshots is chosen from what they cost and how often the step is interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
     /// How many durable snapshots of a key stay.
     pub keep: u32,
     /// The time between a notice's signal and the kill, if no cloud says less.
@@ -352,6 +355,9 @@ pub struct Step {
     /// What exit 0 after a notice means.
     #[serde(default)]
     pub on_notice: OnNotice,
+    /// What it fans out over, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
     /// Steps that must have committed first, without data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepName>,
@@ -367,7 +373,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Returns every step that must be settled before this one: those that it reads, and `after`.
+    /// Returns every step that must be settled before this one: those that it reads or that list its items, and `after`.
     pub fn needs(&self) -> impl Iterator<Item = &StepName> {
         self.reads().chain(&self.after)
     }
@@ -378,7 +384,8 @@ impl Step {
             Source::Step { step, .. } => Some(step),
             Source::Data(_) => None,
         });
-        producers.chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
+        let listed = self.for_each.as_ref().and_then(ForEach::needs);
+        producers.chain(listed).chain(self.when.iter().flat_map(|when| when.reads.iter().map(|read| &read.step)))
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
 use prunella_model::{
-    Artifact, ArtifactKind, Backoff, BoundInput, ByteSize, Check, Checkpoint, CheckpointFormat, Class, ClassPolicy,
-    Command, ContentFormat, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Item, KeyScope, OnNotice, Output,
-    ParamValue, Pipeline, Platform, Reference, RelPath, Resources, RetryPolicy, Reuse, RunId, Source, Span, Step,
-    StepId, StepKey, StepName, Template, step_key,
+    Artifact, ArtifactKind, Backoff, BoundInput, ByteSize, Check, Checkpoint, CheckpointFormat, CheckpointId, Class,
+    ClassPolicy, Command, ContentFormat, DataPin, Digest, EnvironmentPin, Epoch, GRAPH_FORMAT, Graph, Item, KeyScope,
+    OnNotice, Output, ParamValue, Pipeline, Platform, Reference, RelPath, Resources, RetryPolicy, Reuse, RunId, SlotId,
+    Source, Span, Step, StepId, StepKey, StepName, Template, WarmStart, step_key,
 };
 
 /// All that is known of a step when its key is computed.
@@ -64,6 +64,12 @@ impl Work {
             Reuse::Never => (Some(&self.scope.run), Some(self.scope.driver)),
         };
         let force = self.graph.force.get(&self.id.name);
+        // What it was called and numbered does not enter, but what it holds and how it lies there.
+        let warm = self
+            .graph
+            .warm
+            .get(&self.id.name)
+            .map(|warm| (&warm.entry, warm.artifact.kind, warm.executable, warm.artifact.digest));
         let secrets: BTreeSet<_> = step.secrets.iter().collect();
         format!(
             "{:?}",
@@ -71,7 +77,8 @@ impl Work {
                 (shell, run, &self.id.item, params),
                 (environment, platform, code),
                 (&self.inputs, &step.env, secrets, &step.outputs),
-                (step.reuse, scope, force)
+                (step.reuse, scope, force),
+                warm
             )
         )
     }
@@ -162,12 +169,28 @@ prop_compose! {
             deterministic: true,
             reuse,
             on_notice: OnNotice::Interrupt,
+            for_each: None,
             after: Vec::new(),
             code: None,
             publish: BTreeMap::new(),
             when: None,
         }
     }
+}
+
+/// A checkpoint to begin with; only a file is executable.
+fn warm() -> impl Strategy<Value = WarmStart> {
+    (select(vec!["a", "b"]), kind(), any::<bool>(), digest(), 1u64..3).prop_map(
+        |(entry, kind, executable, digest, seq)| {
+            let slot = SlotId { key: StepKey(digest), epoch: Epoch(1) };
+            WarmStart {
+                checkpoint: CheckpointId { slot, seq },
+                entry: entry.to_owned(),
+                executable: executable && kind == ArtifactKind::File,
+                artifact: Artifact { kind, digest, size_bytes: seq },
+            }
+        },
+    )
 }
 
 prop_compose! {
@@ -179,7 +202,7 @@ prop_compose! {
         environment in option::of(digest()),
         (os, arch) in (select(vec!["linux", "macos"]), select(vec!["x86_64", "aarch64"])),
         item in option::of(select(vec!["1", "\"1\"", "{\"a\":1}"])),
-        force in option::of(text()),
+        (force, warm) in (option::of(text()), option::of(warm())),
         (run, driver) in (select(vec!["r", "s"]), 1u64..3),
     ) -> Work {
         let tree = |digest| Artifact { kind: ArtifactKind::Tree, digest, size_bytes: 1 };
@@ -201,10 +224,17 @@ prop_compose! {
             environment: environment.map(|digest| EnvironmentPin { digest, lock: serde_json::Value::Null }),
             platform: Platform { os: os.to_owned(), arch: arch.to_owned() },
             force: force.map(|nonce| (a.clone(), nonce)).into_iter().collect(),
+            warm: warm.map(|warm| (a.clone(), warm)).into_iter().collect(),
         };
         let id = StepId { name: a, item: item.map(Item::from_canonical) };
         Work { graph, id, inputs, scope: KeyScope { run: RunId::new(run).expect("an id"), driver } }
     }
+}
+
+fn begun_with(digest: Digest) -> WarmStart {
+    let slot = SlotId { key: StepKey(digest), epoch: Epoch(1) };
+    let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes: 1 };
+    WarmStart { checkpoint: CheckpointId { slot, seq: 1 }, entry: "a".to_owned(), executable: false, artifact }
 }
 
 /// A change with its name.
@@ -231,6 +261,7 @@ const OUTSIDE: &[Change] = &[
         work.step_mut().checkpoint = Some(Checkpoint {
             format: CheckpointFormat::Files,
             every: Span::from_secs(1),
+            auto: true,
             keep: 2,
             grace: Span::from_secs(1),
             sealed: true,
@@ -263,6 +294,15 @@ const OUTSIDE: &[Change] = &[
         work.graph.step_code.insert(parsed("b"), code);
         work.graph.force.insert(parsed("b"), "nonce".to_owned());
     }),
+    ("what another step begins with", |work| {
+        let warm = begun_with(Digest::of(b"x"));
+        work.graph.warm.insert(parsed("b"), warm);
+    }),
+    ("what the checkpoint that it begins with was called", |work| {
+        if let Some(warm) = work.graph.warm.get_mut("a") {
+            warm.checkpoint.slot.epoch = Epoch(99);
+        }
+    }),
     ("the lock's text, its digest being the same", |work| {
         if let Some(pin) = &mut work.graph.environment {
             pin.lock = serde_json::Value::Bool(true);
@@ -273,6 +313,7 @@ const OUTSIDE: &[Change] = &[
             (parsed::<StepName>("c"), work.graph.code_of(&work.id.name).copied(), work.graph.force.get("a").cloned());
         work.graph.step_code = code.map(|code| (name.clone(), code)).into_iter().collect();
         work.graph.force = force.map(|nonce| (name.clone(), nonce)).into_iter().collect();
+        work.graph.warm = work.graph.warm.remove("a").map(|warm| (name.clone(), warm)).into_iter().collect();
         work.id.name = name;
     }),
 ];
@@ -311,6 +352,9 @@ const INSIDE: &[Change] = &[
     }),
     ("force", |work| {
         work.graph.force.insert(parsed("a"), "other".to_owned());
+    }),
+    ("the checkpoint that it begins with", |work| {
+        work.graph.warm.insert(parsed("a"), begun_with(Digest::of(b"other")));
     }),
 ];
 

@@ -71,6 +71,18 @@ fn step_keys_are_the_published_ones() {
 }
 
 #[test]
+fn keys_of_steps_that_begin_with_a_checkpoint_are_the_published_ones() {
+    let file: KeyFile =
+        serde_json::from_str(include_str!("vectors/step-key-1-warm.json")).expect("the file of vectors");
+    assert_eq!(file.format, KEY_FORMAT);
+    let wrong: Vec<(&str, String)> =
+        file.vectors.iter().filter(|v| key_of(v) != v.key).map(|v| (&*v.name, key_of(v))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let keys: std::collections::BTreeSet<&str> = file.vectors.iter().map(|vector| &*vector.key).collect();
+    assert_eq!(keys.len(), 4, "none is the key of another");
+}
+
+#[test]
 fn tree_digests_are_the_published_ones() {
     let file: TreeFile = serde_json::from_str(include_str!("vectors/tree-1.json")).expect("the file of vectors");
     assert_eq!(file.format, "prunella-tree-1");

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use prunella_model::{ArtifactKind, CheckpointId, SlotId, StepKey};
+use prunella_model::{ArtifactKind, CheckpointId, RunId, SlotId, StepKey, WarmStart};
 
 use crate::{
     Layout, Store, StoreError,
     pins::Pinner,
-    records::{CheckpointRecord, FORMAT},
+    records::{CheckpointRecord, FORMAT, StoredArtifact},
     store::encode,
     take_in::For,
 };
@@ -105,9 +105,42 @@ impl Store {
             Err(StoreError::Record { problem, .. }) => return Ok(Err(problem)),
             Err(error) => return Err(error),
         };
-        let mut objects = vec![record.stored.object.clone()];
-        if record.stored.artifact.kind == ArtifactKind::Tree {
-            match self.manifest(&record.stored).await {
+        let laid = self.lay_entry(slot, &record.stored, &directory.join(&record.entry), record.executable).await?;
+        Ok(laid.map(|bytes| (record, bytes)))
+    }
+
+    /// Lays out what a graph says that a step begins with, as [`Store::restore`] does; answers the number of bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer: the checkpoint may be whole.
+    pub async fn restore_warm(
+        &self,
+        slot: &SlotId,
+        warm: &WarmStart,
+        stored: &StoredArtifact,
+        directory: &Path,
+    ) -> Result<Result<u64, String>, StoreError> {
+        self.lay_entry(slot, stored, &directory.join(&warm.entry), warm.executable).await
+    }
+
+    /// Pins what a checkpoint consists of for a run that begins a step with it; false if it cannot be relied on any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer.
+    pub async fn hold(&self, run: &RunId, stored: &StoredArtifact) -> Result<bool, StoreError> {
+        self.pin(Pinner::Run(run), &self.objects_of(stored).await?).await
+    }
+
+    async fn lay_entry(
+        &self,
+        slot: &SlotId,
+        stored: &StoredArtifact,
+        to: &Path,
+        executable: bool,
+    ) -> Result<Result<u64, String>, StoreError> {
+        let mut objects = vec![stored.object.clone()];
+        if stored.artifact.kind == ArtifactKind::Tree {
+            match self.manifest(stored).await {
                 Ok(manifest) => objects.extend(manifest.into_objects()),
                 Err(StoreError::Damaged { problem, .. }) => return Ok(Err(problem)),
                 Err(error) => return Err(error),
@@ -116,16 +149,15 @@ impl Store {
         if !self.pin(Pinner::Attempt(slot), &objects).await? {
             return Ok(Err("its bytes are gone or condemned".to_owned()));
         }
-        let to = directory.join(&record.entry);
-        match self.lay_out(&record.stored, &to).await {
+        match self.lay_out(stored, to).await {
             Ok(laid) => {
-                if record.executable {
-                    self.sys.fs.set_executable(&to, true).map_err(StoreError::io(&to))?;
+                if executable {
+                    self.sys.fs.set_executable(to, true).map_err(StoreError::io(to))?;
                 }
-                Ok(Ok((record, laid.bytes)))
+                Ok(Ok(laid.bytes))
             }
             Err(StoreError::Damaged { problem, .. }) => {
-                self.remove_half(&to)?;
+                self.remove_half(to)?;
                 Ok(Err(problem))
             }
             Err(error) => Err(error),

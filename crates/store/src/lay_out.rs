@@ -12,11 +12,11 @@ use prunella_sys::Fs;
 use crate::{
     Store, StoreError,
     abreast::abreast,
+    hashing::hash_either,
     pack::cut,
-    pieces::{Check, Piece, Sink},
+    pieces::{Piece, Sink},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
     store::decode_up_to,
-    take_in::hash_reader,
 };
 
 /// What was laid out.
@@ -38,11 +38,11 @@ impl Store {
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads; `to` then holds nothing that may be used.
     pub async fn lay_out(&self, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
         let bytes = stored.artifact.size_bytes;
-        let fs = self.sys.fs.clone();
+        let (fs, processors) = (self.sys.fs.clone(), self.sys.machine.cpu_count());
         match stored.artifact.kind {
             ArtifactKind::File => {
                 let files = vec![(to.to_owned(), false)];
-                self.whole(stored, Arc::new(Lay { fs, files })).await?;
+                self.whole(stored, Arc::new(Lay { fs, processors, files })).await?;
             }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
@@ -66,7 +66,7 @@ impl Store {
                         let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
                         (to.join(&entry.path), executable)
                     };
-                    Arc::new(Lay { fs: fs.clone(), files: members.iter().map(place).collect() })
+                    Arc::new(Lay { fs: fs.clone(), processors, files: members.iter().map(place).collect() })
                 })
                 .await?;
             }
@@ -80,11 +80,10 @@ impl Store {
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads.
     pub async fn verify(&self, stored: &StoredArtifact) -> Result<u64, StoreError> {
         match stored.artifact.kind {
-            ArtifactKind::File => self.whole(stored, Arc::new(Check(PathBuf::from(&stored.object)))).await?,
+            ArtifactKind::File => self.whole(stored, Arc::new(self.check(&stored.object))).await?,
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
-                let object = PathBuf::from(&stored.object);
-                self.pieces_of(manifest, move |_, _| Arc::new(Check(object.clone()))).await?;
+                self.pieces_of(manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
             }
         }
         Ok(stored.artifact.size_bytes)
@@ -188,6 +187,7 @@ fn piece(stored: &StoredEntry) -> Option<Piece> {
 /// Writes pieces as files.
 struct Lay {
     fs: Arc<dyn Fs>,
+    processors: usize,
     /// Where each goes, and whether it is executable.
     files: Vec<(PathBuf, bool)>,
 }
@@ -195,7 +195,7 @@ struct Lay {
 impl Sink for Lay {
     fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)> {
         let (to, executable) = &self.files[piece];
-        write_out(&*self.fs, reader, local, to, *executable)
+        write_out(&*self.fs, reader, local, to, *executable, self.processors)
     }
 
     fn reject(&self, piece: usize) -> std::io::Result<()> {
@@ -217,13 +217,14 @@ fn write_out(
     local: Option<&Path>,
     to: &Path,
     executable: bool,
+    processors: usize,
 ) -> std::io::Result<(Digest, u64)> {
     let cloned = match local {
         Some(local) => fs.reflink(local, to)?,
         None => false,
     };
     let done = if cloned {
-        hash_reader(reader)?
+        hash_either(fs, local, reader, processors)?
     } else {
         let mut file = fs.create_new(to)?;
         let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 1 << 18]);

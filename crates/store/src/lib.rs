@@ -5,16 +5,20 @@
 
 mod abreast;
 mod artifacts;
+mod bring_in;
 mod checkpoints;
 mod claim;
+mod digests;
 mod effects;
 mod error;
 mod gc;
+mod hashing;
 mod key_view;
 mod lay_out;
 mod layout;
 mod liveness;
 mod manifest;
+mod measure;
 mod numbered;
 mod pack;
 mod pieces;
@@ -41,6 +45,7 @@ pub use key_view::{KeyState, KeyView, SlotView};
 pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
+pub use measure::{Contents, Remembered, measure};
 pub use publish::Overwrite;
 pub use runs::{DriverLease, NewRun, RunListed};
 pub use slots::{Filled, ReadyCommit};

@@ -8,9 +8,9 @@ use std::{
 
 use prunella_model::Digest;
 use prunella_objects::{ObjectKey, ObjectReader, ObjectsError, SMALL_BYTES};
-use prunella_sys::blocking;
+use prunella_sys::{Fs, blocking};
 
-use crate::{Store, StoreError, take_in::hash_reader};
+use crate::{Store, StoreError, hashing::hash_either};
 
 /// A stretch of an object and what it must be.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub(crate) struct Piece {
 
 /// What is done with the bytes of pieces.
 pub(crate) trait Sink: Send + Sync + 'static {
-    /// Takes all bytes of a piece and says what they were; `local` is a file that holds exactly them.
+    /// Takes all bytes of a piece and says what they were; `local` is a file that holds them and nothing else.
     fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)>;
 
     /// Forgets the piece again: its bytes were wrong.
@@ -35,11 +35,15 @@ pub(crate) trait Sink: Send + Sync + 'static {
 }
 
 /// Looks, and keeps nothing.
-pub(crate) struct Check(pub PathBuf);
+pub(crate) struct Check {
+    fs: Arc<dyn Fs>,
+    processors: usize,
+    about: PathBuf,
+}
 
 impl Sink for Check {
-    fn take(&self, _: usize, reader: &mut dyn Read, _: Option<&Path>) -> std::io::Result<(Digest, u64)> {
-        hash_reader(reader)
+    fn take(&self, _: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)> {
+        hash_either(&*self.fs, local, reader, self.processors)
     }
 
     fn reject(&self, _: usize) -> std::io::Result<()> {
@@ -47,7 +51,7 @@ impl Sink for Check {
     }
 
     fn about(&self, _: usize) -> PathBuf {
-        self.0.clone()
+        self.about.clone()
     }
 }
 
@@ -58,6 +62,11 @@ const FEW: usize = 16;
 pub(crate) type Wrong = (usize, String);
 
 impl Store {
+    /// Returns what looks at pieces of `object` and keeps nothing.
+    pub(crate) fn check(&self, object: &str) -> Check {
+        Check { fs: self.sys.fs.clone(), processors: self.sys.machine.cpu_count(), about: object.into() }
+    }
+
     /// Reads pieces of one object into `sink`; answers those that were wrong in two fresh reads.
     ///
     /// One wrong read is no damage: a bad cable is no bad object (protocol: Damage).

@@ -22,23 +22,23 @@ impl Store {
     /// The order is the protocol's: pin, *then* read the newest list of condemned objects, *then* look that each object is
     /// there. A condemned object is never relied on anew, also if it was spared.
     pub(crate) async fn pin(&self, pinner: Pinner<'_>, objects: &[String]) -> Result<bool, StoreError> {
+        Ok(self.pin_each(pinner, objects).await?.into_iter().all(|reliable| reliable))
+    }
+
+    /// Pins the objects and returns which of them may be relied on; see [`Store::pin`].
+    pub(crate) async fn pin_each(&self, pinner: Pinner<'_>, objects: &[String]) -> Result<Vec<bool>, StoreError> {
         let key = match pinner {
             Pinner::Attempt(slot) => Layout::pin_of_attempt(slot, &self.random()),
             Pinner::Run(run) => Layout::pin_of_run(run, &self.random()),
         };
         let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
         let _random_name = self.put(&key, record).await?;
-        if let Some((_, condemned)) = self.condemned().await?
-            && objects.iter().any(|object| condemned.contains(object))
-        {
-            return Ok(false);
-        }
+        let condemned = self.condemned().await?.map(|(_, condemned)| condemned).unwrap_or_default();
+        let mut reliable = Vec::with_capacity(objects.len());
         for object in objects {
-            if !self.exists(&ObjectKey::new(object)?).await? {
-                return Ok(false);
-            }
+            reliable.push(!condemned.contains(object) && self.exists(&ObjectKey::new(object)?).await?);
         }
-        Ok(true)
+        Ok(reliable)
     }
 
     /// Returns whether the object is there.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_model::{
-    Artifact, CheckpointId, Class, Digest, EffectHow, EffectKind, Graph, ParamValue, PipelineName, PortName, RunId,
-    SlotId, StepId, StepName, WriterId,
+    Artifact, CheckpointId, Class, Digest, EffectHow, EffectKind, Graph, Item, ParamValue, PipelineName, PortName,
+    RunId, SlotId, StepId, StepName, WriterId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,9 @@ pub struct Committed {
 pub struct Provenance {
     /// The pipeline.
     pub pipeline: PipelineName,
+    /// The item, of a step that fans out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Item>,
     /// The command as it ran.
     pub command: Vec<String>,
     /// The digest of the code that it saw.
@@ -149,6 +152,9 @@ pub struct InputProvenance {
     pub slot: Option<SlotId>,
     /// `data.NAME` or `STEP.OUTPUT`.
     pub source: String,
+    /// For a folder of what every item of a step made: the items and their slots, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<(Item, SlotId)>,
 }
 
 /// An attempt's phases and costs, in milliseconds since its claim on its own monotonic clock.

@@ -1,16 +1,12 @@
 //! Runs: their graphs, drivers, bindings, order and names.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use prunella_model::{Artifact, ArtifactKind, Digest, Graph, PipelineName, RunId, SlotId, StepId, StepName};
+use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
 use prunella_objects::{Created, Op};
 
 use crate::{
     LEASE, Layout, Observer, Store, StoreError,
-    pins::Pinner,
     records::{
         AliveRecord, BindingRecord, DriverRecord, FORMAT, GraphRecord, NamesRecord, OrderRecord, Owner, StopRecord,
         StoredArtifact,
@@ -60,59 +56,6 @@ pub enum DriverLease {
 }
 
 impl Store {
-    /// Brings a file or tree in for a run; bytes that the pipeline's newest run brought in are pinned instead of copied.
-    ///
-    /// # Errors
-    /// As [`Store::take_brought`].
-    pub async fn bring_in(
-        &self,
-        run: &RunId,
-        path: &Path,
-        artifact: &Artifact,
-        known: &HashMap<Digest, StoredArtifact>,
-    ) -> Result<StoredArtifact, StoreError> {
-        if let Some(there) = known.get(&artifact.digest)
-            && there.artifact == *artifact
-            && self.pin(Pinner::Run(run), &self.objects_of(there).await?).await?
-        {
-            return Ok(there.clone());
-        }
-        let taken = self.take_brought(run, path, artifact.kind).await?;
-        if taken.stored.artifact.digest != artifact.digest {
-            return Err(StoreError::Unfit {
-                path: path.to_owned(),
-                problem: "it was changed while it was being read".to_owned(),
-            });
-        }
-        self.put_small(taken.objects).await?;
-        Ok(taken.stored)
-    }
-
-    async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
-        let mut objects = vec![stored.object.clone()];
-        if stored.artifact.kind == ArtifactKind::Tree {
-            match self.manifest(stored).await {
-                Ok(manifest) => objects.extend(manifest.into_objects()),
-                // The pin then finds the manifest missing or the copy is made anew.
-                Err(StoreError::Damaged { .. }) => objects.push("data/00/missing".to_owned()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(objects)
-    }
-
-    /// Returns what the newest run of the pipeline brought in, by digest.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store did not answer.
-    pub async fn brought_before(&self, pipeline: &PipelineName) -> Result<HashMap<Digest, StoredArtifact>, StoreError> {
-        let Some(newest) = self.runs_of(pipeline, 1).await?.into_iter().next() else { return Ok(HashMap::new()) };
-        let Some(record) = self.read::<GraphRecord>(&Layout::graph(&newest.run)).await? else {
-            return Ok(HashMap::new());
-        };
-        Ok(record.brought.into_iter().map(|stored| (stored.artifact.digest, stored)).collect())
-    }
-
     /// Creates the run: its graph, then its place in the order of its pipeline's runs.
     ///
     /// # Errors

@@ -1,14 +1,15 @@
 //! Taking files and trees in: bytes become objects, known by their digest.
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use bytes::Bytes;
-use prunella_model::{Artifact, ArtifactKind, Digest, Hasher, RunId, SlotId};
+use prunella_model::{Artifact, ArtifactKind, Digest, RunId, SlotId};
 use prunella_objects::{CreatedFile, ObjectKey, ObjectReader, Op, SMALL_BYTES, TakeIn};
-use prunella_sys::{FileKind, Fs, blocking};
+use prunella_sys::{FileKind, blocking};
 
 use crate::{
     Layout, Store, StoreError,
+    hashing::hash_file,
     records::{StoredArtifact, TreeManifest},
 };
 
@@ -154,8 +155,9 @@ impl Store {
 
     /// Hashes and syncs at once, then renames into the store.
     async fn move_large(&self, object: &ObjectKey, path: &Path) -> Result<(Digest, u64), StoreError> {
-        let (fs, source) = (self.sys.fs.clone(), path.to_owned());
-        let hashed = tokio::task::spawn(async move { blocking(move || hash_file(&*fs, &source)).await });
+        let (fs, source, processors) = (self.sys.fs.clone(), path.to_owned(), self.sys.machine.cpu_count());
+        let hash = move || hash_file(&*fs, &source, processors);
+        let hashed = tokio::task::spawn(async move { blocking(hash).await });
         let (fs, source) = (self.sys.fs.clone(), path.to_owned());
         let synced = blocking(move || fs.sync_file(&source)).await;
         let hashed = hashed.await.map_err(|error| StoreError::io(path)(std::io::Error::other(error)))?;
@@ -168,8 +170,9 @@ impl Store {
     /// Copies into the store while hashing; what changed meanwhile is refused.
     async fn copy_large(&self, object: &ObjectKey, path: &Path) -> Result<(Digest, u64), StoreError> {
         let before = self.sys.fs.metadata(path).map_err(StoreError::io(path))?;
-        let (fs, source) = (self.sys.fs.clone(), path.to_owned());
-        let hashed = tokio::task::spawn(async move { blocking(move || hash_file(&*fs, &source)).await });
+        let (fs, source, processors) = (self.sys.fs.clone(), path.to_owned(), self.sys.machine.cpu_count());
+        let hash = move || hash_file(&*fs, &source, processors);
+        let hashed = tokio::task::spawn(async move { blocking(hash).await });
         let size = before.as_ref().map_or(0, |meta| meta.len);
         let created = self.create_large(object, path, TakeIn::Copy, size).await;
         let hashed = hashed.await.map_err(|error| StoreError::io(path)(std::io::Error::other(error)))?;
@@ -222,25 +225,5 @@ impl Store {
         let ops = objects.into_iter().map(|(key, bytes)| Op::Create { key, bytes }).collect();
         let _fresh_names = self.put_all(ops).await?;
         Ok(())
-    }
-}
-
-/// Returns digest and length of a file.
-pub(crate) fn hash_file(fs: &dyn Fs, path: &Path) -> std::io::Result<(Digest, u64)> {
-    let mut file = fs.open_read(path)?;
-    hash_reader(&mut file)
-}
-
-/// Returns digest and length of what is left to read.
-pub(crate) fn hash_reader(reader: &mut dyn Read) -> std::io::Result<(Digest, u64)> {
-    let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 1 << 18]);
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok((hasher.finish(), size)),
-            n => {
-                hasher.update(&buffer[..n]);
-                size += n as u64;
-            }
-        }
     }
 }

@@ -10,6 +10,7 @@ use prunella_sys::{Fs, blocking};
 use crate::{
     Store, StoreError,
     abreast::abreast,
+    bring_in::{Notes, There},
     pack::{Load, load},
     records::{Place, StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
     store::encode,
@@ -17,9 +18,10 @@ use crate::{
     walk::{MOST_REFUSALS, Refusals, Stat, Walked, What, walk},
 };
 
-/// A tree that was walked: what may stand in it was asked, its bytes are not read yet.
+/// A tree that was walked: what may stand in it was asked.
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
-    /// The entries, sorted; the digests of files are not known yet, and that of nothing stands for them.
+    /// The entries, sorted; as long as the digests of files are not known, that of nothing stands for them.
     pub entries: Vec<TreeEntry>,
     /// What each entry was when it was found; nothing for what is no file.
     pub stats: Vec<Option<Stat>>,
@@ -40,17 +42,40 @@ const FEW: usize = 16;
 impl Store {
     pub(crate) async fn take_tree(&self, owner: &For, root: &Path, take_over: bool) -> Result<Taken, StoreError> {
         let (fs, start) = (self.sys.fs.clone(), root.to_owned());
-        let found = Arc::new(blocking(move || find(&*fs, &start)).await?);
-        let sizes = found.stats.iter().zip(0..).filter_map(|(stat, at)| Some((at, stat.as_ref()?.size)));
-        let root: Arc<Path> = root.into();
-        let loaded = abreast(load(sizes), self.sys.machine.cpu_count(), |load| {
+        let found = blocking(move || find(&*fs, &start)).await?;
+        self.take_found(owner, root, found, take_over, There::default(), None).await
+    }
+
+    /// Takes in what was found, but for the files that are there; those must have digests.
+    pub(crate) async fn take_found(
+        &self,
+        owner: &For,
+        root: &Path,
+        found: Found,
+        take_over: bool,
+        there: There,
+        notes: Option<Notes>,
+    ) -> Result<Taken, StoreError> {
+        let (mut places, mut table) = reused(&found.entries, there);
+        let missing = found.stats.iter().zip(0..).filter(|(_, at)| places[*at as usize].is_none());
+        let loads = load(missing.filter_map(|(stat, at)| Some((at, stat.as_ref()?.size))));
+        let (root, found, notes): (Arc<Path>, _, _) = (root.into(), Arc::new(found), Arc::new(notes));
+        let loaded = abreast(loads, self.sys.machine.cpu_count(), |load| {
             let (store, owner, root, found) = (self.clone(), owner.clone(), root.clone(), found.clone());
-            async move { store.take_load(&owner, &root, &found, load, take_over).await }
+            let notes = notes.clone();
+            async move {
+                let loaded = store.take_load(&owner, &root, &found, load, take_over).await?;
+                if let (Some(notes), None) = (&*notes, &loaded.inline) {
+                    let size = |at: u32| found.stats[at as usize].as_ref().map_or(0, |stat| stat.size);
+                    notes
+                        .add(&loaded.object, loaded.files.iter().map(|(at, digest, from)| (*digest, *from, size(*at))));
+                }
+                Ok(loaded)
+            }
         });
         let loaded = loaded.await?;
         let mut entries = Arc::into_inner(found).expect("all loads have ended").entries;
-        let mut places: Vec<Option<Place>> = vec![None; entries.len()];
-        let (mut table, mut objects) = (Vec::with_capacity(loaded.len()), Vec::new());
+        let mut objects = Vec::new();
         for Loaded { object, files, inline } in loaded {
             let number = u32::try_from(table.len()).expect("there are fewer objects than files");
             for (at, found, offset) in files {
@@ -106,6 +131,24 @@ impl Store {
             }
         }
     }
+}
+
+/// Returns where files lie that are there already, and the objects that hold them.
+fn reused(entries: &[TreeEntry], there: There) -> (Vec<Option<Place>>, Vec<String>) {
+    let (mut numbers, mut table) = (vec![None; there.objects.len()], Vec::new());
+    let place = |entry: &TreeEntry| match &entry.node {
+        TreeNode::File { digest, size_bytes: 1.., .. } => {
+            let Place { object, offset } = *there.places.get(digest)?;
+            let number = numbers[object as usize].get_or_insert_with(|| {
+                table.push(there.objects[object as usize].clone());
+                table.len() - 1
+            });
+            Some(Place { object: u32::try_from(*number).expect("fewer than there were"), offset })
+        }
+        TreeNode::File { .. } | TreeNode::Directory | TreeNode::Symlink { .. } => None,
+    };
+    let places = entries.iter().map(place).collect();
+    (places, table)
 }
 
 /// Finds everything below `root`, and says all that no tree may hold before a byte is read.

@@ -13,7 +13,7 @@ use prunella_objects::ObjectKey;
 
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
-    pieces::{Check, Piece},
+    pieces::Piece,
     records::{End, EndRecord, GraphRecord, StoredArtifact, StoredEntry, TreeManifest, UsesRecord},
     store::decode,
 };
@@ -228,6 +228,6 @@ impl Store {
             digest: file.digest,
             whole: file.path.is_empty(),
         };
-        self.read_pieces(object, files.iter().map(piece).collect(), Arc::new(Check(object.into()))).await
+        self.read_pieces(object, files.iter().map(piece).collect(), Arc::new(self.check(object))).await
     }
 }

@@ -10,9 +10,11 @@ mod clock;
 mod env;
 mod fs;
 mod lease;
+mod long_path;
 mod machine;
 mod random;
 mod real_fs;
+mod remove_tree;
 mod writeback;
 
 use std::sync::Arc;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::fs::{DirEntry, FileKind, Fs, FsFile, FsRead, Meta};
+use crate::long_path::reach;
+use crate::remove_tree::remove_tree;
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,26 +39,34 @@ impl FsFile for RealFile {
 
 impl Fs for RealFs {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let path = &*reach(path)?;
         Ok(Box::new(RealFile(OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?)))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let path = &*reach(path)?;
         Ok(Box::new(RealFile(OpenOptions::new().append(true).create(true).mode(0o644).open(path)?)))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn FsRead>> {
+        let path = &*reach(path)?;
         Ok(Box::new(File::open(path)?))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let path = &*reach(path)?;
         std::fs::read(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = &*reach(from)?;
+        let to = &*reach(to)?;
         std::fs::rename(from, to)
     }
 
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        let from = &*reach(from)?;
+        let to = &*reach(to)?;
         match rename_with(from, to, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -71,36 +81,37 @@ impl Fs for RealFs {
     }
 
     fn exchange(&self, a: &Path, b: &Path) -> io::Result<()> {
+        let a = &*reach(a)?;
+        let b = &*reach(b)?;
         rename_with(a, b, RenameFlags::EXCHANGE).map_err(|error| {
             if is_unsupported(&error) { io::Error::new(io::ErrorKind::Unsupported, error) } else { error }
         })
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = &*reach(from)?;
+        let to = &*reach(to)?;
         std::fs::hard_link(from, to)
     }
 
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        let from = &*reach(from)?;
+        let to = &*reach(to)?;
         reflink(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let path = &*reach(path)?;
         std::fs::remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // A step may leave directories that not even their owner may change.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                make_writable(path)?;
-                std::fs::remove_dir_all(path)
-            }
-            done => done,
-        }
+        let path = &*reach(path)?;
+        remove_tree(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        let path = &*reach(path)?;
         match std::fs::DirBuilder::new().mode(0o755).create(path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
@@ -111,14 +122,17 @@ impl Fs for RealFs {
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let path = &*reach(path)?;
         File::open(path)?.sync_data()
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let path = &*reach(path)?;
         File::open(path)?.sync_all()
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let path = &*reach(path)?;
         let mut entries = std::fs::read_dir(path)?
             .map(|entry| {
                 let entry = entry?;
@@ -130,6 +144,7 @@ impl Fs for RealFs {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Option<Meta>> {
+        let path = &*reach(path)?;
         let meta = match std::fs::symlink_metadata(path) {
             Ok(meta) => meta,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -151,18 +166,22 @@ impl Fs for RealFs {
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let path = &*reach(path)?;
         std::fs::read_link(path)
     }
 
     fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        let path = &*reach(path)?;
         std::os::unix::fs::symlink(target, path)
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let path = &*reach(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
+        let path = &*reach(path)?;
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -211,17 +230,6 @@ fn kind(kind: std::fs::FileType) -> FileKind {
     } else {
         FileKind::Special
     }
-}
-
-fn make_writable(dir: &Path) -> io::Result<()> {
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -304,6 +312,30 @@ mod tests {
         RealFs.remove_dir_all(&tree).unwrap();
         RealFs.remove_dir_all(&tree).unwrap();
         assert_eq!(RealFs.read(&dir.path().join("kept")).unwrap(), b"kept");
+    }
+
+    /// Ten times as deep, and as long, as the system takes at once.
+    #[test]
+    fn a_path_may_be_longer_than_the_system_takes() {
+        let dir = temp();
+        let mut path = dir.path().join("tree");
+        RealFs.create_dir(&path).unwrap();
+        for n in 0..5000 {
+            path.push(format!("level-{n}"));
+            assert!(RealFs.create_dir(&path).unwrap());
+        }
+        assert!(path.as_os_str().len() > 40_000);
+        assert!(!RealFs.create_dir(&path).unwrap(), "it is there already");
+        let (file, other) = (path.join("file"), path.join("other"));
+        put(&file, "deep");
+        assert!(RealFs.rename_noreplace(&file, &other).unwrap());
+        RealFs.symlink(Path::new("other"), &file).unwrap();
+        assert_eq!(RealFs.read(&other).unwrap(), b"deep");
+        assert_eq!(RealFs.read_link(&file).unwrap(), Path::new("other"));
+        assert_eq!(RealFs.metadata(&file).unwrap().unwrap().kind, FileKind::Symlink);
+        assert_eq!(RealFs.list(&path).unwrap().len(), 2);
+        RealFs.remove_dir_all(&dir.path().join("tree")).unwrap();
+        assert_eq!(RealFs.metadata(&dir.path().join("tree")).unwrap(), None);
     }
 
     #[test]

@@ -255,7 +255,7 @@ proptest! {
 
 fn checkpoint(format: &CheckpointFormat) -> Checkpoint {
     let (every, grace) = (Span::default(), Span::default());
-    Checkpoint { format: format.clone(), every, keep: 2, grace, sealed: false, ranks: None }
+    Checkpoint { format: format.clone(), every, auto: false, keep: 2, grace, sealed: false, ranks: None }
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Args;
 use prunella_attempt::{Control, Failure, Request, RestoreFrom, Success, Told, Verdict, attempt};
-use prunella_engine::{EngineError, Upstream, do_effects, effects_of, exec_request};
+use prunella_engine::{Upstream, do_effects, effects_of, exec_request};
 use prunella_healing::{
     Evidence, ExitCode, JitterSeed, Remedy, Restore, Spent, Traits, backoff, exit_code, limit_of, memory_for, remedy,
     restore_point, root_cause,
 };
-use prunella_model::{Backoff, Class, Digest, Epoch, RunId, SlotId, Span, Step, StepId, StepKey, StepName};
+use prunella_model::{
+    Backoff, Class, Digest, Epoch, NameError, RunId, SlotId, Span, Step, StepAddress, StepId, StepKey,
+};
 use prunella_objects::Created;
 use prunella_process::Stream;
 use prunella_store::{
@@ -41,9 +43,9 @@ pub struct Exec {
     #[arg(long)]
     run: RunId,
 
-    /// The step.
-    #[arg(long)]
-    step: StepName,
+    /// The step, or one item of it: STEP:ITEM.
+    #[arg(long, value_name = "STEP")]
+    step: StepAddress,
 
     /// Which commit stands for a step that this one needs [default: the run's].
     #[arg(long, value_name = "STEP=KEY@ATTEMPT", value_parser = upstream)]
@@ -67,10 +69,11 @@ pub struct Exec {
 
 fn upstream(text: &str) -> Result<Upstream, String> {
     let wanted = "write STEP=KEY@ATTEMPT with a key of 64 hex digits";
-    let (step, slot) = text.split_once('=').ok_or(wanted)?;
+    // The label of an item may have a `=` in it.
+    let (step, slot) = text.rsplit_once('=').ok_or(wanted)?;
     let (key, epoch) = slot.split_once('@').ok_or(wanted)?;
     Ok(Upstream {
-        step: StepName::new(step).map_err(|error| error.to_string())?,
+        step: step.parse().map_err(|error: NameError| error.to_string())?,
         slot: SlotId {
             key: StepKey(Digest::from_hex(key).map_err(|error| error.to_string())?),
             epoch: Epoch(epoch.parse().map_err(|_| wanted)?),
@@ -110,12 +113,10 @@ impl Exec {
         // It must be there: an attempt makes no store.
         drop(open::store_read_only(context, &place.store)?);
         let store = open::store(context, &place.store)?;
-        let step = StepId::plain(self.step.clone());
-        let mut request = exec_request(&store, &self.run, &step, &self.upstream, self.retry_index).await?;
+        let mut request = exec_request(&store, &self.run, &self.step, &self.upstream, self.retry_index).await?;
         request.take_over = self.take_over;
-        let spec = request.graph.graph.pipeline.steps.get(&self.step);
-        let no_step = || EngineError::NoStep { run: self.run.clone(), step: step.clone() };
-        let spec = spec.ok_or_else(no_step)?.clone();
+        let steps = &request.graph.graph.pipeline.steps;
+        let spec = steps.get(&self.step.name).expect("the request is of a step of this graph").clone();
         let view = store.look(&request.key).await?;
         heal(&mut request, &spec, &view);
         let (words, mut control) = signals::listen(|_| {}).map_err(CliError::io("signals"))?;
@@ -184,7 +185,7 @@ impl Exec {
         spec: &Step,
         verdict: Verdict,
     ) -> Result<u8, CliError> {
-        let mut answer = json!({ "run": self.run, "step": self.step, "key": request.key.hex() });
+        let mut answer = json!({ "run": self.run, "step": request.step.to_string(), "key": request.key.hex() });
         let (word, line, code) = match verdict {
             Verdict::Committed(success) => self.bound(store, request, &success, "committed").await?,
             Verdict::Reused(success) => self.bound(store, request, &success, "reused").await?,
@@ -230,7 +231,7 @@ impl Exec {
         let effects = effects_of(store, &request.run, &request.graph, &request.step, slot, binding).await?;
         let Err(trouble) = do_effects(store, &store.this_owner(None), effects, false).await else { return Ok(None) };
         let failed = store.effect_failed(&trouble.effect, &trouble.why()).await?;
-        let spec = request.graph.graph.pipeline.steps.get(&self.step);
+        let spec = request.graph.graph.pipeline.steps.get(request.step.name.as_str());
         let limit = spec.and_then(|spec| limit_of(&spec.retry, &Traits::of(spec), Class::Effect)).unwrap_or(0);
         let useless = trouble.is_hopeless() || failed > limit;
         store.sync().await?;
@@ -259,9 +260,10 @@ impl Exec {
             }
             Remedy::Reproduce { input } => {
                 let bound = request.inputs.iter().find(|(name, _)| name.as_str() == input).map(|(_, bound)| bound);
-                match bound.and_then(|bound| Some((bound.slot?, bound))) {
-                    Some((slot, bound)) => {
-                        store.mark_damaged(&slot, &bound.stored.object, &format!("found by {}", request.step)).await?;
+                let item = evidence.input_damaged.as_ref().and_then(|seen| seen.item.as_deref());
+                match bound.and_then(|bound| Some((bound.lost(item)?, bound))) {
+                    Some(((slot, object), bound)) => {
+                        store.mark_damaged(&slot, object, &format!("found by {}", request.step)).await?;
                         lines.push(format!("{} is marked as damaged: run the graph again", bound.source));
                     }
                     // Nobody makes what a run brought in.
@@ -350,7 +352,12 @@ mod tests {
     fn an_upstream_names_step_key_and_attempt() {
         let key = "ab".repeat(32);
         let read = upstream(&format!("split={key}@3")).expect("it is one");
-        assert_eq!((read.step.as_str(), read.slot.key.hex(), read.slot.epoch), ("split", key, Epoch(3)));
+        assert_eq!(
+            (read.step.to_string(), read.slot.key.hex(), read.slot.epoch),
+            ("split".into(), key.clone(), Epoch(3))
+        );
+        let read = upstream(&format!("train:fold=2={key}@1")).expect("it is one");
+        assert_eq!(read.step.to_string(), "train:fold=2");
         for bad in ["split", "split=ab@1", "split=@1", &format!("split={}@x", "ab".repeat(32)), "UP=ab@1"] {
             assert!(upstream(bad).is_err(), "{bad}");
         }
@@ -359,7 +366,7 @@ mod tests {
     #[test]
     fn waits_double_and_end_at_five_minutes() {
         let run = RunId::new("r").expect("a run id");
-        let step = StepId::plain(StepName::new("train").expect("a name"));
+        let step = StepId::plain("train".parse().expect("a name"));
         let most = |k: u32| {
             let wait = |attempt| backoff(WAITS, k - 1, &JitterSeed { run: &run, step: &step, attempt: Epoch(attempt) });
             (1..500).map(wait).max().unwrap_or_default()

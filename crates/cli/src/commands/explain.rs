@@ -22,6 +22,7 @@ use crate::{
     error::CliError,
     evidence::in_words,
     history,
+    items::Items,
     present::{Line, Paint, Tone, artifact, attempt, columns, indented, lasting, moment, short},
     skips::{Decided, decided, expression, seen, why_skipped},
 };
@@ -78,6 +79,16 @@ impl Explain {
             return Err(CliError::Usage(format!("run {run} leaves `{step}` out"), Some(hint)));
         };
         let (_, run_condition) = condition::of(&store, &run, state.ended()).await?;
+        if plan.topology().is_group(place) {
+            let bound = store.bindings(&run).await?;
+            let (plan, state, bound) = (&*plan, &state, &bound);
+            let items = Items { run: &run, condition: run_condition, plan, state, bound, step: place };
+            match context.output {
+                Output::Json => say_json(&items.as_json())?,
+                Output::Text => say(&items.text(Paint::of(context)))?,
+            }
+            return Ok(0);
+        }
         let subject =
             Subject::find(&store, &run, &step, place, (&record, &plan, &state, &events), run_condition).await?;
         match context.output {
@@ -344,6 +355,7 @@ impl<'a> Subject<'a> {
                 StepState::Blocked { by } => vec![format!("prunella explain {run} {}", self.plan.id(*by))],
                 _ => Vec::new(),
             },
+            StepCondition::Dropped => Vec::new(),
             StepCondition::Skipped => match self.state.state(self.place) {
                 StepState::Skipped { by: SkippedBy::Need(by) } => {
                     vec![format!("prunella explain {run} {}", self.plan.id(*by))]
@@ -403,13 +415,15 @@ fn inputs_of(
         let (known, slot, source) = match source {
             Source::Data(data) => (plan.graph().data.get(data).map(|pin| pin.artifact), None, format!("data.{data}")),
             Source::Step { step, output } => {
-                let done = plan.index(&StepId::plain(step.clone())).and_then(|producer| state.done(producer));
-                let known = done.and_then(|done| done.artifacts.iter().find(|(name, _)| name == output));
-                (known.map(|(_, artifact)| *artifact), done.map(|done| done.slot), format!("{step}.{output}"))
+                let producer = plan.source(place, step);
+                let artifacts = producer.and_then(|producer| state.state(producer).artifacts());
+                let known = artifacts.and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output));
+                let slot = producer.and_then(|producer| state.done(producer)).map(|done| done.slot);
+                (known.map(|(_, artifact)| *artifact), slot, format!("{step}.{output}"))
             }
         };
         if let Some(artifact) = known {
-            found.push((name.to_string(), InputProvenance { artifact, slot, source }));
+            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new() }));
         }
     }
     found
@@ -453,6 +467,9 @@ impl Tried<'_> {
             out["root_cause"] = root_cause(&evidence.stderr_tail).into();
             out["evidence"] = json!(evidence);
         }
+        if let Some((every, why)) = self.known.as_ref().and_then(|known| known.interval) {
+            out["checkpoint_interval"] = json!({ "every_ms": every.as_millis(), "why": why });
+        }
         if let Some(known) = self.known.as_ref().filter(|known| !known.accelerators.is_empty()) {
             out["accelerators"] = json!(known.accelerators);
         }
@@ -475,18 +492,7 @@ impl Tried<'_> {
             if !known.accelerators.is_empty() {
                 lines.push(format!("on accelerator {}", known.accelerators.join(", ")));
             }
-            for (checkpoint, why) in &known.skipped {
-                lines.push(format!("checkpoint {checkpoint} was not used: {why}"));
-            }
-            if let Some((checkpoint, took)) = known.restored {
-                lines.push(format!("back at checkpoint {checkpoint} in {}", lasting(took.as_millis())));
-            }
-            if let (Some(first), Some(last)) = (known.durable.first(), known.durable.last()) {
-                lines.push(match known.durable.len() {
-                    1 => format!("checkpoint {first} became durable"),
-                    n => format!("{n} checkpoints became durable, the last {last}"),
-                });
-            }
+            lines.extend(known.about_checkpoints());
         }
         let ran = self.timeline().map(|timeline| timeline.process_ms).filter(|ms| *ms > 0);
         let after = ran.map_or_else(String::new, |ms| format!(" after {}", lasting(ms)));
@@ -523,7 +529,7 @@ fn tone(condition: StepCondition) -> Tone {
         StepCondition::Running | StepCondition::Interrupted | StepCondition::Healing | StepCondition::Held => {
             Tone::Busy
         }
-        StepCondition::Waiting | StepCondition::Ready | StepCondition::Skipped => Tone::Dim,
+        StepCondition::Waiting | StepCondition::Ready | StepCondition::Dropped | StepCondition::Skipped => Tone::Dim,
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use prunella_model::{ArtifactKind, PortName, RunId, SlotId, StepId, StepName};
+use prunella_attempt::{FanIn, Part};
+use prunella_engine::load_state;
+use prunella_model::{Artifact, ArtifactKind, PortName, RunId, SlotId, StepAddress, StepId, StepName, fan_in};
 use prunella_objects::ObjectKey;
 use prunella_store::{Store, StoreError, records::StoredArtifact};
 use prunella_sys::random_hex;
@@ -42,9 +44,25 @@ struct Wanted {
     run: RunId,
     step: StepId,
     output: PortName,
-    slot: SlotId,
-    stored: StoredArtifact,
+    made: Made,
     base_name: String,
+}
+
+/// What is laid out.
+enum Made {
+    /// One artifact of one commit.
+    One(SlotId, StoredArtifact),
+    /// A folder of what every item of a step made.
+    Items(FanIn),
+}
+
+impl Made {
+    fn artifact(&self) -> Artifact {
+        match self {
+            Self::One(_, stored) => stored.artifact,
+            Self::Items(fan_in) => fan_in.artifact,
+        }
+    }
 }
 
 impl Get {
@@ -57,41 +75,42 @@ impl Get {
         let (run, name, to) = split(&self.words)?;
         let wanted = find(&store, run, name).await?;
         if to == Some("-") {
-            let printed = print(&store, &wanted.stored).await;
+            let printed = match &wanted.made {
+                Made::One(_, stored) => print(&store, stored).await,
+                Made::Items(_) => Err(no_tree_to_standard_output()),
+            };
             return collected(&store, &wanted, printed).await.map(|()| 0);
         }
         let to = destination(to, &wanted);
-        let laid = self.lay_out(context, &store, &wanted.stored, &to).await;
+        let laid = self.lay_out(context, &store, &wanted.made, &to).await;
         collected(&store, &wanted, laid).await?;
-        let Wanted { run, step, output, slot, stored, .. } = wanted;
+        let Wanted { run, step, output, made, .. } = wanted;
+        let slot = match &made {
+            Made::One(slot, _) => Some(slot),
+            Made::Items(_) => None,
+        };
         match context.output {
             Output::Json => say_json(&json!({
                 "run": run,
                 "step": step.to_string(),
                 "output": output,
-                "epoch": slot.epoch.0,
-                "key": slot.key.hex(),
-                "artifact": stored.artifact,
+                "epoch": slot.map(|slot| slot.epoch.0),
+                "key": slot.map(|slot| slot.key.hex()),
+                "artifact": made.artifact(),
                 "path": to,
             }))?,
             Output::Text => say(&format!(
                 "{}: {} of {} in run {}\n",
                 to.display(),
-                artifact(&stored.artifact),
-                attempt(&step, &slot),
+                artifact(&made.artifact()),
+                slot.map_or_else(|| format!("all items of {step}"), |slot| attempt(&step, slot)),
                 short(&run)
             ))?,
         }
         Ok(0)
     }
 
-    async fn lay_out(
-        &self,
-        context: &Context,
-        store: &Store,
-        stored: &StoredArtifact,
-        to: &Path,
-    ) -> Result<(), CliError> {
+    async fn lay_out(&self, context: &Context, store: &Store, made: &Made, to: &Path) -> Result<(), CliError> {
         let fs = &*context.sys.fs;
         let refused = || {
             let hint = "name another place, or replace it with `--overwrite`".to_owned();
@@ -105,8 +124,12 @@ impl Get {
         let beside = |what: &str| to.with_file_name(format!(".{name}.{}.{what}", random_hex(&*context.sys.random, 6)));
         let part = beside("part");
         let laid = async {
-            store.lay_out(stored, &part).await?;
-            if stored.artifact.kind == ArtifactKind::File {
+            match made {
+                Made::One(_, stored) => drop(store.lay_out(stored, &part).await?),
+                Made::Items(fan_in) => fan_in.lay_out(store, &part).await.map_err(|(_, error)| error)?,
+            }
+            let kind = made.artifact().kind;
+            if kind == ArtifactKind::File {
                 fs.sync_file(&part).map_err(CliError::io(&part))?;
             }
             match (&there, self.overwrite) {
@@ -116,8 +139,7 @@ impl Get {
                     }
                 }
                 (Some(old), true) => {
-                    let both_files =
-                        old.kind != prunella_sys::FileKind::Dir && stored.artifact.kind == ArtifactKind::File;
+                    let both_files = old.kind != prunella_sys::FileKind::Dir && kind == ArtifactKind::File;
                     if both_files {
                         fs.rename(&part, to).map_err(CliError::io(to))?;
                     } else {
@@ -149,8 +171,16 @@ async fn collected(store: &Store, wanted: &Wanted, done: Result<(), CliError>) -
     if !matches!(&done, Err(CliError::Store(StoreError::Damaged { .. }))) {
         return done;
     }
-    let view = store.look(&wanted.slot.key).await?;
-    if !view.slots.get(&wanted.slot.epoch).is_some_and(|slot| slot.retired) {
+    let slots: Vec<SlotId> = match &wanted.made {
+        Made::One(slot, _) => vec![*slot],
+        Made::Items(fan_in) => fan_in.parts.iter().map(|part| part.slot).collect(),
+    };
+    let mut retired = false;
+    for slot in slots {
+        let view = store.look(&slot.key).await?;
+        retired |= view.slots.get(&slot.epoch).is_some_and(|slot| slot.retired);
+    }
+    if !retired {
         return done;
     }
     let Wanted { run, step, output, .. } = wanted;
@@ -183,7 +213,7 @@ fn split(words: &[String]) -> Result<(Option<&str>, &str, Option<&str>), CliErro
 }
 
 fn destination(to: Option<&str>, wanted: &Wanted) -> PathBuf {
-    let is_file = wanted.stored.artifact.kind == ArtifactKind::File;
+    let is_file = wanted.made.artifact().kind == ArtifactKind::File;
     match to {
         None => PathBuf::from(&wanted.base_name),
         Some(to) if to.ends_with('/') && (is_file || Path::new(to).is_dir()) => Path::new(to).join(&wanted.base_name),
@@ -197,9 +227,11 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
     let run = which_run(store, run).await?;
     let graph = store.graph(&run).await?.graph;
     let unknown = |what: String, names: Vec<&str>, of: &str| CliError::Usage(what, Some(among(of, &names)));
-    let (step, output) = name.split_once('.').unwrap_or((name, ""));
+    // The label of an item may have dots in it, the name of an output has none.
+    let (step, output) = name.rsplit_once('.').unwrap_or((name, ""));
     let steps = &graph.pipeline.steps;
-    let Some((step_name, spec)) = StepName::new(step).ok().and_then(|name| steps.get_key_value(&name)) else {
+    let address = step.parse::<StepAddress>().ok();
+    let Some((spec, address)) = address.and_then(|address| Some((steps.get(&address.name)?, address))) else {
         let names = steps.keys().map(StepName::as_str).collect();
         return Err(unknown(format!("run {run} has no step `{step}`"), names, "steps"));
     };
@@ -207,38 +239,84 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
         let names = spec.outputs.keys().map(PortName::as_str).collect();
         return Err(unknown(format!("step `{step}` has no output `{output}`"), names, "outputs"));
     };
-    let wanted = |run: RunId, slot: SlotId, stored: StoredArtifact| Wanted {
-        run,
-        step: StepId::plain(step_name.clone()),
-        output: port.clone(),
-        slot,
-        stored,
-        base_name: declared.path.base_name().to_owned(),
+    let current = match named {
+        true => None,
+        false => store.names(&graph.pipeline.name).await?,
     };
-    if !named
-        && let Some(names) = store.names(&graph.pipeline.name).await?
-        && let Some((slot, stored)) = names.artifacts.get(name)
+    let from = current.as_ref().map_or(&run, |names| &names.run);
+    let (id, items) = match spec.for_each {
+        None if address.item.is_none() => (StepId::plain(address.name.clone()), None),
+        _ => items_of(store, from, &address).await?,
+    };
+    let wanted = |run: RunId, made: Made| Wanted {
+        run,
+        step: id.clone(),
+        output: port.clone(),
+        base_name: match &made {
+            Made::One(..) => declared.path.base_name().to_owned(),
+            Made::Items(_) => port.to_string(),
+        },
+        made,
+    };
+    if let Some(names) = &current
+        && let Some((slot, stored)) = names.artifacts.get(&format!("{id}.{port}"))
     {
-        return Ok(wanted(names.run.clone(), *slot, stored.clone()));
+        return Ok(wanted(names.run.clone(), Made::One(*slot, stored.clone())));
     }
     let not_made = || {
         let hint = format!("`prunella status {}` shows how far it is", short(&run));
         CliError::Usage(format!("`{name}` has not been made in run {run}"), Some(hint))
     };
-    let slot = store.binding(&run, &StepId::plain(step_name.clone())).await?.ok_or_else(not_made)?;
-    let committed = store.committed(&slot).await?.ok_or_else(not_made)?;
-    let stored = committed.artifacts.get(port).ok_or_else(not_made)?.clone();
+    let made = async |id: &StepId| {
+        let slot = store.binding(from, id).await?.ok_or_else(not_made)?;
+        let committed = store.committed(&slot).await?.ok_or_else(not_made)?;
+        Ok::<_, CliError>((slot, committed.artifacts.get(port).ok_or_else(not_made)?.clone()))
+    };
+    if let Some(items) = items {
+        let base_name = declared.path.base_name().to_owned();
+        let mut parts = Vec::with_capacity(items.len());
+        for id in items {
+            let (slot, stored) = made(&id).await?;
+            parts.push(Part { item: id.item.expect("the members of a step that fans out are items"), slot, stored });
+        }
+        let whole: Vec<_> = parts.iter().map(|part| (&part.item, part.stored.artifact)).collect();
+        let artifact = fan_in(&base_name, &whole);
+        return Ok(wanted(from.clone(), Made::Items(FanIn { artifact, base_name, parts })));
+    }
+    let (slot, stored) = made(&id).await?;
     if !named {
         note(&format!("no whole run has succeeded yet: this is what run {} made", short(&run)));
     }
-    Ok(wanted(run, slot, stored))
+    Ok(wanted(from.clone(), Made::One(slot, stored)))
+}
+
+/// Returns which step an address means in a run, and its items if it is one that fans out.
+async fn items_of(
+    store: &Store,
+    run: &RunId,
+    address: &StepAddress,
+) -> Result<(StepId, Option<Vec<StepId>>), CliError> {
+    let (_, plan, ..) = load_state(store, run).await?;
+    let place = plan.find(address).map_err(|wrong| CliError::Usage(wrong.to_string(), None))?;
+    let items = match plan.topology().is_group(place) {
+        false => None,
+        true => {
+            let members = plan.topology().members(place).unwrap_or_default();
+            Some(members.iter().map(|member| plan.id(*member).clone()).collect())
+        }
+    };
+    Ok((plan.id(place).clone(), items))
+}
+
+fn no_tree_to_standard_output() -> CliError {
+    let hint = "name a directory that is to be made".to_owned();
+    CliError::Usage("a tree of files cannot go to standard output".to_owned(), Some(hint))
 }
 
 /// Writes a file to standard output, verified before its first byte.
 async fn print(store: &Store, stored: &StoredArtifact) -> Result<(), CliError> {
     if stored.artifact.kind == ArtifactKind::Tree {
-        let hint = "name a directory that is to be made".to_owned();
-        return Err(CliError::Usage("a tree of files cannot go to standard output".to_owned(), Some(hint)));
+        return Err(no_tree_to_standard_output());
     }
     store.verify(stored).await?;
     let gone = |problem: &str| StoreError::Damaged { object: stored.object.clone(), problem: problem.to_owned() };

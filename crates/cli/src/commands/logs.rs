@@ -6,7 +6,7 @@ use clap::Args;
 use prunella_attempt::{LogLine, decode_log};
 use prunella_engine::exec_request;
 use prunella_journal::read_all;
-use prunella_model::{Epoch, RunId, SlotId, StepId, StepKey};
+use prunella_model::{Epoch, Item, RunId, SlotId, StepAddress, StepId, StepKey};
 use prunella_process::Stream;
 use prunella_store::{Layout, Store, records::End};
 use serde_json::json;
@@ -230,7 +230,10 @@ async fn find(store: &Store, run: &RunId, step: &StepId, epoch: Option<Epoch>) -
         Some(key) => Some(*key),
         None => match store.binding(run, step).await? {
             Some(slot) => Some(slot.key),
-            None => exec_request(store, run, step, &[], None).await.ok().map(|request| request.key),
+            None => {
+                let address = StepAddress { name: step.name.clone(), item: step.item.as_ref().map(Item::label) };
+                exec_request(store, run, &address, &[], None).await.ok().map(|request| request.key)
+            }
         },
     };
     let newest = match epoch {

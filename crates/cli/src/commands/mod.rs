@@ -25,7 +25,8 @@ pub mod verify;
 
 use std::path::Path;
 
-use prunella_model::{RunId, StepId, StepName};
+use prunella_engine::load_state;
+use prunella_model::{RunId, StepAddress, StepId, StepName};
 use prunella_store::Store;
 
 use crate::{
@@ -98,10 +99,19 @@ pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, Ste
     };
     let run = which_run(store, run).await?;
     let record = store.graph(&run).await?;
-    match StepName::new(step) {
-        Ok(name) if record.graph.pipeline.steps.contains_key(name.as_str()) => Ok((run, StepId::plain(name))),
+    let steps = &record.graph.pipeline.steps;
+    match step.parse::<StepAddress>() {
+        Ok(address) if steps.contains_key(address.name.as_str()) => match address.item {
+            None => Ok((run, StepId::plain(address.name))),
+            // Which items there are stands in the journal.
+            Some(_) => {
+                let (_, plan, ..) = load_state(store, &run).await?;
+                let found = plan.find(&address).map_err(|wrong| CliError::Usage(wrong.to_string(), None))?;
+                Ok((run, plan.id(found).clone()))
+            }
+        },
         _ => {
-            let names: Vec<&str> = record.graph.pipeline.steps.keys().map(StepName::as_str).collect();
+            let names: Vec<&str> = steps.keys().map(StepName::as_str).collect();
             Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))))
         }
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use prunella_model::{Artifact, DataName};
+use prunella_store::Remembered;
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     context::Context,
     error::CliError,
     present::{Line, Paint, Tone, artifact, columns, path},
-    project::{DataLock, LockFile, Place, Remembered, measure, read},
+    project::{DataLock, LockFile, Place, measure, read},
 };
 
 /// Write down what the pipeline's data is, in prunella.lock.
@@ -68,10 +69,11 @@ impl Pin {
         let place = Place::named(context, self.file.as_deref());
         let pipeline = read(context, &place, &[])?.pipeline;
         let mut lock = LockFile::read(&place.lock())?;
-        let measured = measure(&context.sys, &pipeline, &place.base, &place.store, Remembered::Ignored)?;
+        let remembered = if self.check { Remembered::Ignored } else { Remembered::Renewed };
+        let measured = measure(&context.sys, &pipeline, &place.base, &place.store, remembered)?;
         let now: BTreeMap<DataName, DataLock> = measured
             .into_iter()
-            .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.artifact }))
+            .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }))
             .collect();
         let data = compare(&lock.data, &now);
         let agrees = lock.data == now;
@@ -96,8 +98,9 @@ impl Pin {
 pub fn pin(context: &Context, place: &Place) -> Result<(), CliError> {
     let pipeline = read(context, place, &[])?.pipeline;
     let measured = measure(&context.sys, &pipeline, &place.base, &place.store, Remembered::Ignored)?;
-    let data =
-        measured.into_iter().map(|(name, found)| (name, DataLock { path: found.path, artifact: found.artifact }));
+    let data = measured
+        .into_iter()
+        .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }));
     LockFile { data: data.collect(), ..LockFile::default() }.write(&context.sys, &place.lock())
 }
 

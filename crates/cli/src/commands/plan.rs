@@ -18,8 +18,9 @@ use crate::{
     error::CliError,
     forecast::{Forecast, Question, Verdict, earlier, forecast, number_of},
     open,
-    present::{Line, Paint, Tone, columns, count, short},
+    present::{Line, Paint, Tone, columns, count, lasting, short},
     project::{Footprint, Strictness, find, prepare, read},
+    warm,
 };
 
 /// Say what a run would do with each step, and why.
@@ -38,6 +39,10 @@ pub struct Plan {
     /// As if the result of this step were made anew.
     #[arg(long, value_name = "STEP")]
     force: Vec<String>,
+
+    /// As if this step began with a checkpoint that it had before its code changed.
+    #[arg(long, value_name = "STEP=CHECKPOINT")]
+    warm: Vec<String>,
 }
 
 struct Answer {
@@ -60,7 +65,7 @@ impl Plan {
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         let force = forced(&self.force, &pipeline)?;
         are_steps(&targets, &pipeline)?;
-        let prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
+        let mut prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
         let store = match open::store_read_only(context, &place.store) {
             // Nothing has run here yet: plan against an empty store.
             Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
@@ -68,6 +73,7 @@ impl Plan {
             }
             store => store?,
         };
+        prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let going_on = if self.new || !force.is_empty() {
             None
@@ -127,6 +133,12 @@ fn as_json(answer: &Answer) -> Value {
                 "why": one.why,
                 "unused_checkpoints": one.unused_checkpoints,
             });
+            if let Some(offer) = &one.offer {
+                step["warm"] = json!({
+                    "checkpoint": format!("{}={}", one.step.name, offer.checkpoint),
+                    "work_ms": offer.work_ms,
+                });
+            }
             if let Some(key) = one.key {
                 step["key"] = key.hex().into();
             }
@@ -149,6 +161,20 @@ fn as_json(answer: &Answer) -> Value {
         "unpinned": answer.unpinned,
         "environment_locked": !answer.unlocked,
     })
+}
+
+/// Returns what is said of checkpoints that a step had under another key.
+fn unused(one: &Forecast) -> String {
+    let mut text = match one.unused_checkpoints {
+        0 => String::new(),
+        1 => "; 1 checkpoint of the old key is not used".to_owned(),
+        n => format!("; {n} checkpoints of the old key are not used"),
+    };
+    if let Some(offer) = &one.offer {
+        let work = offer.work_ms.map_or_else(String::new, |ms| format!(", after {} of computing", lasting(ms)));
+        text.push_str(&format!("; `--warm {}={}` goes on from the newest{work}", one.step.name, offer.checkpoint));
+    }
+    text
 }
 
 fn text(paint: Paint, answer: &Answer) -> String {
@@ -175,11 +201,7 @@ fn text(paint: Paint, answer: &Answer) -> String {
                 Verdict::ToRun => Tone::Plain,
             };
             let mut why = one.why.join(", ");
-            why.push_str(&match one.unused_checkpoints {
-                0 => String::new(),
-                1 => "; 1 checkpoint of the old key is not used".to_owned(),
-                n => format!("; {n} checkpoints of the old key are not used"),
-            });
+            why.push_str(&unused(one));
             Line(tone, vec![one.verdict.as_str().to_owned(), one.step.to_string(), why])
         })
         .collect();

@@ -18,7 +18,7 @@ use crate::{
     open,
     progress::Screen,
     project::{Footprint, Place, Strictness, find, prepare, read},
-    signals,
+    signals, warm,
 };
 
 /// Run the pipeline, or go on with its newest unfinished run.
@@ -37,6 +37,10 @@ pub struct Run {
     /// Make the result of this step anew, although it is there.
     #[arg(long, value_name = "STEP")]
     force: Vec<String>,
+
+    /// Let this step begin with a checkpoint that it had before its code changed (`plan` names it).
+    #[arg(long, value_name = "STEP=CHECKPOINT")]
+    warm: Vec<String>,
 
     /// Accept data that is not in prunella.lock or has changed; it is recorded.
     #[arg(long)]
@@ -78,8 +82,9 @@ impl Run {
         let force = forced(&self.force, &pipeline)?;
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
-        let prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
+        let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
         let store = open::store(context, &place.store)?;
+        prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let unfinished = if self.new || !force.is_empty() {
             None
@@ -142,7 +147,9 @@ pub async fn unfinished(
     // A project that was moved publishes elsewhere than the run that began there would.
     let publishes = graph.pipeline.steps.values().any(|step| !step.publish.is_empty());
     let moved = publishes && record.base.as_deref().is_some_and(|there| std::path::Path::new(there) != base);
-    let same = record.graph.digest() == graph.digest() && record.targets == targets && !moved;
+    // Without a word of it, a run goes on with what its steps began with.
+    let same_start = graph.warm.is_empty() || graph.warm == record.graph.warm;
+    let same = record.graph.digest() == graph.digest() && record.targets == targets && same_start && !moved;
     Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId};
+use prunella_model::{RunId, SlotId, Span};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
@@ -107,6 +107,13 @@ impl Answer<'_> {
             "attempts": self.state.attempts(step),
             "detail": self.detail(step),
         });
+        if matches!(state, StepState::Gathering | StepState::Gathered { .. }) {
+            let (done, all) = self.state.items_done(step);
+            out["items"] = json!({ "done": done, "all": all });
+        }
+        if let Some(item) = &id.item {
+            out["item"] = serde_json::from_str(item.as_str()).unwrap_or_default();
+        }
         if let Some(key) = state.key() {
             out["key"] = key.hex().into();
         }
@@ -139,7 +146,10 @@ impl Answer<'_> {
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
                     .iter()
-                    .filter(|need| !matches!(self.state.state(**need), StepState::Done(_) | StepState::Skipped { .. }))
+                    .filter(|need| {
+                        let state = self.state.state(**need);
+                        state.artifacts().is_none() && !matches!(state, StepState::Skipped { .. })
+                    })
                     .map(|need| self.plan.id(*need).to_string())
                     .collect();
                 format!("waits for {}", open.join(", "))
@@ -159,6 +169,9 @@ impl Answer<'_> {
                 } else if let Some(checkpoint) = running.restored {
                     text.push_str(&format!(", back at checkpoint {checkpoint}"));
                 }
+                if let Some(every) = self.interval(step) {
+                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                }
                 text
             }
             StepState::Ended(_) => self.last_failure(step),
@@ -170,7 +183,16 @@ impl Answer<'_> {
             StepState::Skipped { by } => why_skipped(self.plan, step, *by),
             StepState::Failed { class, why } => format!("{class}: {why}"),
             StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
+            StepState::Gathering | StepState::Gathered { .. } => items(self.state, step),
+            StepState::Dropped => "its list has it no more".to_owned(),
         }
+    }
+
+    /// Returns the interval that `every: auto` chose last, where it chooses.
+    fn interval(&self, step: StepIndex) -> Option<Span> {
+        self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
+        let attempts = history::attempts(self.events, self.plan.id(step));
+        attempts.last()?.interval.map(|(every, _)| every)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {
@@ -207,8 +229,9 @@ impl Answer<'_> {
         let lines: Vec<Line> = self
             .plan
             .indices()
-            .map(|step| {
-                let is = self.condition_of(step);
+            .map(|step| (step, self.condition_of(step)))
+            .filter(|(step, is)| self.has_line(*step, *is))
+            .map(|(step, is)| {
                 let (tone, mark) = is.mark();
                 Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
             })
@@ -217,6 +240,13 @@ impl Answer<'_> {
         out.push_str(&healed(&self.figures));
         out.push_str(&self.next());
         out
+    }
+
+    /// Returns whether a step has a line of its own: of items those that something happens to, the others are counted.
+    fn has_line(&self, step: StepIndex, is: StepCondition) -> bool {
+        use StepCondition as C;
+        let plain = self.plan.id(step).item.is_none();
+        plain || matches!(is, C::Running | C::Interrupted | C::Healing | C::Failed | C::Held)
     }
 
     fn next(&self) -> String {
@@ -234,6 +264,12 @@ impl Answer<'_> {
             Condition::Succeeded => String::new(),
         }
     }
+}
+
+/// Returns how many items of a step are done.
+fn items(state: &RunState, step: StepIndex) -> String {
+    let (done, all) = state.items_done(step);
+    format!("{done} of {}", count(all as usize, "item"))
 }
 
 /// Returns what the interruptions of a run cost, as a line; nothing if there were none.
@@ -270,6 +306,9 @@ fn slot_of(state: &StepState) -> Option<SlotId> {
         | StepState::Queued { .. }
         | StepState::Ready { .. }
         | StepState::Failed { .. }
-        | StepState::Blocked { .. } => None,
+        | StepState::Blocked { .. }
+        | StepState::Gathering
+        | StepState::Gathered { .. }
+        | StepState::Dropped => None,
     }
 }

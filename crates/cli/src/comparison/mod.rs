@@ -230,6 +230,7 @@ mod tests {
             environment: lock.map(|lock| EnvironmentPin { digest, lock }),
             platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
             force: BTreeMap::new(),
+            warm: BTreeMap::new(),
         }
     }
 

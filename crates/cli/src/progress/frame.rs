@@ -34,9 +34,11 @@ pub fn frame(model: &Model, title: &str, now: Span, size: Size) -> Vec<Row> {
     let Some(topology) = &model.topology else { return rows };
     // The line below the last one, and the head.
     let room = size.rows.saturating_sub(2).max(1);
-    let all = model.knows_every_step() && topology.len() <= room;
-    let mut steps: Vec<StepIndex> = if all { topology.indices().collect() } else { chosen(model, room - 1) };
-    steps.sort_unstable();
+    let few = if model.knows_every_step() { lines(model, topology) } else { Vec::new() };
+    let all = model.knows_every_step() && few.len() <= room;
+    let mut steps = if all { few } else { chosen(model, room - 1) };
+    // The items of a step stand below it.
+    steps.sort_unstable_by_key(|step| (topology.group_of(*step).unwrap_or(*step), *step));
     let names = steps.iter().map(|step| width(&topology.id(*step).to_string())).max().unwrap_or(0).min(NAME);
     for step in &steps {
         rows.push(row(model, topology, *step, names, now, size));
@@ -89,6 +91,16 @@ fn head(model: &Model, title: &str, size: Size) -> Row {
     row
 }
 
+/// Returns the steps that have a line where there is room for all: of items those that something happens to.
+fn lines(model: &Model, topology: &Topology) -> Vec<StepIndex> {
+    let matters = |step: &StepIndex| match model.shown.get(step).map(|shown| &shown.phase) {
+        _ if topology.group_of(*step).is_none() => true,
+        Some(Phase::Done { .. } | Phase::Reused | Phase::Blocked { .. }) | None => false,
+        Some(_) => true,
+    };
+    topology.indices().filter(matters).collect()
+}
+
 /// Returns the steps that matter most, at most as many as there is room for.
 fn chosen(model: &Model, room: usize) -> Vec<StepIndex> {
     let of = |wanted: fn(&Phase) -> bool| {
@@ -130,6 +142,9 @@ fn rest(model: &Model, steps: &[StepIndex], size: Size) -> Row {
 }
 
 fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: Span, size: Size) -> Row {
+    if let Some(&(done, all)) = model.groups.get(&step) {
+        return group_row(model, topology, step, (done, all), names, size);
+    }
     let name = fit(&topology.id(step).to_string(), names);
     let name = format!("{name}{}", " ".repeat(names.saturating_sub(width(&name))));
     let shown = model.shown.get(&step);
@@ -151,9 +166,42 @@ fn row(model: &Model, topology: &Topology, step: StepIndex, names: usize, now: S
     vec![(tone, mark.to_owned()), (Tone::Plain, format!(" {name}  ")), (plain, fit(&text, room))]
 }
 
+/// Returns the line of a step that fans out: how many of its items are done.
+fn group_row(
+    model: &Model,
+    topology: &Topology,
+    step: StepIndex,
+    (done, all): (u32, u32),
+    names: usize,
+    size: Size,
+) -> Row {
+    let name = fit(&topology.id(step).to_string(), names);
+    let name = format!("{name}{}", " ".repeat(names.saturating_sub(width(&name))));
+    let of_items = |wanted: fn(&Phase) -> bool| {
+        let items =
+            model.shown.iter().filter(|(item, shown)| topology.group_of(**item) == Some(step) && wanted(&shown.phase));
+        items.count()
+    };
+    let failed = of_items(|phase| matches!(phase, Phase::Failed { .. }));
+    let busy = of_items(|phase| matches!(phase, Phase::Starting | Phase::Running | Phase::Healing { .. }));
+    let (tone, mark) = match (done == all, failed, busy) {
+        (true, ..) => (Tone::Good, "✓"),
+        (_, 1.., _) => (Tone::Bad, "✗"),
+        (_, _, 1..) => (Tone::Busy, "↻"),
+        _ => (Tone::Dim, "·"),
+    };
+    let failed = if failed > 0 { format!(" · {failed} failed") } else { String::new() };
+    let text = format!("{done} of {}{failed}", count(all as usize, "item"));
+    let room = size.columns.saturating_sub(4 + names);
+    vec![(tone, mark.to_owned()), (Tone::Plain, format!(" {name}  ")), (Tone::Plain, fit(&text, room))]
+}
+
 /// Returns what a step that has not begun waits for.
 fn waits(model: &Model, topology: &Topology, step: StepIndex) -> String {
     let done = |need: &StepIndex| {
+        if let Some((done, all)) = model.groups.get(need) {
+            return done == all;
+        }
         model
             .shown
             .get(need)

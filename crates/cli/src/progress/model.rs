@@ -153,6 +153,8 @@ pub struct Model {
     pub tally: Tally,
     /// The steps that are known one by one.
     pub shown: BTreeMap<StepIndex, Shown>,
+    /// Of steps that fan out, how many items are done and how many there are; nothing before they are known.
+    pub groups: BTreeMap<StepIndex, (u32, u32)>,
     /// How the run was asked to stop.
     pub stopping: Option<StopHow>,
     /// Whether it has ended.
@@ -167,7 +169,7 @@ impl Model {
     pub fn begin(&mut self, earlier: &[Stamped], state: &RunState) {
         earlier.iter().for_each(|stamped| self.figures.push(stamped));
         let topology = state.topology().clone();
-        self.tally.steps = u32::try_from(topology.len()).unwrap_or(u32::MAX);
+        self.size(state);
         if topology.len() <= EVERY_STEP {
             for step in topology.indices() {
                 if let StepState::Done(done) = state.state(step) {
@@ -198,8 +200,12 @@ impl Model {
     /// Takes the next event; `state` is the run's after it.
     pub fn push(&mut self, stamped: &Stamped, state: &RunState) {
         self.figures.push(stamped);
-        self.count(state);
         let (now, event) = (stamped.mono, &stamped.event);
+        if let Event::StepExpanded { .. } = event {
+            self.topology = Some(state.topology().clone());
+            self.size(state);
+        }
+        self.count(state);
         match event {
             Event::StopRequested { how } => self.stopping = self.stopping.max(Some(*how)),
             Event::RunEnded { .. } => self.ended = true,
@@ -207,6 +213,9 @@ impl Model {
         }
         let (Some(id), Some(topology)) = (event.step(), &self.topology) else { return };
         let Some(step) = topology.index(id) else { return };
+        if let Some(group) = topology.group_of(step) {
+            self.groups.insert(group, state.items_done(group));
+        }
         match event {
             Event::StepReused { slot, .. } => {
                 self.tally.reused += 1;
@@ -295,6 +304,21 @@ impl Model {
             Told::Progress { value: told } => shown.say(Spoke::Told, value(told)),
             _ => {}
         }
+    }
+
+    /// Counts the steps: each item of one that fans out, and one for those whose items nobody knows yet.
+    fn size(&mut self, state: &RunState) {
+        let topology = state.topology();
+        let (mut groups, mut unknown) = (0, 0);
+        for group in topology.groups() {
+            groups += 1;
+            match topology.members(group) {
+                Some(_) => _ = self.groups.insert(group, state.items_done(group)),
+                None => unknown += 1,
+            }
+        }
+        let all = u32::try_from(topology.len()).unwrap_or(u32::MAX);
+        self.tally.steps = (all - groups + unknown).saturating_sub(state.count(Stage::Dropped));
     }
 
     fn count(&mut self, state: &RunState) {

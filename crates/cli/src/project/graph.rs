@@ -6,17 +6,20 @@ use prunella_environment::{PythonLock, PythonRequest, lock};
 use prunella_model::{
     ArtifactKind, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, RunId, StepName,
 };
-use prunella_store::{NewRun, Store, records::GraphRecord};
+use prunella_store::{
+    NewRun, Remembered, Store,
+    records::{GraphRecord, StoredArtifact},
+};
 use prunella_sys::random_hex;
 
 use super::{
     code::{Code, collect},
-    data::{Measured, Remembered, measure},
+    data::{Measured, measure},
     files::Beside,
     lock_file::LockFile,
     place::Place,
 };
-use crate::{context::Context, error::CliError, progress};
+use crate::{context::Context, error::CliError, progress, warm::Warm};
 
 /// How strictly data must agree with the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Prepared {
     pub unlocked: bool,
     data: BTreeMap<prunella_model::DataName, Measured>,
     codes: Vec<Code>,
+    /// Where the checkpoints lie that steps begin with.
+    warm: Vec<StoredArtifact>,
 }
 
 /// Returns the graph of `pipeline` as it is now.
@@ -73,20 +78,20 @@ pub fn prepare(
     let mut problems = Vec::new();
     for (name, found) in &measured {
         let locked = lock_file.data.get(name);
-        let pinned = locked.is_some_and(|lock| lock.artifact == found.artifact);
+        let pinned = locked.is_some_and(|lock| lock.artifact == found.contents.artifact);
         if !pinned && strictness == Strictness::Pinned {
             problems.push(match locked {
                 None => format!("`{}` (data.{name}) is not pinned", found.path),
                 Some(lock) => format!(
                     "`{}` (data.{name}) has changed: it is {}, {} is pinned",
                     found.path,
-                    found.artifact.digest.short(),
+                    found.contents.artifact.digest.short(),
                     lock.artifact.digest.short()
                 ),
             });
         }
         let base_name = found.path.trim_end_matches('/').rsplit('/').next().unwrap_or(&found.path).to_owned();
-        data.insert(name.clone(), DataPin { artifact: found.artifact, base_name, pinned });
+        data.insert(name.clone(), DataPin { artifact: found.contents.artifact, base_name, pinned });
     }
     if !problems.is_empty() {
         let hint = "pin the data as it is with `prunella pin`, or go on without with `--allow-unpinned`".to_owned();
@@ -125,9 +130,10 @@ pub fn prepare(
         environment,
         platform: Platform { os: os_arch.os.to_owned(), arch: os_arch.arch.to_owned() },
         force,
+        warm: BTreeMap::new(),
         pipeline,
     };
-    Ok(Prepared { graph, unlocked, data: measured, codes })
+    Ok(Prepared { graph, unlocked, data: measured, codes, warm: Vec::new() })
 }
 
 fn environment(
@@ -157,6 +163,14 @@ fn environment(
 }
 
 impl Prepared {
+    /// Lets steps begin with these checkpoints.
+    pub fn begin_with(&mut self, warm: Warm) {
+        for (step, (start, stored)) in warm {
+            self.graph.warm.insert(step, start);
+            self.warm.push(stored);
+        }
+    }
+
     /// Brings code and data into the store and creates the run.
     ///
     /// # Errors
@@ -170,9 +184,9 @@ impl Prepared {
     ) -> Result<(RunId, GraphRecord), CliError> {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
-        let mut brought = Vec::new();
+        let (mut brought, notes) = (Vec::new(), place.store.join("work/brought"));
         for measured in self.data.values() {
-            brought.push(store.bring_in(&run, &measured.full, &measured.artifact, &known).await?);
+            brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
         }
         for code in &self.codes {
             if brought.iter().any(|stored| stored.artifact == code.artifact) {
@@ -181,9 +195,17 @@ impl Prepared {
             debug_assert_eq!(code.artifact.kind, ArtifactKind::Tree);
             let staged = place.store.join(format!("work/code-{}", random_hex(&*context.sys.random, 6)));
             code.lay_out(&context.sys, &staged)?;
-            let stored = store.bring_in(&run, &staged, &code.artifact, &known).await;
+            let stored = store.bring_in(&run, &staged, &code.artifact.into(), &known, &notes).await;
             let _left_over = context.sys.fs.remove_dir_all(&staged);
             brought.push(stored?);
+        }
+        for stored in &self.warm {
+            if !store.hold(&run, stored).await? {
+                let hint = "begin without it, or take another one".to_owned();
+                let what = "the bytes of a checkpoint given by `--warm` are gone".to_owned();
+                return Err(CliError::Refused(what, Some(hint)));
+            }
+            brought.push(stored.clone());
         }
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let new = NewRun {
@@ -194,6 +216,9 @@ impl Prepared {
             base: Some(base),
         };
         let record = store.create_run(new).await?;
+        for measured in self.data.values() {
+            store.forget_notes(&measured.contents.artifact, &notes);
+        }
         Ok((run, record))
     }
 }

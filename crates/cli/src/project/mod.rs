@@ -8,7 +8,7 @@ mod lock_file;
 mod place;
 mod read;
 
-pub use data::{Remembered, measure};
+pub use data::measure;
 pub use graph::{Footprint, Strictness, prepare};
 pub use lock_file::{DataLock, LockFile};
 pub use place::{Place, find};

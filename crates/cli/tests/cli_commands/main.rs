@@ -15,3 +15,5 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod trees;
+mod warm;

@@ -64,6 +64,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             deterministic: true,
             reuse: Reuse::Always,
             on_notice: OnNotice::Interrupt,
+            for_each: None,
             after: spec.after.iter().map(|step| name(step)).collect(),
             code: None,
             publish: BTreeMap::new(),
@@ -89,6 +90,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
         environment: None,
         platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     })
 }
 
@@ -308,6 +310,7 @@ impl<'a> Sim<'a> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
+            Command::Expand { .. } => unreachable!("nothing fans out here"),
             Command::BindKey { step } => {
                 let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
                 let key = self.plan.key(&self.state, step, &scope).expect("every producer is done");
@@ -465,7 +468,7 @@ impl<'a> Sim<'a> {
             Fate::Fails => self.ended(step, slot, exit(1)),
             Fate::FindsDamage => {
                 let input = self.plan.step(step).inputs.keys().next().expect("only steps with inputs find damage");
-                let damaged = InputDamaged { input: input.as_str().to_owned(), detail: "gone".to_owned() };
+                let damaged = InputDamaged { input: input.as_str().to_owned(), item: None, detail: "gone".to_owned() };
                 let evidence = Evidence { input_damaged: Some(damaged), ..exit(0) };
                 self.ended(step, slot, evidence);
             }

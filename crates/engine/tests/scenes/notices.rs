@@ -245,7 +245,7 @@ async fn a_notice_before_there_is_a_slot_is_no_failure_of_the_step() {
     let run = engine.begin("r", &scene.graph("train: { run: 'echo x > out.txt', outputs: { out: out.txt } }")).await;
     let step = StepId::plain(StepName::new("train").unwrap());
     for (source, class) in [("sigterm", Class::Preempted), ("stop", Class::Stopped)] {
-        let request = exec_request(&engine.host.store, &run, &step, &[], None).await.unwrap();
+        let request = exec_request(&engine.host.store, &run, &step.name.clone().into(), &[], None).await.unwrap();
         let word = Control::Notice(Deadline::in_own_grace(source));
         let (_sender, control) = tokio::sync::watch::channel(word);
         let verdict = attempt(&engine.host, &request, control, std::sync::Arc::new(|_| {})).await;
@@ -253,9 +253,9 @@ async fn a_notice_before_there_is_a_slot_is_no_failure_of_the_step() {
         assert_eq!((failure.slot, failure.class), (None, class), "it waits for nothing when the run goes on");
     }
     // Whenever it comes, it leaves no slot open behind it.
-    let key = exec_request(&engine.host.store, &run, &step, &[], None).await.unwrap().key;
+    let key = exec_request(&engine.host.store, &run, &step.name.clone().into(), &[], None).await.unwrap().key;
     for _ in 0..20 {
-        let request = exec_request(&engine.host.store, &run, &step, &[], None).await.unwrap();
+        let request = exec_request(&engine.host.store, &run, &step.name.clone().into(), &[], None).await.unwrap();
         let (_sender, control) = tokio::sync::watch::channel(notice());
         attempt(&engine.host, &request, control, std::sync::Arc::new(|_| {})).await;
     }
@@ -268,7 +268,7 @@ async fn a_notice_before_the_program_runs_ends_the_attempt_at_once() {
     let graph = scene.graph("train: { run: 'echo ran >> $OUT/ran; echo x > out.txt', outputs: { out: out.txt } }");
     let run = engine.begin("r", &graph).await;
     let step = StepId::plain(StepName::new("train").unwrap());
-    let request = exec_request(&engine.host.store, &run, &step, &[], None).await.unwrap();
+    let request = exec_request(&engine.host.store, &run, &step.name.clone().into(), &[], None).await.unwrap();
     let (sender, control) = tokio::sync::watch::channel(Control::Run);
     // It comes the moment the slot is taken, while the workspace is being made.
     let tell = std::sync::Arc::new(move |told: Told| {

@@ -14,7 +14,7 @@ use prunella_manifest::{FileKind, Files, Overrides, Source, read};
 use prunella_model::*;
 use prunella_objects::Embedded;
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_store::records::{Closed, End, ProcessId};
+use prunella_store::records::{Closed, End, ProcessId, StoredArtifact};
 use prunella_store::{NewRun, Store};
 use prunella_sys::{Accelerators, Sys};
 use tokio::sync::{Notify, watch};
@@ -95,6 +95,7 @@ impl Scene {
             environment: None,
             platform: Platform { os: "linux".into(), arch: "x86_64".into() },
             force: BTreeMap::new(),
+            warm: BTreeMap::new(),
         }
     }
 
@@ -254,11 +255,16 @@ pub struct Engine {
 
 impl Engine {
     pub async fn begin(&self, run: &str, graph: &Graph) -> RunId {
+        self.begin_with(run, graph, Vec::new()).await
+    }
+
+    /// Begins a run that brings this in.
+    pub async fn begin_with(&self, run: &str, graph: &Graph, brought: Vec<StoredArtifact>) -> RunId {
         let run = RunId::new(run).unwrap();
         let new = NewRun {
             run: run.clone(),
             graph: graph.clone(),
-            brought: Vec::new(),
+            brought,
             targets: Vec::new(),
             base: Some(self.base.clone()),
         };

@@ -73,6 +73,8 @@ impl Recovering {
     /// A checkpoint became durable, or with none the step committed: returns the replay if that is newer progress.
     pub(super) fn progress(&self, now: Span, checkpoint: Option<CheckpointId>) -> Option<Span> {
         let (ready, restored) = self.ready?;
+        // One of another key is what the step began with: everything of its own is newer.
+        let restored = restored.filter(|restored| checkpoint.is_none_or(|own| own.slot.key == restored.slot.key));
         let newer = checkpoint.is_none_or(|checkpoint| Some(checkpoint) > restored);
         newer.then(|| minus(now, ready))
     }

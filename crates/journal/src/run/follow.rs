@@ -6,7 +6,7 @@ use prunella_model::{SlotId, Span, StepKey};
 
 use super::{Outcome, RunState, Whole};
 use crate::agenda::Todo;
-use crate::state::{Stage, StepState, open_state};
+use crate::state::{Stage, StepState};
 use crate::{StepIndex, StepSet};
 
 impl RunState {
@@ -14,7 +14,7 @@ impl RunState {
     pub(super) fn put(&mut self, step: StepIndex, next: StepState) {
         let entry = &mut self.steps[step.as_usize()];
         // What has no key any more was keyed with nothing.
-        entry.stale &= next.key().is_some();
+        entry.stale &= next.is_bound();
         let old = std::mem::replace(&mut entry.state, next);
         let (was, is) = (old.stage(), entry.state.stage());
         if was == is && was == Stage::Running {
@@ -71,7 +71,8 @@ impl RunState {
     /// skipped on account of what it reads now. `before` is what stood for it, if nothing stands for it any more.
     fn settle(&mut self, step: StepIndex, before: Option<Outcome>) {
         let entry = &mut self.steps[step.as_usize()];
-        let settled = matches!(entry.state, StepState::Done(_) | StepState::Skipped { .. }) && !entry.stale;
+        let stands = matches!(entry.state, StepState::Done(_) | StepState::Skipped { .. } | StepState::Gathered { .. });
+        let settled = stands && !entry.stale;
         if settled == entry.settled {
             return;
         }
@@ -106,24 +107,44 @@ impl RunState {
                     entry.absent -= 1;
                 }
             }
+            // A group rests on its list alone; one that follows another goes through what that was given.
+            let rests = |state: &StepState| {
+                let listed = state.is_bound() && topology.leads(consumer);
+                state.key().is_some() || matches!(state, StepState::Skipped { .. }) || listed
+            };
             match (&entry.state, entry.missing) {
-                (StepState::Waiting, 0) => self.put(consumer, open_state(true, topology.is_conditional(consumer))),
+                (StepState::Waiting, 0) => {
+                    let opening = self.opening(consumer);
+                    self.put(consumer, opening);
+                }
                 (StepState::Undecided | StepState::Bindable, 1) if !settled => self.put(consumer, StepState::Waiting),
-                (state, _) if changed && (state.key().is_some() || matches!(state, StepState::Skipped { .. })) => {
+                (state, _) if changed && rests(state) => {
                     entry.stale = true;
                     self.settle(consumer, None);
                     self.close_or_open(consumer);
                     self.refresh(consumer);
                 }
-                _ => self.refresh(consumer),
+                _ => {
+                    self.refresh(consumer);
+                    self.regroup(consumer);
+                }
             }
+        }
+        if let Some(group) = self.member_of(step) {
+            let entry = &mut self.steps[group.as_usize()];
+            if settled {
+                entry.unsettled_items -= 1;
+            } else {
+                entry.unsettled_items += 1;
+            }
+            self.regroup(group);
         }
     }
 
     /// Tells the consumers that the step was given up or blocked, or is so no longer.
     fn count_dead(&mut self, step: StepIndex, dead: bool) {
         let topology = Arc::clone(&self.topology);
-        for &consumer in topology.consumers(step) {
+        for consumer in topology.consumers(step).iter().copied().chain(self.member_of(step)) {
             let entry = &mut self.steps[consumer.as_usize()];
             if dead {
                 entry.dead += 1;
@@ -136,7 +157,7 @@ impl RunState {
 
     fn close_or_open(&mut self, step: StepIndex) {
         let entry = &mut self.steps[step.as_usize()];
-        let closed = entry.settled || is_end(entry.state.stage());
+        let closed = entry.settled || is_end(entry.state.stage()) || entry.state == StepState::Dropped;
         if closed != entry.closed {
             entry.closed = closed;
             if closed {
@@ -160,13 +181,14 @@ impl RunState {
             return matches!(entry.state, S::Ready { .. }).then_some(Todo::Starting);
         }
         match &entry.state {
-            S::Running(_) | S::Failed { .. } | S::Blocked { .. } => None,
+            S::Running(_) | S::Failed { .. } | S::Blocked { .. } | S::Dropped => None,
             _ if entry.stale => Some(Todo::Rebind),
-            S::Done(_) | S::Skipped { .. } => None,
+            S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => None,
             _ if entry.dead > 0 => Some(Todo::Block),
-            S::Waiting | S::Queued { .. } => None,
+            S::Waiting | S::Queued { .. } | S::Gathering => None,
             S::Undecided | S::Bindable if entry.absent > 0 => Some(Todo::Skip),
             S::Undecided => Some(Todo::Decide),
+            S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 => None,
@@ -195,9 +217,12 @@ impl RunState {
             if budgets_reset {
                 entry.spent = None;
             }
-            let open = open_state(entry.missing == 0, self.topology.is_conditional(step));
             match &entry.state {
-                StepState::Failed { .. } | StepState::Blocked { .. } if again => self.put(step, open),
+                StepState::Failed { .. } | StepState::Blocked { .. } if again => {
+                    let open = self.opening(step);
+                    self.put(step, open);
+                    self.regroup(step);
+                }
                 StepState::Held { slot, .. } => {
                     let key = slot.key;
                     self.put(step, StepState::Keyed { key });

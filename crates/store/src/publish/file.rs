@@ -6,7 +6,7 @@ use prunella_model::{Digest, EffectHow};
 use prunella_sys::{FileKind, Fs, blocking};
 
 use super::Place;
-use crate::{Store, StoreError, records::StoredArtifact, take_in::hash_file};
+use crate::{Store, StoreError, hashing::hash_file, records::StoredArtifact};
 
 impl Store {
     pub(super) async fn put_file(
@@ -48,6 +48,6 @@ impl Store {
 /// Returns the digest of a file as it is now.
 async fn read_back(fs: &Arc<dyn Fs>, path: &Path) -> Result<Digest, StoreError> {
     let (fs, file) = (fs.clone(), path.to_owned());
-    let (digest, _) = blocking(move || hash_file(&*fs, &file)).await.map_err(StoreError::io(path))?;
+    let (digest, _) = blocking(move || hash_file(&*fs, &file, 1)).await.map_err(StoreError::io(path))?;
     Ok(digest)
 }

@@ -10,7 +10,7 @@ use prunella_model::{Digest, EffectHow, Tree, TreeEntry, TreeNode, tree_digest};
 use prunella_sys::{FileKind, Fs, blocking};
 
 use super::{Overwrite, Place};
-use crate::{Store, StoreError, records::StoredArtifact, take_in::hash_file};
+use crate::{Store, StoreError, hashing::hash_file, records::StoredArtifact};
 
 impl Store {
     pub(super) async fn put_tree(
@@ -121,7 +121,7 @@ fn digest_at(fs: &dyn Fs, root: &Path) -> io::Result<Option<Digest>> {
                     TreeNode::Directory
                 }
                 FileKind::File => {
-                    let (digest, size_bytes) = hash_file(fs, &full)?;
+                    let (digest, size_bytes) = hash_file(fs, &full, 1)?;
                     let executable = fs.metadata(&full)?.is_some_and(|meta| meta.mode_exec);
                     TreeNode::File { digest, size_bytes, executable }
                 }

@@ -166,6 +166,7 @@ pub fn closed(of_run: &str) -> Closed {
 
 pub fn provenance() -> Provenance {
     Provenance {
+        item: None,
         pipeline: PipelineName::new("test").unwrap(),
         command: vec!["true".into()],
         code: None,
@@ -233,5 +234,6 @@ pub fn graph(pipeline: &str) -> Graph {
         environment: None,
         platform: Platform { os: "linux".into(), arch: "x86_64".into() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     }
 }

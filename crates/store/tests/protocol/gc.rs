@@ -54,7 +54,8 @@ impl Part {
         let (digest, size_bytes) = (Digest::of(content), content.len() as u64);
         let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes };
         let known = self.store.brought_before(&PipelineName::new("p").unwrap()).await.unwrap();
-        let stored = self.store.bring_in(id, &path, &artifact, &known).await.unwrap();
+        let stored =
+            self.store.bring_in(id, &path, &artifact.into(), &known, &self.scratch.0.join("notes")).await.unwrap();
         let new = NewRun {
             run: id.clone(),
             graph: graph("p"),

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bench;
+mod brought;
 mod claims;
 mod crashes;
 mod damage;

@@ -58,6 +58,7 @@ fn plan_of(text: &str) -> Arc<Plan> {
         environment: None,
         platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
         force: BTreeMap::new(),
+        warm: BTreeMap::new(),
     };
     Arc::new(Plan::build(Arc::new(graph), &[]).expect("a plan"))
 }
