@@ -18,6 +18,7 @@ import recovery
 import report
 import scale
 import steps
+import trees
 from measure import Failed
 
 BENCHES = {
@@ -28,6 +29,7 @@ BENCHES = {
     "yaml": steps.yaml,
     "scale": scale.run,
     "ingest": ingest.run,
+    "trees": trees.run,
     "recovery": recovery.run,
     "checkpoint": checkpoint.run,
 }
@@ -63,6 +65,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--long-runs", type=int, default=1, help="rounds of scale above 10,000 steps")
     parser.add_argument("--yaml-size", type=size, default=8 << 20)
     parser.add_argument("--size", type=size, default=1 << 30, help="of the file that is taken in")
+    parser.add_argument("--tree-files", type=int, default=100_000, help="files of 4 KiB in a tree")
+    parser.add_argument("--tree-runs", type=int, default=1, help="rounds of trees; dvc takes minutes")
+    parser.add_argument("--verify-size", type=size, default=1 << 30, help="of the file that verify and b3sum read")
+    parser.add_argument("--dvc", type=Path, help="the program dvc (default: the one on PATH)")
+    parser.add_argument("--b3sum", type=Path, help="the program b3sum (default: the one on PATH)")
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--checkpoint-size", type=size, default=1 << 30)
     parser.add_argument("--loop-size", type=size, default=256 << 20)
@@ -74,7 +81,7 @@ def arguments() -> argparse.Namespace:
     if options.quick:
         small = {
             "runs": 2, "chain_steps": 50, "steps": 100, "scale": [100, 300], "yaml_size": 1 << 20, "size": 16 << 20,
-            "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
+            "tree_files": 300, "verify_size": 64 << 20, "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
         }
         vars(options).update(small)
         if options.save or options.write_docs:

@@ -21,7 +21,7 @@ const FOR_TESTS: [&str; 3] = ["prunella-testkit", "prunella-chaos", "prunella-si
 
 /// What the innermost crates may be built with: nothing that reaches out.
 const PURE: [(&str, &[&str]); 3] = [
-    ("prunella-model", &["blake3", "indexmap", "serde", "serde_json", "thiserror"]),
+    ("prunella-model", &["blake3", "indexmap", "serde", "serde_json", "thiserror", "unicode-normalization"]),
     ("prunella-condition", &["prunella-model", "serde_json", "thiserror"]),
     ("prunella-healing", &["prunella-model", "serde", "serde_json", "thiserror"]),
 ];

@@ -14,6 +14,7 @@ use crate::{
     control::noticed,
     end::{self, fail, spent_before, trouble},
     interval::Known,
+    needs::lacks,
     promote::Finished,
     snapshots::millis,
     supervise::Supervision,
@@ -167,6 +168,11 @@ impl Run<'_> {
 
     async fn go(self) -> Verdict {
         let mut timeline = Timeline::default();
+        if let Some(lack) = lacks(&self.host.sys, self.step) {
+            let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Claim);
+            evidence.contract = Some(lack);
+            return self.fail(evidence, timeline).await;
+        }
         timeline.phases.push(("workspace".to_owned(), self.at_ms()));
         let made = tokio::select! {
             biased;

@@ -286,8 +286,8 @@ impl Supervision<'_> {
             state.snapshots.want(Wanted { entry, sealed: self.sealed(), progress: None, reply: None });
         }
         if let Some(entry) = watcher.puzzled() {
-            let why = "several processes write it, and it is not known how many: until the next one is begun, it may lack \
-                       files of some; say `checkpoint: { ranks: N }`";
+            let why = "several processes write it, and nobody says how many, so it may lack files of some; say \
+                       `checkpoint: { ranks: N }`";
             self.tell.tell(Told::SnapshotSkipped { entry, why: why.to_owned() });
         }
     }

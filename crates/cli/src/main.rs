@@ -18,6 +18,7 @@ mod open;
 mod present;
 mod progress;
 mod project;
+mod room;
 mod signals;
 mod skips;
 mod warm;

@@ -73,6 +73,10 @@ pub async fn find(store: &Store, pipeline: &Pipeline, words: &[String]) -> Resul
             let hint = "give it a `checkpoint`, so that it finds one at $PRUNELLA_CHECKPOINT_DIR";
             return Err(CliError::Usage(format!("`{name}` has no checkpoints"), Some(hint.to_owned())));
         }
+        if step.for_each.is_some() {
+            let hint = "its items have checkpoints of their own, and one cannot stand for all";
+            return Err(CliError::Usage(format!("`{name}` runs once for each item"), Some(hint.to_owned())));
+        }
         let found = look(store, pipeline, &wish, name).await?;
         let Some(found) = found else {
             let hint = "`prunella plan` names the newest one; `prunella explain STEP` all attempts".to_owned();

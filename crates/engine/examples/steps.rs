@@ -71,6 +71,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         timeout: None,
         stall: None,
         deterministic: true,
+        capacity: None,
         reuse: Reuse::Always,
         on_notice: OnNotice::Interrupt,
         for_each: None,

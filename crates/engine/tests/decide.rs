@@ -19,7 +19,7 @@ fn steps(all: &[(&str, &[&str])]) -> Vec<(String, Spec)> {
 
 fn needing(cpu_millis: u32, memory_gib: u64, gpu: u32) -> Spec {
     let memory = (memory_gib > 0).then_some(ByteSize(memory_gib << 30));
-    Spec { resources: Resources { cpu_millis, memory, memory_max: None, gpu }, ..Spec::default() }
+    Spec { resources: Resources { cpu_millis, memory, memory_max: None, gpu, shm: None }, ..Spec::default() }
 }
 
 fn fine<'a>() -> Fates<'a> {

@@ -102,6 +102,7 @@ proptest! {
                 memory: (shape.memory_gib > 0).then_some(ByteSize(shape.memory_gib << 30)),
                 memory_max: None,
                 gpu: shape.gpu,
+                shm: None,
             },
             ..Spec::default()
         };

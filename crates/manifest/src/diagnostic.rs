@@ -1,8 +1,10 @@
 //! A mistake in a user's file: what, where, and what to do.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::source::Places;
+use crate::{Source, source::Places};
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -34,7 +36,10 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// Where it is; nowhere for mistakes of the command line.
+    /// The file that it is in: the pipeline file, or one that is included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where it is in that file; nowhere for mistakes of the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span: Option<SourceSpan>,
     /// What is wrong: lowercase, names in backticks.
@@ -42,6 +47,16 @@ pub struct Diagnostic {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The text of an included file, to show the place.
+    #[serde(skip)]
+    pub(crate) included: Option<Arc<Source>>,
+}
+
+impl Diagnostic {
+    /// Returns a mistake of the pipeline file as a whole.
+    pub(crate) fn new(code: &'static str, span: Option<SourceSpan>, message: String, help: Option<String>) -> Self {
+        Self { code, severity: Severity::Error, file: None, span, message, help, included: None }
+    }
 }
 
 /// Returns the diagnostics as JSON: a list of objects with the fields of [`Diagnostic`].
@@ -108,26 +123,29 @@ impl Found {
     /// Returns everything found, in the order of the file.
     pub fn finish(self, places: &Places<'_>) -> Vec<Diagnostic> {
         let left_out = self.left_out;
-        let mut all: Vec<Diagnostic> = self
+        let mut all: Vec<(usize, Diagnostic)> = self
             .found
             .into_iter()
-            .map(|finding| Diagnostic {
-                code: finding.code,
-                severity: finding.severity,
-                span: finding.mark.map(|mark| places.span(mark)),
-                message: finding.message,
-                help: finding.help,
+            .map(|finding| {
+                let place = finding.mark.map(|mark| places.span(mark));
+                let at = place.map_or(0, |(at, _)| at);
+                let diagnostic = Diagnostic {
+                    code: finding.code,
+                    severity: finding.severity,
+                    file: place.map(|_| places.source(at).name.clone()),
+                    span: place.map(|(_, span)| span),
+                    message: finding.message,
+                    help: finding.help,
+                    included: (at > 0).then(|| places.source(at).clone()),
+                };
+                (at, diagnostic)
             })
             .collect();
-        all.sort_by_key(|diagnostic| diagnostic.span);
+        all.sort_by_key(|(at, diagnostic)| (*at, diagnostic.span));
+        let mut all: Vec<Diagnostic> = all.into_iter().map(|(_, diagnostic)| diagnostic).collect();
         if left_out > 0 {
-            all.push(Diagnostic {
-                code: "more-mistakes",
-                severity: Severity::Error,
-                span: None,
-                message: format!("{left_out} more mistakes are not shown"),
-                help: None,
-            });
+            let message = format!("{left_out} more mistakes are not shown");
+            all.push(Diagnostic::new("more-mistakes", None, message, None));
         }
         all
     }

@@ -8,7 +8,9 @@ mod conditions;
 mod cycles;
 mod diagnostic;
 mod for_each;
+mod include;
 mod later;
+mod machine;
 mod nearest;
 mod params;
 mod pipeline;
@@ -54,6 +56,12 @@ pub trait Files {
     /// Returns what is at a path relative to the pipeline file's directory; nothing if there is nothing.
     fn kind(&self, relative: &str) -> Option<FileKind>;
 
+    /// Returns the bytes of a file to include; nothing if it is not there or cannot be read.
+    fn read(&self, relative: &str) -> Option<Vec<u8>> {
+        let _ = relative;
+        None
+    }
+
     /// Returns how many files match a pattern of code.
     fn glob_matches(&self, pattern: &str) -> usize;
 }
@@ -74,12 +82,13 @@ pub struct Read {
 /// # Errors
 /// All mistakes of the file and of the overrides (up to 1000), in the order of the file; warnings are among them.
 pub fn read(source: &Source, overrides: &Overrides, files: &dyn Files) -> Result<Read, Vec<Diagnostic>> {
-    let places = source::Places::new(&source.text);
     let mut found = diagnostic::Found::default();
     if let Some(diagnostic) = source::too_large(&source.name, source.text.len()) {
         return Err(vec![diagnostic]);
     }
-    let Some(tree) = tree::parse(source, &mut found) else {
+    let gathered = include::gather(source, files, &mut found);
+    let places = source::Places::new(&gathered.sources);
+    let Some(tree) = include::parse(&gathered, &places, &mut found) else {
         return Err(found.finish(&places));
     };
     let mut reader = reader::Reader {

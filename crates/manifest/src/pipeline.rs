@@ -152,6 +152,11 @@ impl<'s> Reader<'s> {
             return None;
         }
         let path = self.inside(text, mark, "the path of a data set", "the directory of the pipeline file")?;
+        if self.files.kind(path.as_str()).is_none()
+            && let Some((folder, _)) = prunella_model::pattern_root(path.as_str())
+        {
+            return self.data_pattern(id, folder);
+        }
         match (self.files.kind(path.as_str()), text.ends_with('/')) {
             (None, _) => {
                 self.found
@@ -169,6 +174,25 @@ impl<'s> Reader<'s> {
             (Some(FileKind::File | FileKind::Directory), _) => {}
         }
         Some(path.as_str().to_owned())
+    }
+
+    /// Reads a pattern that stands for the files it matches, below its folder.
+    fn data_pattern(&mut self, id: NodeId, folder: &str) -> Option<String> {
+        let mark = self.mark(id);
+        let pattern = self.pattern(id, "the pattern of a data set")?;
+        if folder.is_empty() {
+            self.found
+                .error("bad-pattern", mark, "the pattern of a data set begins with a folder")
+                .help("write `data/*.csv`: what matches is laid out as it lies below that folder");
+            return None;
+        }
+        let files = self.files;
+        if *self.matches.entry(pattern.clone()).or_insert_with(|| files.glob_matches(&pattern)) == 0 {
+            self.found
+                .error("no-match", mark, format!("no file matches `{}`", clip(&pattern)))
+                .help("patterns are relative to the directory of the pipeline file");
+        }
+        Some(pattern)
     }
 
     fn environment(&mut self, id: NodeId) -> Option<EnvironmentSpec> {
@@ -291,6 +315,7 @@ impl<'s> Reader<'s> {
         for (name, draft) in drafts {
             let policy = draft.policy.over(defaults);
             self.conflicts(&policy, &mut noted);
+            self.own_choices(&policy, &mut noted);
             let policy = policy.resolve();
             let without_outputs = draft.outputs.is_empty();
             let outputs: Option<BTreeMap<_, _>> =
@@ -305,6 +330,7 @@ impl<'s> Reader<'s> {
                 outputs,
                 checkpoint: policy.checkpoint,
                 resources: policy.resources,
+                capacity: policy.capacity,
                 env: policy.env,
                 pass_env: policy.pass_env,
                 secrets: policy.secrets,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use prunella_model::{
-    ByteSize, Checkpoint, CheckpointFormat, Class, ClassPolicy, EnvName, OnNotice, Resources, RetryPolicy, Span,
+    CapacityWish, Checkpoint, CheckpointFormat, Class, ClassPolicy, EnvName, OnNotice, RetryPolicy, Span,
 };
 
 use crate::{
     diagnostic::{Mark, clip},
+    machine::{ResourcesSet, wish_over},
     reader::{Fields, Marked, Reader},
     section,
     tree::{NodeId, Value},
@@ -16,7 +17,7 @@ use crate::{
 /// What was set; everything else keeps what stands below it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Policy {
-    resources: ResourcesSet,
+    pub resources: ResourcesSet,
     env: BTreeMap<EnvName, Marked<String>>,
     pass_env: Option<Vec<Marked<EnvName>>>,
     secrets: Option<Vec<Secret>>,
@@ -26,13 +27,7 @@ pub(crate) struct Policy {
     deterministic: Option<bool>,
     on_notice: Option<OnNotice>,
     checkpoint: Option<CheckpointSet>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct ResourcesSet {
-    cpu_millis: Option<u32>,
-    memory: Option<(ByteSize, Option<ByteSize>)>,
-    gpu: Option<u32>,
+    capacity: Option<CapacityWish>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,7 +63,7 @@ pub(crate) struct Conflict {
 
 /// A policy with every default resolved.
 pub(crate) struct Resolved {
-    pub resources: Resources,
+    pub resources: prunella_model::Resources,
     pub env: BTreeMap<EnvName, String>,
     pub pass_env: Vec<EnvName>,
     pub secrets: Vec<EnvName>,
@@ -79,6 +74,7 @@ pub(crate) struct Resolved {
     pub deterministic: bool,
     pub on_notice: OnNotice,
     pub checkpoint: Option<Checkpoint>,
+    pub capacity: Option<CapacityWish>,
 }
 
 impl Policy {
@@ -106,11 +102,7 @@ impl Policy {
             (set, below) => set.or(below),
         };
         Self {
-            resources: ResourcesSet {
-                cpu_millis: self.resources.cpu_millis.or(base.resources.cpu_millis),
-                memory: self.resources.memory.or(base.resources.memory),
-                gpu: self.resources.gpu.or(base.resources.gpu),
-            },
+            resources: self.resources.over(&base.resources),
             env,
             pass_env: self.pass_env.or_else(|| base.pass_env.clone()),
             secrets: self.secrets.or_else(|| base.secrets.clone()),
@@ -120,21 +112,15 @@ impl Policy {
             deterministic: self.deterministic.or(base.deterministic),
             on_notice: self.on_notice.or(base.on_notice),
             checkpoint,
+            capacity: wish_over(self.capacity, base.capacity),
         }
     }
 
     /// Returns the policy with the product's defaults where nothing was set.
     pub fn resolve(self) -> Resolved {
-        let resources = Resources::default();
-        let memory = self.resources.memory;
         let secrets = self.secrets.unwrap_or_default();
         Resolved {
-            resources: Resources {
-                cpu_millis: self.resources.cpu_millis.unwrap_or(resources.cpu_millis),
-                memory: memory.map(|(least, _)| least),
-                memory_max: memory.and_then(|(_, most)| most),
-                gpu: self.resources.gpu.unwrap_or(resources.gpu),
-            },
+            resources: self.resources.resolve(),
             env: self.env.into_iter().map(|(name, value)| (name, value.value)).collect(),
             pass_env: self.pass_env.unwrap_or_default().into_iter().map(|name| name.value).collect(),
             secret_files: secrets
@@ -159,7 +145,14 @@ impl Policy {
                 sealed: set.sealed.unwrap_or(false),
                 ranks: set.ranks,
             }),
+            capacity: self.capacity,
         }
+    }
+
+    /// Returns the variables that are set or passed on, with their places.
+    pub fn variables(&self) -> impl Iterator<Item = (&EnvName, Mark)> {
+        let set = self.env.iter().map(|(name, value)| (name, value.mark));
+        set.chain(self.pass_env.iter().flatten().map(|name| (&name.value, name.mark)))
     }
 
     /// Returns the variables that are set in two ways, by the place of the second.
@@ -204,16 +197,8 @@ impl<'s> Reader<'s> {
                 self.choice(id, "`on_notice`", &choices)
             }),
             checkpoint: fields.get("checkpoint").and_then(|id| self.checkpoint(id)),
+            capacity: fields.get("capacity").and_then(|id| self.capacity(id)),
         }
-    }
-
-    fn resources(&mut self, id: NodeId) -> Option<ResourcesSet> {
-        let fields = self.fields(id, &section::RESOURCES)?;
-        Some(ResourcesSet {
-            cpu_millis: fields.get("cpu").and_then(|id| self.cpu(id)),
-            memory: fields.get("memory").and_then(|id| self.memory(id)),
-            gpu: fields.get("gpu").and_then(|id| self.count(id, "`gpu`", 0)),
-        })
     }
 
     fn env(&mut self, id: NodeId) -> BTreeMap<EnvName, Marked<String>> {

@@ -18,6 +18,7 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic], color: bool, width: u
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(width.max(40));
     let mut out = String::new();
     for diagnostic in diagnostics.iter().take(MAX_SHOWN) {
+        let source = diagnostic.included.as_deref().unwrap_or(source);
         out.push_str(&one(&renderer, source, diagnostic));
         out.push_str("\n\n");
     }

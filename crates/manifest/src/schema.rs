@@ -58,6 +58,8 @@ mod spec {
         pub params: Option<BTreeMap<Name, Scalar>>,
         /// Files and folders that steps read as `data.NAME`, relative to this file.
         pub data: Option<BTreeMap<Name, Data>>,
+        /// Other files whose params, data, code, environment, defaults and steps are parts of this pipeline.
+        pub include: Option<OneOrMany>,
         /// Patterns of the files that every step sees; their content is part of every step's key.
         pub code: Option<OneOrMany>,
         /// The Python environment that steps run in; without it they use the tools of the machine.
@@ -226,6 +228,8 @@ mod spec {
         pub on_notice: Option<OnNotice>,
         /// How the step's checkpoint directory is read; without it the step has none.
         pub checkpoint: Option<CheckpointOrFormat>,
+        /// Which capacity it would rather have, where there is a choice.
+        pub capacity: Option<Capacity>,
     }
 
     /// A text for the shell, or a list of words.
@@ -316,6 +320,28 @@ mod spec {
         pub memory: Option<SizeRange>,
         /// Accelerators [0].
         pub gpu: Option<u32>,
+        /// Shared memory (`/dev/shm`) that the machine must have [any].
+        pub shm: Option<Size>,
+    }
+
+    /// Which capacity a step would rather have; one machine has no choice.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct Capacity {
+        /// The kind of machine [either].
+        pub prefer: Option<Prefer>,
+        /// How long it waits for that kind before it takes the other [for ever].
+        pub patience: Option<Duration>,
+    }
+
+    /// A kind of machine.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "kebab-case")]
+    pub(super) enum Prefer {
+        /// Cheap, and taken away at short notice.
+        Spot,
+        /// Dear, and left alone.
+        OnDemand,
     }
 
     /// Names of secrets, or a mapping from names to files.

@@ -31,6 +31,7 @@ const NAMES: &[(&str, &str)] = &[
     ("Checkpoint", "`checkpoint`"),
     ("CheckpointMarker", "`format`"),
     ("Resources", "`resources`"),
+    ("Capacity", "`capacity`"),
     ("ClassPolicy", "a class of `retry`"),
     ("SecretFile", "a secret"),
 ];
@@ -78,6 +79,7 @@ fn a_value_that_no_key_can_have_is_noted_at_every_key() {
         ("`checkpoint`", "steps: { s: { checkpoint: { @ } } }\n"),
         ("`format`", "steps: { s: { checkpoint: { format: { @ } } } }\n"),
         ("`resources`", "steps: { s: { resources: { @ } } }\n"),
+        ("`capacity`", "steps: { s: { capacity: { @ } } }\n"),
         ("a class of `retry`", "steps: { s: { retry: { error: { @ } } } }\n"),
         ("a secret", "steps: { s: { secrets: { A: { @ } } } }\n"),
     ];

@@ -20,24 +20,25 @@ macro_rules! sections {
 
 sections! {
     PIPELINE = "a pipeline" [
-        "prunella", "name", "params", "data", "code", "environment", "defaults", "steps",
+        "prunella", "name", "include", "params", "data", "code", "environment", "defaults", "steps",
     ];
     DATA = "a data set" ["path"];
     ENVIRONMENT = "`environment`" ["python", "version"];
     DEFAULTS = "`defaults`" [
         "resources", "env", "pass_env", "secrets", "retry", "timeout", "stall", "deterministic", "on_notice",
-        "checkpoint",
+        "checkpoint", "capacity",
     ];
     STEP = "a step" [
         "run", "for_each", "inputs", "outputs", "publish", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
-        "timeout", "stall", "deterministic", "on_notice", "checkpoint",
+        "timeout", "stall", "deterministic", "on_notice", "checkpoint", "capacity",
     ];
     OUTPUT = "an output" ["path", "check"];
     PUBLICATION = "a publication" ["path"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];
     CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed", "ranks"];
     CHECKPOINT_MARKER = "`format`" ["marker"];
-    RESOURCES = "`resources`" ["cpu", "memory", "gpu"];
+    RESOURCES = "`resources`" ["cpu", "memory", "gpu", "shm"];
+    CAPACITY = "`capacity`" ["prefer", "patience"];
     CLASS_POLICY = "a class of `retry`" ["limit", "backoff"];
     SECRET = "a secret" ["file"];
 }

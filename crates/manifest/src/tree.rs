@@ -57,6 +57,48 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Merging several files into one tree.
+impl<'a> Tree<'a> {
+    /// Takes the nodes of another tree in and returns its root.
+    pub fn adopt(&mut self, other: Tree<'a>) -> NodeId {
+        let shift = self.nodes.len() as u32;
+        let moved = |id: &NodeId| NodeId(id.0 + shift);
+        self.nodes.extend(other.nodes.into_iter().map(|node| {
+            let value = match node.value {
+                Value::Scalar { text, plain } => Value::Scalar { text, plain },
+                Value::Sequence(items) => Value::Sequence(items.iter().map(moved).collect()),
+                Value::Mapping(pairs) => Value::Mapping(pairs.iter().map(|(k, v)| (moved(k), moved(v))).collect()),
+            };
+            Node { value, ..node }
+        }));
+        moved(&other.root)
+    }
+
+    /// Gives a mapping other pairs.
+    pub fn replace(&mut self, id: NodeId, pairs: Vec<(NodeId, NodeId)>) {
+        self.nodes[id.0 as usize].value = Value::Mapping(pairs);
+    }
+
+    /// Returns a new mapping at the place of `like`.
+    pub fn mapping(&mut self, like: NodeId, pairs: Vec<(NodeId, NodeId)>) -> NodeId {
+        let weight = pairs.iter().map(|(key, value)| self.node(*key).weight + self.node(*value).weight).sum();
+        self.add(Value::Mapping(pairs), like, weight)
+    }
+
+    /// Returns a new list at the place of `like`.
+    pub fn sequence(&mut self, like: NodeId, items: Vec<NodeId>) -> NodeId {
+        let weight = items.iter().map(|item| self.node(*item).weight).sum();
+        self.add(Value::Sequence(items), like, weight)
+    }
+
+    fn add(&mut self, value: Value<'a>, like: NodeId, weight: u64) -> NodeId {
+        let id = NodeId(self.nodes.len() as u32);
+        let mark = self.mark(like);
+        self.nodes.push(Node { value, mark, weight: weight.saturating_add(16) });
+        id
+    }
+}
+
 struct Open {
     node: NodeId,
     anchor: usize,
@@ -74,17 +116,21 @@ struct Builder<'a> {
     /// By the parser's number: the node, once it is complete.
     anchors: HashMap<usize, Option<NodeId>>,
     root: Option<NodeId>,
+    /// Where the file begins in the row of all files.
+    base: u32,
     aliased: u64,
 }
 
-/// Returns the tree of the only document in `source`; mistakes that hide the tree are the last of `found`.
-pub(crate) fn parse<'a>(source: &'a Source, found: &mut Found) -> Option<Tree<'a>> {
-    let start = Mark { start: 0, end: 0 };
+/// Returns the tree of the only document in `source`, its marks counted from `base`; mistakes that hide the tree are the
+/// last of `found`.
+pub(crate) fn parse_at<'a>(source: &'a Source, base: u32, found: &mut Found) -> Option<Tree<'a>> {
+    let start = Mark { start: base, end: base };
     let mut parser = Parser::new_from_str(&source.text);
     let mut builder = Builder {
         nodes: Vec::with_capacity(source.text.len() / 8),
         open: Vec::new(),
         children: Vec::new(),
+        base,
         anchors: HashMap::new(),
         root: None,
         aliased: 0,
@@ -95,11 +141,11 @@ pub(crate) fn parse<'a>(source: &'a Source, found: &mut Found) -> Option<Tree<'a
             Ok(event) => event,
             Err(error) => {
                 let at = error.marker().index() as u32;
-                not_yaml(source, error.info(), at, found);
+                not_yaml(source, error.info(), at, base, found);
                 return None;
             }
         };
-        let mark = Mark { start: span.start.index() as u32, end: span.end.index() as u32 };
+        let mark = Mark { start: base + span.start.index() as u32, end: base + span.end.index() as u32 };
         match event {
             Event::DocumentStart(_) => {
                 documents += 1;
@@ -132,10 +178,11 @@ pub(crate) fn parse<'a>(source: &'a Source, found: &mut Found) -> Option<Tree<'a
     }
 }
 
-fn not_yaml(source: &Source, info: &str, at: u32, found: &mut Found) {
+fn not_yaml(source: &Source, info: &str, at: u32, base: u32, found: &mut Found) {
+    let mark = Mark { start: base + at, end: base + at + 1 };
     if info.contains("recursion limit") {
         // The scanner looks ahead further than the tree is built.
-        found.error("too-deep", Mark { start: at, end: at + 1 }, TOO_DEEP);
+        found.error("too-deep", mark, TOO_DEEP);
         return;
     }
     let byte = source.text.char_indices().nth(at as usize).map_or(source.text.len(), |(byte, _)| byte);
@@ -151,9 +198,7 @@ fn not_yaml(source: &Source, info: &str, at: u32, found: &mut Found) {
     } else {
         "look for a missing quote, bracket or colon here or just above, and for uneven indentation"
     };
-    found
-        .error("not-yaml", Mark { start: at, end: at + 1 }, format!("this is not YAML: {}", clip_to(info, 200)))
-        .help(help);
+    found.error("not-yaml", mark, format!("this is not YAML: {}", clip_to(info, 200))).help(help);
 }
 
 impl<'a> Builder<'a> {
@@ -178,7 +223,7 @@ impl<'a> Builder<'a> {
                 refuse_tag(tag.is_some(), mark, found)?;
                 self.begin(Value::Mapping(Vec::new()), anchor, mark, found)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(span.end.index() as u32, found)?,
+            Event::SequenceEnd | Event::MappingEnd => self.end(self.base + span.end.index() as u32, found)?,
             Event::Alias(anchor) => self.alias(anchor, mark, found)?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
         }

@@ -1,5 +1,7 @@
 //! Whole pipelines in the documents are pipelines: whoever copies one gets no mistakes.
 
+mod support;
+
 use std::path::Path;
 
 use prunella_manifest::{FileKind, Files, Overrides, Source, read, render};
@@ -11,6 +13,10 @@ impl Files for Everything {
     fn kind(&self, relative: &str) -> Option<FileKind> {
         let name = relative.rsplit('/').next().unwrap_or(relative);
         Some(if name.contains('.') { FileKind::File } else { FileKind::Directory })
+    }
+
+    fn read(&self, relative: &str) -> Option<Vec<u8>> {
+        support::Listed.read(relative)
     }
 
     fn glob_matches(&self, _pattern: &str) -> usize {

@@ -310,11 +310,65 @@ fn json_has_every_field_of_a_diagnostic() {
     assert_eq!(
         to_json(&diagnostics),
         serde_json::json!([{
-            "code": "bad-name",
+            "code": "bad-name", "file": "p.yaml",
             "severity": "error",
             "span": { "start": 30, "end": 32, "line": 3, "column": 10 },
             "message": "the step `ü` begins with `ü`",
             "help": "a name begins with a letter a–z and goes on with a–z, 0–9, `_` and `-`",
         }])
     );
+}
+
+/// A directory in which every file includes the next one, so many deep.
+struct Chain(usize);
+
+impl prunella_manifest::Files for Chain {
+    fn kind(&self, _: &str) -> Option<prunella_manifest::FileKind> {
+        None
+    }
+
+    fn read(&self, relative: &str) -> Option<Vec<u8>> {
+        let n: usize = relative.strip_suffix(".yaml")?.parse().ok()?;
+        let next = format!("include: {}.yaml\n", n + 1);
+        Some(if n < self.0 { next } else { "steps: { a: { run: ./a } }\n".to_owned() }.into_bytes())
+    }
+
+    fn glob_matches(&self, _: &str) -> usize {
+        0
+    }
+}
+
+#[test]
+fn files_include_files_eight_deep_and_no_deeper() {
+    let text = "prunella: v1\nname: p\ninclude: 1.yaml\n".to_owned();
+    let source = Source { name: "p.yaml".to_owned(), text };
+    assert!(read(&source, &Overrides::default(), &Chain(8)).is_ok());
+    let found = read(&source, &Overrides::default(), &Chain(9)).expect_err("too deep");
+    let deep = found.iter().find(|one| one.code == "too-deep").expect("it is too deep");
+    assert_eq!(deep.file.as_deref(), Some("8.yaml"));
+    assert!(read(&source, &Overrides::default(), &Chain(usize::MAX)).is_err(), "it ends");
+}
+
+#[test]
+fn files_that_are_included_are_counted_and_weighed_together() {
+    struct Heavy;
+    impl prunella_manifest::Files for Heavy {
+        fn kind(&self, _: &str) -> Option<prunella_manifest::FileKind> {
+            None
+        }
+        fn read(&self, _: &str) -> Option<Vec<u8>> {
+            Some(format!("# {}\nsteps: {{}}\n", "x".repeat(1 << 20)).into_bytes())
+        }
+        fn glob_matches(&self, _: &str) -> usize {
+            0
+        }
+    }
+    let many: Vec<String> = (0..100).map(|n| format!("{n}.yaml")).collect();
+    let text = format!("prunella: v1\nname: p\ninclude: [{}]\nsteps: {{ a: {{ run: ./a }} }}\n", many.join(", "));
+    let source = Source { name: "p.yaml".to_owned(), text: text.clone() };
+    let codes = |files: &dyn prunella_manifest::Files| -> Vec<&str> {
+        read(&source, &Overrides::default(), files).expect_err("too many").iter().map(|found| found.code).collect()
+    };
+    assert!(codes(&Heavy).contains(&"too-large"));
+    assert!(codes(&Chain(0)).contains(&"too-deep"));
 }

@@ -4,7 +4,9 @@
 
 mod address;
 mod artifact;
+mod capacity;
 mod class;
+mod data;
 mod digest;
 mod effect;
 mod encoding;
@@ -26,7 +28,9 @@ mod when;
 
 pub use address::StepAddress;
 pub use artifact::{Artifact, ArtifactKind};
+pub use capacity::{CapacityWish, Prefer};
 pub use class::Class;
+pub use data::pattern_root;
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use effect::{EffectHow, EffectId, EffectKind, Publication};
 pub use encoding::Encoder;

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, Publication, RetryPolicy, Span, StepName,
-    Template, When,
+    ByteSize, CapacityWish, DataName, EnvName, ForEach, ParamName, PipelineName, PortName, Publication, RetryPolicy,
+    Span, StepName, Template, When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote.
@@ -277,11 +277,14 @@ pub struct Resources {
     /// Accelerators.
     #[serde(default)]
     pub gpu: u32,
+    /// Shared memory (`/dev/shm`) that there must be.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "shm_bytes")]
+    pub shm: Option<ByteSize>,
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { cpu_millis: 1000, memory: None, memory_max: None, gpu: 0 }
+        Self { cpu_millis: 1000, memory: None, memory_max: None, gpu: 0, shm: None }
     }
 }
 
@@ -326,6 +329,9 @@ pub struct Step {
     /// What it needs of a machine.
     #[serde(default)]
     pub resources: Resources,
+    /// Which capacity it would rather have, where there is a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<CapacityWish>,
     /// Variables that enter the key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<EnvName, String>,

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
 use prunella_model::{
-    Artifact, ArtifactKind, Backoff, BoundInput, ByteSize, Check, Checkpoint, CheckpointFormat, CheckpointId, Class,
-    ClassPolicy, Command, ContentFormat, DataPin, Digest, EnvironmentPin, Epoch, GRAPH_FORMAT, Graph, Item, KeyScope,
-    OnNotice, Output, ParamValue, Pipeline, Platform, Reference, RelPath, Resources, RetryPolicy, Reuse, RunId, SlotId,
-    Source, Span, Step, StepId, StepKey, StepName, Template, WarmStart, step_key,
+    Artifact, ArtifactKind, Backoff, BoundInput, ByteSize, CapacityWish, Check, Checkpoint, CheckpointFormat,
+    CheckpointId, Class, ClassPolicy, Command, ContentFormat, DataPin, Digest, EnvironmentPin, Epoch, GRAPH_FORMAT,
+    Graph, Item, KeyScope, OnNotice, Output, ParamValue, Pipeline, Platform, Prefer, Reference, RelPath, Resources,
+    RetryPolicy, Reuse, RunId, SlotId, Source, Span, Step, StepId, StepKey, StepName, Template, WarmStart, step_key,
 };
 
 /// All that is known of a step when its key is computed.
@@ -159,6 +159,7 @@ prop_compose! {
             outputs,
             checkpoint: None,
             resources: Resources::default(),
+            capacity: None,
             env: env.into_iter().map(|(name, value)| (variable(name), value)).collect(),
             pass_env: Vec::new(),
             secrets: secrets.into_iter().map(variable).collect(),
@@ -251,7 +252,10 @@ const OUTSIDE: &[Change] = &[
     }),
     ("timeout", |work| work.step_mut().timeout = Some(Span::from_secs(1))),
     ("stall", |work| work.step_mut().stall = Some(Span::from_secs(1))),
-    ("resources", |work| work.step_mut().resources = Resources { cpu_millis: 7, gpu: 1, ..Resources::default() }),
+    ("resources", |work| {
+        work.step_mut().resources = Resources { cpu_millis: 7, gpu: 1, shm: Some(ByteSize(1)), ..Resources::default() }
+    }),
+    ("capacity", |work| work.step_mut().capacity = Some(CapacityWish { prefer: Some(Prefer::Spot), patience: None })),
     ("pass_env", |work| work.step_mut().pass_env = vec![prunella_model::EnvName::new("PASSED").expect("a name")]),
     ("secret_files", |work| {
         let name = prunella_model::EnvName::new("A").expect("a name");

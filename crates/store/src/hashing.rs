@@ -24,7 +24,7 @@ pub(crate) fn hash_file(fs: &dyn Fs, path: &Path, processors: usize) -> io::Resu
     let size = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     if size < LONG || processors < 2 {
-        return hash_reader(&mut file);
+        return hash_reader(&mut file, size);
     }
     drop(file);
     Ok((hash_long(fs, path, size, processors)?, size))
@@ -35,20 +35,26 @@ pub(crate) fn hash_either(
     fs: &dyn Fs,
     local: Option<&Path>,
     reader: &mut dyn Read,
+    expected: u64,
     processors: usize,
 ) -> io::Result<(Digest, u64)> {
     match local {
         Some(local) if processors > 1 => match fs.metadata(local)? {
             Some(meta) if meta.len >= LONG => Ok((hash_long(fs, local, meta.len, processors)?, meta.len)),
-            Some(_) | None => hash_reader(reader),
+            Some(_) | None => hash_reader(reader, expected),
         },
-        _ => hash_reader(reader),
+        _ => hash_reader(reader, expected),
     }
 }
 
-/// Returns digest and length of what is left to read.
-pub(crate) fn hash_reader(reader: &mut dyn Read) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; BUFFER]);
+/// Returns a buffer for reading so many bytes and seeing that there are no more: no larger than that is worth.
+pub(crate) fn buffer_for(bytes: u64) -> Vec<u8> {
+    vec![0; usize::try_from(bytes).map_or(BUFFER, |bytes| bytes.saturating_add(1).min(BUFFER))]
+}
+
+/// Returns digest and length of what is left to read, about `expected` bytes.
+pub(crate) fn hash_reader(reader: &mut dyn Read, expected: u64) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, buffer_for(expected));
     loop {
         match reader.read(&mut buffer)? {
             0 => return Ok((hasher.finish(), size)),

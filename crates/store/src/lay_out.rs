@@ -1,18 +1,19 @@
 //! Laying artifacts out: objects become files that belong to the one who asked.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Take, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeNode, tree_digest};
+use prunella_objects::ObjectReader;
 use prunella_sys::Fs;
 
 use crate::{
     Store, StoreError,
     abreast::abreast,
-    hashing::hash_either,
+    hashing::{buffer_for, hash_either},
     pack::cut,
     pieces::{Piece, Sink},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
@@ -193,12 +194,12 @@ struct Lay {
 }
 
 impl Sink for Lay {
-    fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)> {
-        let (to, executable) = &self.files[piece];
+    fn take(&self, at: usize, reader: &mut Take<&mut ObjectReader>, local: Option<&Path>) -> io::Result<(Digest, u64)> {
+        let (to, executable) = &self.files[at];
         write_out(&*self.fs, reader, local, to, *executable, self.processors)
     }
 
-    fn reject(&self, piece: usize) -> std::io::Result<()> {
+    fn reject(&self, piece: usize) -> io::Result<()> {
         self.fs.remove_file(&self.files[piece].0)
     }
 
@@ -207,34 +208,35 @@ impl Sink for Lay {
     }
 }
 
-fn make_executable(fs: &dyn Fs, path: &Path, executable: bool) -> std::io::Result<()> {
+fn make_executable(fs: &dyn Fs, path: &Path, executable: bool) -> io::Result<()> {
     if executable { fs.set_executable(path, true) } else { Ok(()) }
 }
 
 fn write_out(
     fs: &dyn Fs,
-    reader: &mut dyn Read,
+    reader: &mut Take<&mut ObjectReader>,
     local: Option<&Path>,
     to: &Path,
     executable: bool,
     processors: usize,
-) -> std::io::Result<(Digest, u64)> {
+) -> io::Result<(Digest, u64)> {
+    let size = reader.limit();
     let cloned = match local {
         Some(local) => fs.reflink(local, to)?,
         None => false,
     };
     let done = if cloned {
-        hash_either(fs, local, reader, processors)?
+        hash_either(fs, local, reader, size, processors)?
     } else {
         let mut file = fs.create_new(to)?;
-        let (mut hasher, mut size, mut buffer) = (Hasher::new(), 0, vec![0; 1 << 18]);
+        let (mut hasher, mut written, mut buffer) = (Hasher::new(), 0, buffer_for(size));
         loop {
             match reader.read(&mut buffer)? {
-                0 => break (hasher.finish(), size),
+                0 => break (hasher.finish(), written),
                 n => {
                     hasher.update(&buffer[..n]);
                     file.write_all(&buffer[..n])?;
-                    size += n as u64;
+                    written += n as u64;
                 }
             }
         }

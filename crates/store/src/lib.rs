@@ -45,7 +45,7 @@ pub use key_view::{KeyState, KeyView, SlotView};
 pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
-pub use measure::{Contents, Remembered, measure};
+pub use measure::{Contents, Remembered, measure, measure_matching};
 pub use publish::Overwrite;
 pub use runs::{DriverLease, NewRun, RunListed};
 pub use slots::{Filled, ReadyCommit};

@@ -54,6 +54,31 @@ impl From<Artifact> for Contents {
 /// # Errors
 /// [`StoreError::Tree`] and [`StoreError::Unfit`] for what no artifact may hold, [`StoreError::Io`] for what cannot be read.
 pub fn measure(sys: &Sys, path: &Path, cache: &Path, remembered: Remembered) -> Result<Contents, StoreError> {
+    measure_at(sys, path, &cache_file(cache, path), remembered, None)
+}
+
+/// Returns what lies in the directory `path` of the files that `keep` wants, by their paths below it; `pattern` names the
+/// choice, so that digests of different choices are remembered apart.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_matching(
+    sys: &Sys,
+    path: &Path,
+    (pattern, keep): (&str, &dyn Fn(&str) -> bool),
+    cache: &Path,
+    remembered: Remembered,
+) -> Result<Contents, StoreError> {
+    measure_at(sys, path, &cache_file(cache, &path.join(pattern)), remembered, Some(keep))
+}
+
+fn measure_at(
+    sys: &Sys,
+    path: &Path,
+    file: &Path,
+    remembered: Remembered,
+    keep: Option<&dyn Fn(&str) -> bool>,
+) -> Result<Contents, StoreError> {
     let began_ns = sys.clock.wall_ms().saturating_mul(1_000_000);
     let unfit = |problem: &str| StoreError::Unfit { path: path.to_owned(), problem: problem.to_owned() };
     let (kind, found) = match sys.fs.metadata(path).map_err(StoreError::io(path))? {
@@ -62,10 +87,12 @@ pub fn measure(sys: &Sys, path: &Path, cache: &Path, remembered: Remembered) -> 
         Some(_) => return Err(unfit("it is neither a file nor a directory")),
         None => return Err(unfit("it is not there")),
     };
-    let Found { mut entries, stats } = found;
-    let file = cache_file(cache, path);
+    let Found { mut entries, stats } = match keep {
+        Some(keep) => kept(found, keep),
+        None => found,
+    };
     let known = match remembered {
-        Remembered::Kept | Remembered::Used => Digests::read(sys, &file),
+        Remembered::Kept | Remembered::Used => Digests::read(sys, file),
         Remembered::Renewed | Remembered::Ignored => Digests::default(),
     };
     let files: Vec<usize> = stats.iter().enumerate().filter_map(|(at, stat)| stat.map(|_| at)).collect();
@@ -89,7 +116,7 @@ pub fn measure(sys: &Sys, path: &Path, cache: &Path, remembered: Remembered) -> 
     if matches!(remembered, Remembered::Kept | Remembered::Renewed) && !unknown.is_empty() {
         let all =
             files.iter().zip(&digests).filter_map(|(at, digest)| Some((&*entries[*at].path, stat(*at), (*digest)?)));
-        Digests::worth(all, began_ns).write(sys, &file);
+        Digests::worth(all, began_ns).write(sys, file);
     }
     if let (ArtifactKind::File, Some(Some(digest))) = (kind, digests.first()) {
         let artifact = Artifact { kind, digest: *digest, size_bytes: stat(0).size };
@@ -98,6 +125,22 @@ pub fn measure(sys: &Sys, path: &Path, cache: &Path, remembered: Remembered) -> 
     let tree = Tree::recorded(entries).expect("it was a tree before its digests were known");
     let artifact = Artifact { kind, digest: tree_digest(&tree), size_bytes: tree.size_bytes() };
     Ok(Contents { artifact, read_bytes, found: Some(Found { entries: tree.into_entries(), stats }) })
+}
+
+/// Returns the wanted files and links of a tree, and the directories in which they lie.
+fn kept(found: Found, keep: &dyn Fn(&str) -> bool) -> Found {
+    let is_wanted = |entry: &TreeEntry| !matches!(entry.node, TreeNode::Directory) && keep(&entry.path);
+    let mut above = std::collections::HashSet::new();
+    for entry in found.entries.iter().filter(|entry| is_wanted(entry)) {
+        let mut path = entry.path.as_str();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            above.insert(parent.to_owned());
+            path = parent;
+        }
+    }
+    let stays = |entry: &TreeEntry| is_wanted(entry) || above.contains(&entry.path);
+    let (entries, stats) = found.entries.into_iter().zip(found.stats).filter(|(entry, _)| stays(entry)).unzip();
+    Found { entries, stats }
 }
 
 /// A single file, as if it were alone in a tree.
@@ -194,6 +237,27 @@ mod tests {
         let file = measure(&sys, &single, &cache, Remembered::Kept).expect("measured");
         assert_eq!(file.artifact.digest, Digest::of(b"content 00"));
         assert_eq!(measure(&sys, &single, &cache, Remembered::Used).expect("measured").read_bytes, 0);
+    }
+
+    #[test]
+    fn of_a_tree_only_what_is_wanted_is_read_and_its_directories_stay() {
+        let (sys, dir) = (later(), tempfile::tempdir().expect("a directory"));
+        let (tree, cache) = (dir.path().join("tree"), dir.path().join("cache"));
+        for path in ["a/b/one.png", "a/two.txt", "c/three.txt", "four.png"] {
+            write(&tree.join(path), path);
+        }
+        let wanted = |path: &str| path.ends_with(".png");
+        let measured =
+            || measure_matching(&sys, &tree, ("**/*.png", &wanted), &cache, Remembered::Kept).expect("measured");
+        let first = measured();
+        assert_eq!(first.read_bytes, 19);
+        assert_eq!(measured().read_bytes, 0);
+        // The same as a tree that holds nothing else.
+        for path in ["a/b/one.png", "four.png"] {
+            write(&dir.path().join("other").join(path), path);
+        }
+        let alone = measure(&sys, &dir.path().join("other"), &cache, Remembered::Kept).expect("measured");
+        assert_eq!(first.artifact, alone.artifact);
     }
 
     #[test]

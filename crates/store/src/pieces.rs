@@ -1,7 +1,7 @@
 //! Reading pieces of objects: each is verified, in a second fresh read if the first one found damage.
 
 use std::{
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom, Take},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,13 +25,13 @@ pub(crate) struct Piece {
 /// What is done with the bytes of pieces.
 pub(crate) trait Sink: Send + Sync + 'static {
     /// Takes all bytes of a piece and says what they were; `local` is a file that holds them and nothing else.
-    fn take(&self, piece: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)>;
+    fn take(&self, at: usize, reader: &mut Take<&mut ObjectReader>, local: Option<&Path>) -> io::Result<(Digest, u64)>;
 
     /// Forgets the piece again: its bytes were wrong.
-    fn reject(&self, piece: usize) -> std::io::Result<()>;
+    fn reject(&self, at: usize) -> io::Result<()>;
 
     /// Returns what an error is about.
-    fn about(&self, piece: usize) -> PathBuf;
+    fn about(&self, at: usize) -> PathBuf;
 }
 
 /// Looks, and keeps nothing.
@@ -42,11 +42,12 @@ pub(crate) struct Check {
 }
 
 impl Sink for Check {
-    fn take(&self, _: usize, reader: &mut dyn Read, local: Option<&Path>) -> std::io::Result<(Digest, u64)> {
-        hash_either(&*self.fs, local, reader, self.processors)
+    fn take(&self, _: usize, reader: &mut Take<&mut ObjectReader>, local: Option<&Path>) -> io::Result<(Digest, u64)> {
+        let size = reader.limit();
+        hash_either(&*self.fs, local, reader, size, self.processors)
     }
 
-    fn reject(&self, _: usize) -> std::io::Result<()> {
+    fn reject(&self, _: usize) -> io::Result<()> {
         Ok(())
     }
 
@@ -130,9 +131,8 @@ fn read_all(
     let (mut wrong, mut here, size) = (Vec::new(), 0, reader.size());
     for &at in which {
         let piece = &pieces[at];
-        let io = |error| StoreError::io(sink.about(at))(error);
         if here != piece.offset {
-            reader.seek(SeekFrom::Start(piece.offset)).map_err(io)?;
+            reader.seek(SeekFrom::Start(piece.offset)).map_err(|error| StoreError::io(sink.about(at))(error))?;
         }
         let local = local.filter(|_| piece.offset == 0 && piece.size == size);
         let io = |error| StoreError::io(sink.about(at))(error);

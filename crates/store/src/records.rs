@@ -86,6 +86,7 @@ pub struct EndRecord {
 }
 
 /// The one decision of a slot.
+#[expect(clippy::large_enum_variant, reason = "one is looked at at a time; most are commits")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {

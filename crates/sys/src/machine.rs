@@ -38,6 +38,9 @@ pub trait Machine: Send + Sync {
     /// Returns the memory this process may use, in bytes: the machine's, or its control group's limit if lower.
     fn memory_total(&self) -> u64;
 
+    /// Returns the size of the shared memory (`/dev/shm`), in bytes; nothing if there is none.
+    fn shared_memory_total(&self) -> Option<u64>;
+
     /// Returns operating system and architecture.
     fn os_arch(&self) -> OsArch;
 
@@ -104,6 +107,11 @@ impl Machine for RealMachine {
         let machine =
             std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text)).unwrap_or(u64::MAX);
         cgroup_memory_limit().map_or(machine, |limit| limit.min(machine))
+    }
+
+    fn shared_memory_total(&self) -> Option<u64> {
+        let there = rustix::fs::statvfs("/dev/shm").ok()?;
+        Some(there.f_blocks.saturating_mul(there.f_frsize))
     }
 
     fn os_arch(&self) -> OsArch {
@@ -216,6 +224,10 @@ impl Machine for FakeMachine {
 
     fn memory_total(&self) -> u64 {
         4 << 30
+    }
+
+    fn shared_memory_total(&self) -> Option<u64> {
+        Some(64 << 20)
     }
 
     fn os_arch(&self) -> OsArch {

@@ -20,7 +20,7 @@ use crate::{
     open,
     present::{Line, Paint, Tone, columns, count, lasting, short},
     project::{Footprint, Strictness, find, prepare, read},
-    warm,
+    room, warm,
 };
 
 /// Say what a run would do with each step, and why.
@@ -35,6 +35,10 @@ pub struct Plan {
     /// As if a new run began, even if an unfinished one could go on.
     #[arg(long)]
     new: bool,
+
+    /// As for `run`: which accelerators may be used.
+    #[arg(long, value_name = "N|LIST", env = "PRUNELLA_GPUS")]
+    gpus: Option<String>,
 
     /// As if the result of this step were made anew.
     #[arg(long, value_name = "STEP")]
@@ -53,6 +57,8 @@ struct Answer {
     steps: Vec<Forecast>,
     unpinned: Vec<String>,
     unlocked: bool,
+    /// What a step asks for that this machine does not have.
+    notes: Vec<String>,
 }
 
 impl Plan {
@@ -111,6 +117,7 @@ impl Plan {
             steps: forecast(&question).await?,
             unpinned: unpinned.collect(),
             unlocked: prepared.unlocked,
+            notes: room::notes(context, &plan, self.gpus.as_deref())?,
         };
         match context.output {
             Output::Json => say_json(&as_json(&answer))?,
@@ -160,6 +167,7 @@ fn as_json(answer: &Answer) -> Value {
         "steps": steps,
         "unpinned": answer.unpinned,
         "environment_locked": !answer.unlocked,
+        "notes": answer.notes,
     })
 }
 
@@ -176,6 +184,9 @@ fn unused(one: &Forecast) -> String {
     }
     text
 }
+
+/// More are counted.
+const NOTES: usize = 10;
 
 fn text(paint: Paint, answer: &Answer) -> String {
     let counts: Vec<String> = WORDS
@@ -206,6 +217,12 @@ fn text(paint: Paint, answer: &Answer) -> String {
         })
         .collect();
     out.push_str(&columns(paint, &lines));
+    for note in answer.notes.iter().take(NOTES) {
+        out.push_str(&format!("{note}\n"));
+    }
+    if answer.notes.len() > NOTES {
+        out.push_str(&format!("and {} more of these\n", answer.notes.len() - NOTES));
+    }
     if answer.unlocked {
         out.push_str("the environment is not locked yet: the first run locks it into prunella.lock\n");
     }

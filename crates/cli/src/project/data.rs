@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prunella_model::{DataName, Pipeline};
-use prunella_store::{Contents, Remembered, StoreError};
+use globset::{GlobBuilder, GlobMatcher};
+use prunella_model::{DataName, Pipeline, pattern_root};
+use prunella_store::{Contents, Remembered, StoreError, measure_matching};
 use prunella_sys::Sys;
 
 use crate::error::CliError;
@@ -16,7 +17,9 @@ use crate::error::CliError;
 pub struct Measured {
     /// Its path, relative to the pipeline file.
     pub path: String,
-    /// Where it lies.
+    /// The base name under which it is laid out.
+    pub base_name: String,
+    /// Where it lies; of a pattern the folder that it begins with.
     pub full: PathBuf,
     /// Its content.
     pub contents: Contents,
@@ -35,15 +38,32 @@ pub fn measure(
 ) -> Result<BTreeMap<DataName, Measured>, CliError> {
     let mut measured = BTreeMap::new();
     for (name, path) in &pipeline.data {
-        let full = base.join(path);
+        // What is there under this very name is no pattern.
+        let pattern = pattern_root(path).filter(|_| !base.join(path).exists());
+        let (lies, below) = pattern.map_or((path.as_str(), None), |(folder, pattern)| (folder, Some(pattern)));
+        let full = base.join(lies);
         // A link at the top is followed: the data is what it leads to.
         let real = std::fs::canonicalize(&full).map_err(CliError::io(&full))?;
-        let contents = prunella_store::measure(sys, &real, cache, remembered).map_err(|error| match error {
+        let contents = match below {
+            None => prunella_store::measure(sys, &real, cache, remembered),
+            Some(pattern) => {
+                let matcher = matcher(pattern)?;
+                let keep = |path: &str| matcher.is_match(path);
+                measure_matching(sys, &real, (pattern, &keep), cache, remembered)
+            }
+        };
+        let contents = contents.map_err(|error| match error {
             StoreError::Tree { refusals, .. } => CliError::Refused(format!("`{path}`: {refusals}"), None),
             StoreError::Unfit { path, problem } => CliError::Refused(format!("`{}`: {problem}", path.display()), None),
             error => error.into(),
         })?;
-        measured.insert(name.clone(), Measured { path: path.clone(), full: real, contents });
+        let base_name = lies.trim_end_matches('/').rsplit('/').next().unwrap_or(lies).to_owned();
+        measured.insert(name.clone(), Measured { path: path.clone(), base_name, full: real, contents });
     }
     Ok(measured)
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, CliError> {
+    let built = GlobBuilder::new(pattern).literal_separator(true).build();
+    built.map(|glob| glob.compile_matcher()).map_err(|error| CliError::Refused(format!("`{pattern}`: {error}"), None))
 }

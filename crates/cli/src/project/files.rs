@@ -68,6 +68,16 @@ impl Files for Beside {
         })
     }
 
+    fn read(&self, relative: &str) -> Option<Vec<u8>> {
+        let path = self.base.join(relative);
+        // A little more than is allowed, so that the reader says that it is too much.
+        let file = std::fs::File::open(&path).ok().filter(|_| path.is_file())?;
+        let mut bytes = Vec::new();
+        let most = prunella_manifest::MAX_SOURCE_BYTES as u64 + 1;
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, most), &mut bytes).ok()?;
+        Some(bytes)
+    }
+
     fn glob_matches(&self, pattern: &str) -> usize {
         self.matching(pattern).len()
     }

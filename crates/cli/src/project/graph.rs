@@ -90,8 +90,10 @@ pub fn prepare(
                 ),
             });
         }
-        let base_name = found.path.trim_end_matches('/').rsplit('/').next().unwrap_or(&found.path).to_owned();
-        data.insert(name.clone(), DataPin { artifact: found.contents.artifact, base_name, pinned });
+        data.insert(
+            name.clone(),
+            DataPin { artifact: found.contents.artifact, base_name: found.base_name.clone(), pinned },
+        );
     }
     if !problems.is_empty() {
         let hint = "pin the data as it is with `prunella pin`, or go on without with `--allow-unpinned`".to_owned();

@@ -47,3 +47,27 @@ fn more_than_there_are_is_a_lack_of_capacity() {
     let answer = home.run(&["run", "--gpus", "0"]).exits(1);
     assert!(format!("{}{}", answer.out, answer.err).contains("needs 1 accelerator"), "{}{}", answer.out, answer.err);
 }
+
+#[test]
+fn a_plan_says_what_this_machine_does_not_have() {
+    let home = Home::with(
+        "prunella: v1
+name: wishes
+steps:
+  plain: { run: 'true' }
+  gpus: { run: 'true #', resources: { gpu: 2 } }
+  spot: { run: 'true ##', capacity: { prefer: spot, patience: 10m } }
+  shared: { run: 'true ###', resources: { shm: 1000TiB } }
+  large: { run: 'true ####', resources: { memory: 1GiB..1000TiB } }
+",
+    );
+    let notes = home.run(&["plan", "--gpus", "1", "--output", "json"]).exits(0).json()["notes"].clone();
+    let notes: Vec<&str> = notes.as_array().expect("a list").iter().filter_map(|note| note.as_str()).collect();
+    assert_eq!(notes[0], "gpus: would fail: it needs 2 accelerators, this machine has 1");
+    assert!(notes[1].starts_with("spot: would wait for 10 min 00 s for spot capacity; this machine"), "{notes:?}");
+    assert!(notes[2].starts_with("shared: would fail: it needs 1000 TiB of shared memory"), "{notes:?}");
+    assert!(notes[3].starts_with("large: asks for up to 1000 TiB of memory"), "{notes:?}");
+    assert_eq!(notes.len(), 4, "{notes:?}");
+    let text = home.run(&["plan", "--gpus", "1"]).exits(0).out;
+    assert!(text.contains("gpus: would fail: it needs 2 accelerators"), "{text}");
+}

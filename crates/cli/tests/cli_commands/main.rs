@@ -8,6 +8,7 @@ mod drawing;
 mod exec;
 mod getting;
 mod home;
+mod including;
 mod keeping;
 mod looking;
 mod manual;

@@ -62,6 +62,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             timeout: None,
             stall: None,
             deterministic: true,
+            capacity: None,
             reuse: Reuse::Always,
             on_notice: OnNotice::Interrupt,
             for_each: None,

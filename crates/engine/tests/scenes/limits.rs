@@ -12,6 +12,7 @@ crate::tests![
     out_of_memory_at_the_declared_maximum_is_the_end,
     a_step_that_stands_still_is_stalled_and_one_that_works_quietly_is_not,
     a_step_that_takes_too_long_is_ended_with_its_tree,
+    shared_memory_that_the_machine_does_not_have_breaks_the_contract_at_once,
     a_failure_that_repeats_itself_is_deterministic_and_another_one_is_tried_again,
 ];
 
@@ -138,4 +139,31 @@ async fn a_failure_that_repeats_itself_is_deterministic_and_another_one_is_tried
     let outcome = engine.complete("other", &graph).await;
     assert_eq!(outcome.status, RunStatus::Succeeded, "{:?}", engine.eye.events());
     assert_eq!(engine.eye.classes(), [Class::Error, Class::Error, Class::Error]);
+}
+
+async fn shared_memory_that_the_machine_does_not_have_breaks_the_contract_at_once() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    let graph = scene.graph(
+        "large:
+  run: echo ran >> $OUT/ran; echo x > out.txt
+  outputs: { out: out.txt }
+  resources: { shm: 1000TiB }
+small:
+  run: echo x > out.txt
+  outputs: { out: out.txt }
+  resources: { shm: 1B }
+",
+    );
+    let outcome = engine.complete("r", &graph).await;
+    assert_eq!(outcome.status, RunStatus::Failed);
+    assert_eq!(engine.eye.classes(), [Class::Contract]);
+    assert!(scene.ran().is_empty(), "it was not started");
+    assert!(engine.result(&outcome.run, "small", "out").await.is_some());
+    let why = |event: &Event| match event {
+        Event::StepFailed { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    let why = engine.eye.events().iter().find_map(why).unwrap();
+    assert!(why.contains("1000 TiB of shared memory") && why.contains("--shm-size"), "{why}");
 }

@@ -13,6 +13,7 @@ mod conditions;
 mod damage;
 mod disks;
 mod engines;
+mod fan_out;
 mod frameworks;
 mod limits;
 mod notices;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         notices::TESTS,
         checks::TESTS,
         conditions::TESTS,
+        fan_out::TESTS,
         frameworks::TESTS,
         limits::TESTS,
         accelerators::TESTS,
