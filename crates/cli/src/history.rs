@@ -167,7 +167,7 @@ mod tests {
 
     fn driver(driver: u64) -> Stamped {
         let (engine, continues) = ("test".to_owned(), Position::START);
-        at(Event::DriverStarted { driver, engine, continues, budgets_reset: false })
+        at(Event::DriverStarted { driver, engine, continues, budgets_reset: false, retried: None })
     }
 
     fn started(epoch: u64) -> Stamped {

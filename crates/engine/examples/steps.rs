@@ -14,7 +14,7 @@ use std::{
 };
 
 use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Told};
-use prunella_engine::{Capacity, DriveOptions, Plan, Spectator, drive};
+use prunella_engine::{Again, Capacity, DriveOptions, Plan, Spectator, drive};
 use prunella_journal::{RunState, RunStatus, Stamped, StepIndex};
 use prunella_model::{
     Command, GRAPH_FORMAT, Graph, OnNotice, Pipeline, PipelineName, Platform, Resources, RetryPolicy, Reuse, RunId,
@@ -145,7 +145,7 @@ async fn run(count: usize, chain: bool, dir: &Path, jobs: usize) {
         capacity,
         accelerators: Accelerators::default(),
         take_over: false,
-        reset_budgets: false,
+        again: Again::default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let (_say, hear) = watch::channel(Control::Run);

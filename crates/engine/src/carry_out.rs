@@ -95,7 +95,7 @@ impl Driver<'_> {
         let id = self.plan.id(step).clone();
         let planned = self.plan.inputs(&self.state, step)?;
         let inputs = self.shelf.bind(&self.host.store, &self.record, &self.plan, &id, planned).await?;
-        let budgets = match (self.options.reset_budgets, self.state.spent(step)) {
+        let budgets = match (self.options.again.refills(&id), self.state.spent(step)) {
             (true, None) => Budgets::From(Box::default()),
             (true, Some(spent)) => Budgets::From(Box::new(spent.clone())),
             (false, _) => Budgets::Continue,

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Capacity, EngineError, Outcome, Plan,
+    Again, Capacity, EngineError, Outcome, Plan,
     bind::Shelf,
     conditions::Permits,
     heard::{Heard, Nth},
@@ -40,8 +40,8 @@ pub struct DriveOptions {
     pub accelerators: Accelerators,
     /// Whether to replace a driver that lives.
     pub take_over: bool,
-    /// Whether all budgets are refilled.
-    pub reset_budgets: bool,
+    /// What of an ended run is done again.
+    pub again: Again,
     /// The program's version, for the journal.
     pub version: String,
 }
@@ -111,7 +111,7 @@ pub async fn drive(
 ) -> Result<Outcome, EngineError> {
     let record = Arc::new(host.store.graph(&run).await?);
     let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
-    let lease = host.store.drive(&run, &host.owner, options.take_over, options.reset_budgets).await?;
+    let lease = host.store.drive_refilling(&run, &host.owner, options.take_over, options.again.refill()).await?;
     let (driver, before) = match lease {
         DriverLease::Ours { n, before } => (n, before),
         DriverLease::Live(_, there) => return Err(EngineError::Driven { run, owner: Box::new(there.owner) }),
@@ -178,8 +178,10 @@ impl Driver<'_> {
                 params: pipeline.params.clone(),
             })?;
         }
-        let (engine, budgets_reset) = (self.options.version.clone(), self.options.reset_budgets);
-        self.append(Event::DriverStarted { driver, engine, continues, budgets_reset })?;
+        let again = &self.options.again;
+        let (engine, budgets_reset, retried) =
+            (self.options.version.clone(), again.reset_budgets, again.retried.clone());
+        self.append(Event::DriverStarted { driver, engine, continues, budgets_reset, retried })?;
         for (id, (n, _)) in self.host.store.bindings(&self.run).await? {
             if let Some(step) = self.plan.index(&id) {
                 self.bindings.insert(step, n);
@@ -187,6 +189,10 @@ impl Driver<'_> {
         }
         for event in end_running(&self.host.store, &self.plan, &self.state).await? {
             self.append(event)?;
+        }
+        for (step, slot) in &again.damaged {
+            // Unless another commit stands for the step by now.
+            self.append_if_legal(Event::CommitDamaged { step: step.clone(), slot: *slot })?;
         }
         self.reuse_what_is_there().await
     }

@@ -5,6 +5,7 @@
 //! journal, closes what ran, and goes on.
 
 mod admission;
+mod again;
 mod bind;
 mod carry_out;
 mod conditions;
@@ -30,6 +31,7 @@ mod told;
 mod verdicts;
 
 pub use admission::Capacity;
+pub use again::Again;
 pub use decide::{Command, decide};
 pub use driver::{DriveOptions, Spectator, drive};
 pub use effects::{EffectTrouble, do_effects, effects_of};

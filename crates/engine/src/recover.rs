@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prunella_attempt::close_dead;
+use prunella_attempt::{Budgets, close_dead};
 use prunella_healing::{Evidence, Spent};
 use prunella_journal::{Event, RunState, StepState};
 use prunella_model::{RunId, Span, StepId};
@@ -52,7 +52,12 @@ pub(crate) async fn end_running(store: &Store, plan: &Plan, state: &RunState) ->
             None => missing_start(store, state, &id),
         };
         let traits = plan.traits(step);
-        let closed = close_dead(store, &view, &slot, &start, &traits, false, &Default::default()).await?;
+        let budgets = match store.refilled_by(&start.run, running.driver, &id).await? {
+            // The slots before are those of budgets that were used up: what counts is what was spent since.
+            true => Budgets::From(Box::new(state.spent(step).cloned().unwrap_or_default())),
+            false => Budgets::Continue,
+        };
+        let closed = close_dead(store, &view, &slot, &start, &traits, false, &budgets).await?;
         events.push(match store.fence(&slot, closed).await? {
             End::Committed(committed) => committed_event(id, slot, &committed),
             End::Closed(closed) => closed_event(id, slot, closed),

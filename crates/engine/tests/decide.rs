@@ -46,7 +46,13 @@ impl ByHand {
         let pipeline = by_hand.plan.graph().pipeline.name.clone();
         by_hand.tell(Event::RunStarted { run, pipeline, graph: Digest::of(b""), params: Default::default() });
         let continues = Position::START;
-        by_hand.tell(Event::DriverStarted { driver: 1, engine: String::new(), continues, budgets_reset: false });
+        by_hand.tell(Event::DriverStarted {
+            driver: 1,
+            engine: String::new(),
+            continues,
+            budgets_reset: false,
+            retried: None,
+        });
         by_hand
     }
 

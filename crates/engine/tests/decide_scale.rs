@@ -44,7 +44,10 @@ fn run_through(graph: &Arc<Graph>) -> (Duration, Duration) {
     let pipeline = plan.graph().pipeline.name.clone();
     tell(&mut state, Event::RunStarted { run, pipeline, graph: Digest::of(b""), params: BTreeMap::new() });
     let continues = Position::START;
-    tell(&mut state, Event::DriverStarted { driver: 1, engine: String::new(), continues, budgets_reset: false });
+    tell(
+        &mut state,
+        Event::DriverStarted { driver: 1, engine: String::new(), continues, budgets_reset: false, retried: None },
+    );
     let capacity = Capacity { jobs: 2, ..ROOMY };
     let begun = clock.monotonic();
     loop {
@@ -97,7 +100,13 @@ fn a_hundred_thousand_steps_that_wait_are_looked_at_by_nobody() {
     let pipeline = plan.graph().pipeline.name.clone();
     let events = [
         Event::RunStarted { run, pipeline, graph: Digest::of(b""), params: BTreeMap::new() },
-        Event::DriverStarted { driver: 1, engine: String::new(), continues: Position::START, budgets_reset: false },
+        Event::DriverStarted {
+            driver: 1,
+            engine: String::new(),
+            continues: Position::START,
+            budgets_reset: false,
+            retried: None,
+        },
     ];
     for event in events {
         state.apply(&Stamped { at_ms: 0, mono: Span::default(), event }).expect("legal");

@@ -85,6 +85,10 @@ pub enum Event {
         /// Whether every budget is full again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         budgets_reset: bool,
+        /// The steps that were given up and are tried again, their budgets full; if nothing is said, all of them once
+        /// the run had ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retried: Option<Vec<StepId>>,
     },
     /// The condition of a step was answered, from what it reads now.
     StepDecided {
@@ -301,6 +305,13 @@ pub enum Event {
         /// The producer's slot, now damaged.
         slot: SlotId,
     },
+    /// The bytes of the commit that stands for a step were found lost, and the commit is marked so: it is made anew.
+    CommitDamaged {
+        /// The step.
+        step: StepId,
+        /// The slot, now damaged.
+        slot: SlotId,
+    },
     /// A re-produced input has other content, so the step is planned anew.
     StepRebound {
         /// The step.
@@ -396,6 +407,7 @@ impl Event {
             | Self::StepHealing { step, .. }
             | Self::StepCommitted { step, .. }
             | Self::InputDamaged { step, .. }
+            | Self::CommitDamaged { step, .. }
             | Self::StepRebound { step }
             | Self::StepFailed { step, .. }
             | Self::StepBlocked { step, .. }
@@ -430,6 +442,7 @@ impl Event {
             Self::StepHealing { .. } => "step_healing",
             Self::StepCommitted { .. } => "step_committed",
             Self::InputDamaged { .. } => "input_damaged",
+            Self::CommitDamaged { .. } => "commit_damaged",
             Self::StepRebound { .. } => "step_rebound",
             Self::StepFailed { .. } => "step_failed",
             Self::StepBlocked { .. } => "step_blocked",
@@ -471,6 +484,7 @@ impl Event {
         "effects_given_up",
         "stop_requested",
         "run_ended",
+        "commit_damaged",
         "step_decided",
         "step_skipped",
     ];

@@ -199,9 +199,9 @@ impl RunState {
     /// [`IllegalEvent`] if the state cannot accept it; the state is then as it was.
     pub fn apply(&mut self, stamped: &Stamped) -> Result<(), IllegalEvent> {
         let Stamped { mono, event, .. } = stamped;
-        if let Event::DriverStarted { driver, budgets_reset, .. } = event {
+        if let Event::DriverStarted { driver, budgets_reset, retried, .. } = event {
             self.run_accepts(event)?;
-            self.start_driver(*driver, *mono, *budgets_reset);
+            self.start_driver(*driver, *mono, *budgets_reset, retried.as_deref());
             return Ok(());
         }
         match event.step() {

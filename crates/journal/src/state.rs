@@ -372,6 +372,12 @@ impl StepState {
                 ready(ended.slot.key, again, around)
             }
 
+            // Back to the guard: another run may have made it anew already.
+            (S::Done(done), E::CommitDamaged { slot, .. }) if *slot == done.slot && around.taken => {
+                S::Queued { key: slot.key }
+            }
+            (S::Done(done), E::CommitDamaged { slot, .. }) if *slot == done.slot => S::Keyed { key: slot.key },
+
             (
                 S::Undecided | S::Bindable | S::Keyed { .. } | S::Ready { .. } | S::Held { .. } | S::Ended(_),
                 E::StepFailed { class, why, .. },

@@ -220,10 +220,68 @@ fn a_driver_that_takes_up_an_ended_run_tries_again_what_was_given_up() {
     let mut broke_off = broke_off;
     broke_off.tell(driver_started(2));
     assert_eq!(broke_off.stage("a"), Stage::Failed, "a run that broke off goes on where it was");
-    let reset =
-        Event::DriverStarted { driver: 3, engine: String::new(), continues: Position::START, budgets_reset: true };
+    let reset = Event::DriverStarted {
+        driver: 3,
+        engine: String::new(),
+        continues: Position::START,
+        budgets_reset: true,
+        retried: None,
+    };
     broke_off.tell(reset);
     assert_eq!((broke_off.stage("a"), broke_off.stage("b")), (Stage::Bindable, Stage::Waiting));
+}
+
+fn retrying(driver: u64, steps: &[&str]) -> Event {
+    let retried = Some(steps.iter().map(|step| id(step)).collect());
+    Event::DriverStarted { driver, engine: String::new(), continues: Position::START, budgets_reset: false, retried }
+}
+
+#[test]
+fn a_driver_that_says_what_it_tries_again_leaves_the_rest_given_up() {
+    let mut told = Told::new(&[("a", &[]), ("b", &[]), ("c", &[0]), ("d", &[0, 1])]);
+    for (step, n) in [("a", 1), ("b", 2)] {
+        told.kinds(step, slot(n, 1), &["step_keyed", "step_missed", "attempt_started", "attempt_ended", "step_failed"]);
+    }
+    told.tell(Event::StepBlocked { step: id("c"), by: id("a") });
+    told.tell(Event::StepBlocked { step: id("d"), by: id("a") });
+    let broke_off = Told { run: told.run.clone(), events: Vec::new(), now: 0 };
+    told.tell(Event::RunEnded { status: RunStatus::Failed });
+    for mut told in [told, broke_off] {
+        told.tell(retrying(2, &["a"]));
+        let stages = ["a", "b", "c", "d"].map(|step| told.stage(step));
+        assert_eq!(stages, [Stage::Bindable, Stage::Failed, Stage::Waiting, Stage::Waiting]);
+        assert_eq!(told.todo("d"), Some(Todo::Block), "b is given up as before");
+        assert_eq!(told.run.spent(told.index("a")), None, "its budgets are full");
+        assert!(told.run.spent(told.index("b")).is_some(), "those of the other are not");
+    }
+}
+
+#[test]
+fn a_driver_that_tries_nothing_again_leaves_everything_given_up() {
+    let mut told = Told::new(&[("a", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_failed"]).tell(Event::RunEnded { status: RunStatus::Failed });
+    told.tell(retrying(2, &[]));
+    assert_eq!((told.stage("a"), told.run.open()), (Stage::Failed, 0));
+}
+
+#[test]
+fn a_damaged_commit_of_an_ended_run_is_made_anew_and_its_readers_follow_the_bytes() {
+    for (again, stale) in [("a", false), ("other", true)] {
+        let mut told = Told::new(&[("a", &[]), ("b", &[0])]);
+        for (step, n) in [("a", 1), ("b", 2)] {
+            told.kinds(step, slot(n, 1), &["step_keyed", "step_missed", "attempt_started"]);
+            told.commit(step, slot(n, 1), step);
+        }
+        told.tell(Event::RunEnded { status: RunStatus::Succeeded }).tell(retrying(2, &[]));
+        let damaged = |slot| Event::CommitDamaged { step: id("a"), slot };
+        assert!(told.run.check(&damaged(slot(1, 2))).is_err(), "another slot stands for it");
+        told.tell(damaged(slot(1, 1)));
+        assert_eq!((told.stage("a"), told.todo("a")), (Stage::Keyed, Some(Todo::Guard)));
+        assert_eq!((told.stage("b"), told.todo("b"), told.run.open()), (Stage::Done, None, 1), "it stays as it is");
+        told.kinds("a", slot(1, 2), &["step_missed", "attempt_started"]).commit("a", slot(1, 2), again);
+        assert_eq!(told.todo("b"), stale.then_some(Todo::Rebind));
+        assert_eq!(told.run.all_settled(), !stale);
+    }
 }
 
 #[test]
@@ -417,7 +475,8 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
         Stage::Held => &["step_missed", "step_reused", "step_waiting"],
         Stage::Running => &["attempt_ended", "step_committed", "step_committed", "process_started"],
         Stage::Ended => &["step_healing", "step_healing", "input_damaged", "input_damaged", "step_failed"],
-        Stage::Done | Stage::Skipped => &["step_rebound", "stop_requested"],
+        Stage::Done => &["step_rebound", "stop_requested", "commit_damaged"],
+        Stage::Skipped => &["step_rebound", "stop_requested"],
         Stage::Failed | Stage::Blocked => &["run_ended", "driver_started"],
         Stage::Gathering | Stage::Gathered | Stage::Dropped => unreachable!("nothing fans out here"),
     };
@@ -441,6 +500,9 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
             engine: String::new(),
             continues: Position::START,
             budgets_reset: more.is_multiple_of(16),
+            retried: more
+                .is_multiple_of(3)
+                .then(|| vec![topology.id(StepIndex::new(more % topology.len() as u32)).clone()]),
         },
         "step_blocked" => {
             let by = StepIndex::new(more % topology.len() as u32);
@@ -460,6 +522,9 @@ fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Event 
         }
         "step_committed" => {
             Event::StepCommitted { step: id(name), slot, artifacts: content, compute: Span::from_millis(1) }
+        }
+        "commit_damaged" => {
+            Event::CommitDamaged { step: id(name), slot: run.done(step).map_or(slot, |done| done.slot) }
         }
         "step_reused" => Event::StepReused { step: id(name), slot, artifacts: content },
         kind => sample(kind, name, slot),

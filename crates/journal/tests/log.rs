@@ -18,7 +18,7 @@ fn one_of_each() -> Vec<Stamped> {
 }
 
 fn driver(driver: u64, continues: Position) -> Event {
-    Event::DriverStarted { driver, engine: "0.1.0".to_owned(), continues, budgets_reset: false }
+    Event::DriverStarted { driver, engine: "0.1.0".to_owned(), continues, budgets_reset: false, retried: None }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -46,6 +46,7 @@ const LATER: &[(&[u8], &[&str])] = &[
     (include_bytes!("golden/checkpoints.jsonl"), &["snapshot_skipped", "checkpoint_interval_chosen"]),
     (include_bytes!("golden/conditions.jsonl"), &["step_decided", "step_skipped"]),
     (include_bytes!("golden/effects.jsonl"), &["effects_done", "effect_failed", "effects_given_up"]),
+    (include_bytes!("golden/again.jsonl"), &["commit_damaged"]),
 ];
 
 #[test]

@@ -53,6 +53,7 @@ const LEGAL: &[(Stage, &str, Stage)] = &[
     (Stage::Ended, "step_rebound", Stage::Bindable),
     (Stage::Ended, "step_blocked", Stage::Blocked),
     (Stage::Done, "step_rebound", Stage::Bindable),
+    (Stage::Done, "commit_damaged", Stage::Keyed),
     (Stage::Skipped, "step_rebound", Stage::Bindable),
     (Stage::Gathering, "step_rebound", Stage::Bindable),
     (Stage::Gathering, "step_blocked", Stage::Blocked),
@@ -81,6 +82,7 @@ const ABOUT_A_SLOT: &[&str] = &[
     "notice_received",
     "attempt_ended",
     "step_committed",
+    "commit_damaged",
 ];
 
 const PERMISSIVE: Around = Around {

@@ -47,7 +47,7 @@ pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
 pub use measure::{Contents, Remembered, measure, measure_matching};
 pub use publish::Overwrite;
-pub use runs::{DriverLease, NewRun, RunListed};
+pub use runs::{DriverLease, NewRun, Refill, RunListed};
 pub use slots::{Filled, ReadyCommit};
 pub use store::Store;
 pub use take_in::{Taken, TakenFile};

@@ -324,6 +324,9 @@ pub struct DriverRecord {
     /// Whether the budgets of all steps are refilled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reset_budgets: bool,
+    /// The steps whose budgets are refilled, if not all are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retried: Vec<StepId>,
     /// Whether it replaced a driver that was not proved dead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub took_over: bool,

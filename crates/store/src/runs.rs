@@ -41,6 +41,15 @@ pub struct RunListed {
     pub at_ms: i64,
 }
 
+/// Whose budgets are refilled when a driver takes a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refill {
+    /// Those of all steps.
+    pub all: bool,
+    /// Those of these steps.
+    pub steps: Vec<StepId>,
+}
+
 /// Who drives a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DriverLease {
@@ -139,6 +148,20 @@ impl Store {
         take_over: bool,
         reset_budgets: bool,
     ) -> Result<DriverLease, StoreError> {
+        self.drive_refilling(run, owner, take_over, Refill { all: reset_budgets, steps: Vec::new() }).await
+    }
+
+    /// Takes the run as its driver like [`Store::drive`], and records whose budgets are refilled.
+    ///
+    /// # Errors
+    /// As [`Store::drive`].
+    pub async fn drive_refilling(
+        &self,
+        run: &RunId,
+        owner: &Owner,
+        take_over: bool,
+        refill: Refill,
+    ) -> Result<DriverLease, StoreError> {
         let mut observer = Observer::default();
         let mut took_over = false;
         loop {
@@ -163,7 +186,8 @@ impl Store {
                 format: FORMAT,
                 owner: owner.clone(),
                 writer: self.writer.clone(),
-                reset_budgets,
+                reset_budgets: refill.all,
+                retried: refill.steps.clone(),
                 took_over,
                 at_ms: self.sys.clock.wall_ms(),
             };
@@ -179,6 +203,15 @@ impl Store {
                 return Ok(DriverLease::Ours { n, before });
             }
         }
+    }
+
+    /// Returns whether driver `n` of the run refilled the budgets of this step.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if its record cannot be understood.
+    pub async fn refilled_by(&self, run: &RunId, n: u64, step: &StepId) -> Result<bool, StoreError> {
+        let driver = self.read::<DriverRecord>(&Layout::driver(run, n)).await?;
+        Ok(driver.is_some_and(|driver| driver.reset_budgets || driver.retried.contains(step)))
     }
 
     fn engine_gone(&self, owner: &Owner) -> bool {

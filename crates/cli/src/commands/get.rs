@@ -261,6 +261,14 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
     if let Some(names) = &current
         && let Some((slot, stored)) = names.artifacts.get(&format!("{id}.{port}"))
     {
+        // A name moves once; what its run made since, in place of lost bytes, is what the run is bound to.
+        let healed = store.binding(&names.run, &id).await?;
+        if let Some(healed) = healed.filter(|healed| healed != slot)
+            && let Some(committed) = store.committed(&healed).await?
+            && let Some(stored) = committed.artifacts.get(port)
+        {
+            return Ok(wanted(names.run.clone(), Made::One(healed, stored.clone())));
+        }
         return Ok(wanted(names.run.clone(), Made::One(*slot, stored.clone())));
     }
     let not_made = || {

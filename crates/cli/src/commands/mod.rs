@@ -8,6 +8,7 @@ pub mod explain;
 pub mod gc;
 pub mod get;
 pub mod graph;
+pub mod heal;
 pub mod init;
 pub mod logs;
 pub mod man;
@@ -15,6 +16,7 @@ pub mod pin;
 pub mod plan;
 pub mod publish;
 pub mod resume;
+pub mod retry;
 pub mod run;
 pub mod runs;
 pub mod status;
@@ -51,6 +53,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Plan(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,
         Command::Resume(command) => command.run(&context).await,
+        Command::Retry(command) => command.run(&context).await,
         Command::Stop(command) => command.run(&context).await,
         Command::Status(command) => command.run(&context).await,
         Command::Logs(command) => command.run(&context).await,
@@ -62,6 +65,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
+        Command::Heal(command) => command.run(&context).await,
         Command::Gc(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),

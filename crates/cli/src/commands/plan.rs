@@ -9,13 +9,14 @@ use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
 use serde_json::{Value, json};
 
-use super::run::{are_steps, forced, unfinished};
+use super::run::{are_steps, unfinished};
 use crate::{
     answer::{say, say_json},
     args::{Output, Which},
     condition::{self, Condition},
     context::Context,
     error::CliError,
+    forcing::Force,
     forecast::{Forecast, Question, Verdict, earlier, forecast, number_of},
     open,
     present::{Line, Paint, Tone, columns, count, lasting, short},
@@ -40,9 +41,8 @@ pub struct Plan {
     #[arg(long, value_name = "N|LIST", env = "PRUNELLA_GPUS")]
     gpus: Option<String>,
 
-    /// As if the result of this step were made anew.
-    #[arg(long, value_name = "STEP")]
-    force: Vec<String>,
+    #[command(flatten)]
+    force: Force,
 
     /// As if this step began with a checkpoint that it had before its code changed.
     #[arg(long, value_name = "STEP=CHECKPOINT")]
@@ -69,7 +69,7 @@ impl Plan {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
-        let force = forced(&self.force, &pipeline)?;
+        let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let mut prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
         let store = match open::store_read_only(context, &place.store) {

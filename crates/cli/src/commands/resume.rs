@@ -1,6 +1,7 @@
 //! `prunella resume`: go on with a run.
 
 use clap::Args;
+use prunella_engine::Again;
 
 use super::run::{How, drive_run};
 use crate::{context::Context, error::CliError, open, project::Place};
@@ -31,6 +32,7 @@ impl Resume {
         let store = open::store(context, &place.store)?;
         let run = super::which_run(&store, self.run.as_deref()).await?;
         let record = store.graph(&run).await?;
-        drive_run(context, store, &place, run, &record, &self.how, self.reset_budgets).await
+        let again = Again { reset_budgets: self.reset_budgets, ..Again::default() };
+        drive_run(context, store, &place, run, &record, &self.how, again).await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use prunella_attempt::Host;
-use prunella_engine::{Capacity, DriveOptions, drive, is_finished};
+use prunella_engine::{Again, Capacity, DriveOptions, drive, is_finished};
 use prunella_journal::RunStatus;
 use prunella_model::{Graph, Pipeline, RunId, StepName};
 use prunella_store::{Store, records::GraphRecord};
@@ -15,6 +15,7 @@ use crate::{
     cloud::Notices,
     context::Context,
     error::CliError,
+    forcing::Force,
     open,
     progress::Screen,
     project::{Footprint, Place, Strictness, find, prepare, read},
@@ -34,9 +35,8 @@ pub struct Run {
     #[arg(long)]
     new: bool,
 
-    /// Make the result of this step anew, although it is there.
-    #[arg(long, value_name = "STEP")]
-    force: Vec<String>,
+    #[command(flatten)]
+    force: Force,
 
     /// Let this step begin with a checkpoint that it had before its code changed (`plan` names it).
     #[arg(long, value_name = "STEP=CHECKPOINT")]
@@ -79,7 +79,7 @@ impl Run {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
-        let force = forced(&self.force, &pipeline)?;
+        let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
         let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
@@ -95,23 +95,8 @@ impl Run {
             Some(found) => found,
             None => prepared.create_run(context, &store, &place, &targets).await?,
         };
-        drive_run(context, store, &place, run, &record, &self.how, false).await
+        drive_run(context, store, &place, run, &record, &self.how, Again::default()).await
     }
-}
-
-/// Returns the steps to force.
-///
-/// # Errors
-/// [`CliError::Usage`] for a name that is no step's.
-pub fn forced(names: &[String], pipeline: &Pipeline) -> Result<Vec<StepName>, CliError> {
-    let mut force = Vec::new();
-    for name in names {
-        match StepName::new(name) {
-            Ok(step) if pipeline.steps.contains_key(name.as_str()) => force.push(step),
-            _ => return Err(CliError::Usage(format!("there is no step `{name}` to force"), Some(known(pipeline)))),
-        }
-    }
-    Ok(force)
 }
 
 /// Refuses targets that are no steps.
@@ -164,7 +149,7 @@ pub async fn drive_run(
     run: RunId,
     record: &GraphRecord,
     how: &How,
-    reset_budgets: bool,
+    again: Again,
 ) -> Result<u8, CliError> {
     // Before there is a guardian: the driver's tool is no process of a step.
     let accelerators = accelerators(context, &record.graph.pipeline, how.gpus.as_deref())?;
@@ -186,7 +171,7 @@ pub async fn drive_run(
         },
         accelerators,
         take_over: how.take_over,
-        reset_budgets,
+        again,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let sockets = host.sockets.clone();

@@ -285,7 +285,7 @@ impl Model {
                 self.show(step, Phase::Skipped { why: format!("it reads {by}") }, now);
             }
             // It is to be made anew: it waits like any other.
-            Event::StepRebound { .. } => _ = self.shown.remove(&step),
+            Event::StepRebound { .. } | Event::CommitDamaged { .. } => _ = self.shown.remove(&step),
             Event::InputDamaged { producer, .. } => {
                 if let Some(producer) = topology.index(producer) {
                     self.shown.remove(&producer);

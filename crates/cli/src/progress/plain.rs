@@ -123,6 +123,7 @@ impl Plain {
                 let ended = step.and_then(|step| self.ended.remove(&step)).map(|ended| ended + "; ");
                 format!("{}its input from {producer} is made again", ended.unwrap_or_default())
             }
+            Event::CommitDamaged { slot, .. } => format!("the bytes of attempt {} are lost: made again", slot.epoch),
             Event::StepWaiting { holder, .. } if each => format!("waits for run {holder}, which does the same work"),
             Event::StepCommitted { .. } if each => match shown.map(|shown| &shown.phase) {
                 Some(Phase::Done { took }) => format!("done in {}", lasting(took.as_millis())),

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod accelerators;
+mod again;
 mod comparing;
 mod docs;
 mod drawing;
@@ -17,4 +18,5 @@ mod planning;
 mod starting;
 mod stopping;
 mod trees;
+mod walk;
 mod warm;

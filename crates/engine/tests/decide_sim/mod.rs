@@ -209,6 +209,7 @@ impl<'a> Sim<'a> {
             engine: "test".to_owned(),
             continues: Position::START,
             budgets_reset: false,
+            retried: None,
         });
     }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod accelerators;
+mod again;
 mod checkpoints;
 mod checks;
 mod conditions;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,
+        again::TESTS,
         secrets::TESTS,
         output::TESTS,
         power::TESTS,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told};
-use prunella_engine::{Capacity, DriveOptions, EngineError, Outcome, Plan, Spectator, drive, load_state};
+use prunella_engine::{Again, Capacity, DriveOptions, EngineError, Outcome, Plan, Spectator, drive, load_state};
 use prunella_journal::{Event, RunState, Stamped, StepIndex};
 use prunella_manifest::{FileKind, Files, Overrides, Source, read};
 use prunella_model::*;
@@ -273,11 +273,16 @@ impl Engine {
     }
 
     pub async fn try_drive(&self, run: &RunId) -> Result<Outcome, EngineError> {
+        self.drive_again(run, Again::default()).await
+    }
+
+    /// Drives a run that may have ended, and does this of it again.
+    pub async fn drive_again(&self, run: &RunId, again: Again) -> Result<Outcome, EngineError> {
         let options = DriveOptions {
             capacity: Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 0 },
             accelerators: self.accelerators.clone(),
             take_over: false,
-            reset_budgets: false,
+            again,
             version: "test".into(),
         };
         drive(self.host.clone(), run.clone(), &options, self.control.clone(), self.eye.clone()).await

@@ -67,7 +67,7 @@ impl MetricsFold {
         let Stamped { at_ms, mono, event } = stamped;
         let now = *mono;
         match event {
-            Event::DriverStarted { driver, .. } => self.start_driver(*driver, now, *at_ms),
+            Event::DriverStarted { driver, retried, .. } => self.start_driver(*driver, now, *at_ms, retried.as_deref()),
             Event::StepReused { step, .. } => self.settle(step, Outcome::Lost, Stands::Reused),
             Event::AttemptStarted { step, slot, .. } => {
                 self.figures.attempts += 1;
@@ -107,7 +107,7 @@ impl MetricsFold {
             Event::StepCommitted { step, slot, artifacts, compute } => {
                 self.commit(step, slot, artifacts, *compute, now)
             }
-            Event::InputDamaged { .. } => self.figures.damaged += 1,
+            Event::InputDamaged { .. } | Event::CommitDamaged { .. } => self.figures.damaged += 1,
             // Not settled: resumed, the step may go on from what these attempts left.
             Event::StepFailed { step, .. } => _ = self.stands.insert(step.clone(), Stands::Failed),
             Event::StepBlocked { step, .. } => _ = self.stands.insert(step.clone(), Stands::Blocked),
@@ -182,7 +182,7 @@ impl MetricsFold {
         self.paces.entry(step.clone()).or_default()
     }
 
-    fn start_driver(&mut self, driver: u64, now: Span, at_ms: u64) {
+    fn start_driver(&mut self, driver: u64, now: Span, at_ms: u64, retried: Option<&[StepId]>) {
         let (last, wall) = self.last;
         if self.driver > 0 {
             self.down = Span::from_millis(at_ms.saturating_sub(wall));
@@ -201,7 +201,12 @@ impl MetricsFold {
             }
         }
         // The figures of failed steps stand; a resumed run begins with what failed.
-        self.stands.retain(|_, stands| matches!(stands, Stands::Reused | Stands::Run { .. }));
+        let stays = |step: &StepId| retried.is_some_and(|retried| !retried.contains(step));
+        self.stands.retain(|step, stands| match stands {
+            Stands::Reused | Stands::Run { .. } | Stands::Skipped => true,
+            Stands::Failed => stays(step),
+            Stands::Blocked => false,
+        });
         self.driver = driver;
         self.began = now;
         self.last = (now, at_ms);

@@ -1,8 +1,9 @@
 //! What one change brings with it: consumers, equal keys, and the lists of what is to be done.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use prunella_model::{SlotId, Span, StepKey};
+use prunella_model::{SlotId, Span, StepId, StepKey};
 
 use super::{Outcome, RunState, Whole};
 use crate::agenda::Todo;
@@ -203,9 +204,13 @@ impl RunState {
     /// A new driver: commands of the old one are forgotten, its waits begin anew on the new clock.
     ///
     /// If the run had ended, or budgets are refilled, what was given up is tried again; a run that broke off goes on
-    /// where it was. Attempts of dead drivers stay *running* until recovery has filled their slots.
-    pub(super) fn start_driver(&mut self, driver: u64, now: Span, budgets_reset: bool) {
-        let again = budgets_reset || self.whole.ended.is_some();
+    /// where it was. If the driver says what it tries again, that and nothing else is: what stays given up blocks anew
+    /// what needs it. Attempts of dead drivers stay *running* until recovery has filled their slots.
+    pub(super) fn start_driver(&mut self, driver: u64, now: Span, budgets_reset: bool, retried: Option<&[StepId]>) {
+        let again = budgets_reset || retried.is_some() || self.whole.ended.is_some();
+        let retried: Option<HashSet<StepIndex>> =
+            retried.map(|steps| steps.iter().filter_map(|id| self.topology.index(id)).collect());
+        let tried = |step: &StepIndex| retried.as_ref().map(|steps| steps.contains(step));
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
         self.end_issued = false;
         self.effects.start_driver(again, budgets_reset);
@@ -214,10 +219,11 @@ impl RunState {
         for step in self.topology.indices() {
             let entry = &mut self.steps[step.as_usize()];
             entry.issued = false;
-            if budgets_reset {
+            if budgets_reset || tried(&step) == Some(true) {
                 entry.spent = None;
             }
             match &entry.state {
+                StepState::Failed { .. } if tried(&step) == Some(false) => {}
                 StepState::Failed { .. } | StepState::Blocked { .. } if again => {
                     let open = self.opening(step);
                     self.put(step, open);

@@ -57,7 +57,13 @@ pub fn run_started() -> Event {
 }
 
 pub fn driver_started(driver: u64) -> Event {
-    Event::DriverStarted { driver, engine: "0.1.0".to_owned(), continues: Position::START, budgets_reset: false }
+    Event::DriverStarted {
+        driver,
+        engine: "0.1.0".to_owned(),
+        continues: Position::START,
+        budgets_reset: false,
+        retried: None,
+    }
 }
 
 pub fn begun(topology: &Arc<Topology>) -> RunState {
@@ -145,6 +151,7 @@ pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
             Event::StepCommitted { step, slot, artifacts: artifacts("made"), compute: Span::from_secs(20) }
         }
         "input_damaged" => Event::InputDamaged { step, producer: other, slot },
+        "commit_damaged" => Event::CommitDamaged { step, slot },
         "step_rebound" => Event::StepRebound { step },
         "step_decided" => Event::StepDecided {
             step,

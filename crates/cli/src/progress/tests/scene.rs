@@ -97,7 +97,10 @@ impl Watched {
             Event::RunStarted { run: RunId::new("0193c").expect("an id"), pipeline, graph, params: BTreeMap::new() },
         );
         let engine = "0.1.0".to_owned();
-        this.at(0, Event::DriverStarted { driver: 1, engine, continues: Position::START, budgets_reset: false });
+        this.at(
+            0,
+            Event::DriverStarted { driver: 1, engine, continues: Position::START, budgets_reset: false, retried: None },
+        );
         this
     }
 
