@@ -124,7 +124,12 @@ wait:
     let run = engine.begin("r", &scene.graph(&text)).await;
     let (outcome, ()) = tokio::join!(engine.drive(&run), async {
         engine.eye.until_line("ready").await;
-        let slot = engine.host.store.binding(&run, &step("evaluate")).await.unwrap().unwrap();
+        // Its commit stands; that the run is bound to it may still wait to be written.
+        let made = |event: &Event| match event {
+            Event::StepCommitted { step: of, slot, .. } if *of == step("evaluate") => Some(*slot),
+            _ => None,
+        };
+        let slot = engine.eye.until(made).await;
         let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
         let object = &committed.artifacts[&PortName::new("metrics").unwrap()].object;
         assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());
