@@ -71,7 +71,10 @@ pub fn run(example: &Example) -> Vec<(String, Result<(), String>)> {
         // The same locked environment: resolved twice, it could be another one.
         if let Ok(peaceful) = &peaceful {
             let lock = |copy: &Copy| copy.directory.join("prunella.lock");
-            std::fs::copy(lock(peaceful), lock(&copy)).map_err(|error| format!("prunella.lock: {error}"))?;
+            // Without data and packages there is none.
+            if lock(peaceful).exists() {
+                std::fs::copy(lock(peaceful), lock(&copy)).map_err(|error| format!("prunella.lock: {error}"))?;
+            }
         }
         copy.disturb(example.victim).map(|()| copy)
     });

@@ -54,6 +54,7 @@ impl<'s> Reader<'s> {
         let code = fields.get("code").map(|id| self.code(id)).unwrap_or_default();
         let environment = fields.get("environment").and_then(|id| self.environment(id));
         let defaults = self.defaults(&fields);
+        let (handlers, whole) = self.handlers(&fields);
         let (drafts, bad_names) = match fields.get("steps") {
             Some(id) => self.steps(id)?,
             None => {
@@ -63,7 +64,6 @@ impl<'s> Reader<'s> {
                 return None;
             }
         };
-        let (handlers, whole) = self.handlers(&fields);
         if let Some(steps) = fields.get("steps") {
             self.handler_names(steps, &handlers);
         }

@@ -73,6 +73,7 @@ fn a_value_that_no_key_can_have_is_noted_at_every_key() {
         ("`environment`", "environment: { @ }\n"),
         ("`defaults`", "defaults: { @ }\n"),
         ("a step", "steps: { s: { @ } }\n"),
+        ("a command at the end of the run", "on_exit: { @ }\n"),
         ("an output", "steps: { s: { outputs: { o: { @ } } } }\n"),
         ("`check`", "steps: { s: { outputs: { o: { path: o/, check: { @ } } } } }\n"),
         ("`checkpoint`", "steps: { s: { checkpoint: { @ } } }\n"),

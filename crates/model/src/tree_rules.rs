@@ -114,7 +114,9 @@ pub fn shown(name: &[u8]) -> String {
             // What turns the direction of writing could show one name as another.
             let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             match letter {
-                '\\' | '`' => text.extend(letter.escape_default()),
+                '\\' => text.push_str("\\\\"),
+                // Names stand between these.
+                '`' => text.extend(letter.escape_unicode()),
                 letter if letter.is_control() || turns || letter == '\u{2028}' || letter == '\u{2029}' => {
                     text.extend(letter.escape_default());
                 }

@@ -119,7 +119,7 @@ other: { run: 'echo other >> $OUT/ran; echo other > out.txt', outputs: { out: ou
 
 /// Loses the bytes of a step's output, marks the commit, and returns what a heal has to do.
 async fn lose(engine: &Engine, run: &RunId, of: &str) -> Again {
-    let slot: SlotId = engine.host.store.binding(run, &step(of)).await.unwrap().unwrap();
+    let slot: SlotId = engine.bound(run, &step(of)).await;
     let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
     let object = &committed.artifacts[&PortName::new("out").unwrap()].object;
     assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());

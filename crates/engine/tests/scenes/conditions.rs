@@ -94,7 +94,7 @@ async fn bytes_that_a_condition_reads_are_made_anew_when_they_are_lost() {
     std::fs::write(scene.outside("metrics"), GOOD).unwrap();
     let engine = scene.engine().await;
     let first = engine.complete("first", &scene.graph(GATE)).await;
-    let slot = engine.host.store.binding(&first.run, &step("evaluate")).await.unwrap().unwrap();
+    let slot = engine.bound(&first.run, &step("evaluate")).await;
     let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
     let object = &committed.artifacts[&PortName::new("metrics").unwrap()].object;
     assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());
@@ -124,7 +124,7 @@ wait:
     let run = engine.begin("r", &scene.graph(&text)).await;
     let (outcome, ()) = tokio::join!(engine.drive(&run), async {
         engine.eye.until_line("ready").await;
-        let slot = engine.host.store.binding(&run, &step("evaluate")).await.unwrap().unwrap();
+        let slot = engine.bound(&run, &step("evaluate")).await;
         let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
         let object = &committed.artifacts[&PortName::new("metrics").unwrap()].object;
         assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());

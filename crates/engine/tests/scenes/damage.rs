@@ -19,7 +19,7 @@ fn step(name: &str) -> StepId {
 
 /// Deletes what lies behind an output, as a disk that loses bytes.
 async fn lose(engine: &Engine, run: &RunId, of: &str) {
-    let slot = engine.host.store.binding(run, &step(of)).await.unwrap().unwrap();
+    let slot = engine.bound(run, &step(of)).await;
     let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
     let object = &committed.artifacts[&PortName::new("out").unwrap()].object;
     assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());

@@ -34,7 +34,7 @@ async fn text(engine: &Engine, run: &RunId, step: &str, output: &str) -> String 
 
 /// Deletes what lies behind an output of a step or an item, as a disk that loses bytes.
 async fn lose(engine: &Engine, run: &RunId, of: &StepId, output: &str) {
-    let slot = engine.host.store.binding(run, of).await.unwrap().unwrap();
+    let slot = engine.bound(run, of).await;
     let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
     let object = &committed.artifacts[&PortName::new(output).unwrap()].object;
     assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());

@@ -315,6 +315,16 @@ impl Engine {
         self.host.guardian.clone().stop().await;
     }
 
+    /// The commit that a step of the run is bound to; waits until that is written, which is a moment after the commit itself.
+    pub async fn bound(&self, run: &RunId, step: &StepId) -> SlotId {
+        loop {
+            match self.host.store.binding(run, step).await.unwrap() {
+                Some(slot) => return slot,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     /// The newest bytes of an output of a step, if it was committed in that run.
     pub async fn result(&self, run: &RunId, step: &str, output: &str) -> Option<Vec<u8>> {
         let step = StepId::plain(StepName::new(step).unwrap());
