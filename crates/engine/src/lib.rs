@@ -1,7 +1,8 @@
 //! Whole runs: plan and decide, pure; driver and recovery, at the edge.
 //!
-//! [`Plan`] is static. [`decide`] says what is to be done next, from the state that the journal's events fold to; the
-//! driver ([`drive`]) does it and appends what happened. A dead engine's run is taken up by [`drive`] again: it folds the
+//! [`Plan`] grows by the items of steps that fan out, and is static otherwise. [`decide`] says what is to be done next,
+//! from the state that the journal's events fold to; the driver ([`drive`]) does it and appends what happened. A dead
+//! engine's run is taken up by [`drive`] again: it folds the
 //! journal, closes what ran, and goes on.
 
 mod admission;
