@@ -11,6 +11,7 @@ mod context;
 mod drawing;
 mod error;
 mod evidence;
+mod explanation;
 mod forcing;
 mod forecast;
 mod history;

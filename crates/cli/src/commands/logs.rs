@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use prunella_attempt::{LogLine, decode_log};
-use prunella_engine::exec_request;
+use prunella_engine::look_request;
 use prunella_journal::read_all;
 use prunella_model::{Epoch, Item, RunId, SlotId, StepAddress, StepId, StepKey};
 use prunella_process::Stream;
@@ -232,7 +232,7 @@ async fn find(store: &Store, run: &RunId, step: &StepId, epoch: Option<Epoch>) -
             Some(slot) => Some(slot.key),
             None => {
                 let address = StepAddress { name: step.name.clone(), item: step.item.as_ref().map(Item::label) };
-                exec_request(store, run, &address, &[], None).await.ok().map(|request| request.key)
+                look_request(store, run, &address, &[]).await.ok().map(|request| request.key)
             }
         },
     };

@@ -1,0 +1,165 @@
+//! Why a step of a run is as it is: what its records and its journal say of it.
+
+mod json;
+mod next;
+mod text;
+mod tried;
+
+use std::sync::Arc;
+
+use prunella_engine::Plan;
+use prunella_journal::{RunState, Stamped, StepIndex};
+use prunella_model::{CheckpointId, RunId, SlotId, Source, StepId, StepKey};
+use prunella_store::{
+    Store,
+    records::{Committed, GraphRecord, InputProvenance},
+};
+
+use crate::{
+    condition::{Condition, StepCondition},
+    error::CliError,
+    history,
+    present::{attempt, short},
+    skips::{Decided, decided},
+};
+use tried::Tried;
+
+/// A step of a run, and all that is known of it.
+pub struct Subject<'a> {
+    run: RunId,
+    step: StepId,
+    place: StepIndex,
+    plan: &'a Plan,
+    state: &'a RunState,
+    record: &'a GraphRecord,
+    run_condition: Condition,
+    condition: StepCondition,
+    key: Option<StepKey>,
+    bound: Option<(SlotId, Committed)>,
+    /// Who made the commit, if it was another run.
+    made_by: Option<(RunId, StepId)>,
+    tried: Vec<Tried<'a>>,
+    /// Inputs by name: where from, what, and which attempt made it.
+    inputs: Vec<(String, InputProvenance, Option<String>)>,
+    checkpoints: Vec<CheckpointId>,
+    /// How its condition was answered.
+    decided: Option<Decided<'a>>,
+}
+
+/// What was read of a run.
+type Read<'a> = (&'a Arc<GraphRecord>, &'a Arc<Plan>, &'a RunState, &'a [Stamped]);
+
+impl<'a> Subject<'a> {
+    /// Finds what is known of the step.
+    ///
+    /// # Errors
+    /// [`CliError`] if the store did not answer.
+    pub async fn find(
+        store: &Store,
+        run: &RunId,
+        step: &StepId,
+        place: StepIndex,
+        (record, plan, state, events): Read<'a>,
+        run_condition: Condition,
+    ) -> Result<Self, CliError> {
+        let slot = match state.done(place) {
+            Some(done) => Some(done.slot),
+            // `exec` binds without a journal.
+            None => store.binding(run, step).await?,
+        };
+        let mut keys = history::keys(events, step);
+        if let Some(slot) = slot {
+            keys.retain(|key| *key != slot.key);
+            keys.push(slot.key);
+        }
+        let known = history::attempts(events, step);
+        let mut tried = Vec::new();
+        for key in &keys {
+            for (epoch, view) in store.look(key).await?.slots {
+                let slot_here = SlotId { key: *key, epoch };
+                let ours = view.start.as_ref().is_some_and(|start| start.run == *run && start.step == *step);
+                if ours || slot == Some(slot_here) {
+                    let known = known.iter().find(|attempt| attempt.slot == slot_here).cloned();
+                    tried.push(Tried { slot: slot_here, view: *view, known });
+                }
+            }
+        }
+        let bound = match slot {
+            Some(slot) => store.committed(&slot).await?.map(|committed| (slot, committed)),
+            None => None,
+        };
+        let mut made_by = None;
+        if let Some((slot, _)) = &bound
+            && let Some(start) = store.start_of(slot).await?
+            && (start.run != *run || start.step != *step)
+        {
+            made_by = Some((start.run, start.step));
+        }
+        let mut inputs = Vec::new();
+        for (name, provenance) in inputs_of(plan, state, place, bound.as_ref().map(|(_, committed)| committed)) {
+            let producer = match provenance.slot {
+                Some(slot) => store
+                    .start_of(&slot)
+                    .await?
+                    .map(|start| format!("{} of run {}", attempt(&start.step, &slot), short(&start.run))),
+                None => None,
+            };
+            inputs.push((name, provenance, producer));
+        }
+        let checkpoints = match keys.last() {
+            Some(key) if plan.step(place).checkpoint.is_some() => store.checkpoints(key).await?,
+            _ => Vec::new(),
+        };
+        let mut condition = StepCondition::of(state, place, run_condition);
+        if state.done(place).is_none() && bound.is_some() {
+            condition = if made_by.is_some() { StepCondition::Reused } else { StepCondition::Done };
+        }
+        Ok(Self {
+            run: run.clone(),
+            step: step.clone(),
+            place,
+            plan,
+            state,
+            record,
+            run_condition,
+            condition,
+            key: keys.last().copied(),
+            bound,
+            made_by,
+            tried,
+            inputs,
+            checkpoints,
+            decided: decided(events, step),
+        })
+    }
+}
+
+/// Returns the inputs of a step: those of its commit, or what is known so far.
+fn inputs_of(
+    plan: &Plan,
+    state: &RunState,
+    place: StepIndex,
+    committed: Option<&Committed>,
+) -> Vec<(String, InputProvenance)> {
+    if let Some(committed) = committed {
+        let inputs = committed.provenance.inputs.iter();
+        return inputs.map(|(name, input)| (name.to_string(), input.clone())).collect();
+    }
+    let mut found = Vec::new();
+    for (name, source) in &plan.step(place).inputs {
+        let (known, slot, source) = match source {
+            Source::Data(data) => (plan.graph().data.get(data).map(|pin| pin.artifact), None, format!("data.{data}")),
+            Source::Step { step, output } => {
+                let producer = plan.source(place, step);
+                let artifacts = producer.and_then(|producer| state.state(producer).artifacts());
+                let known = artifacts.and_then(|artifacts| artifacts.iter().find(|(name, _)| name == output));
+                let slot = producer.and_then(|producer| state.done(producer)).map(|done| done.slot);
+                (known.map(|(_, artifact)| *artifact), slot, format!("{step}.{output}"))
+            }
+        };
+        if let Some(artifact) = known {
+            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new() }));
+        }
+    }
+    found
+}
