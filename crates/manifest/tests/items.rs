@@ -122,7 +122,9 @@ fn text(form: &Form, whole: bool) -> String {
         }
     };
     let params = params.join("\n");
-    format!("prunella: v1\nname: p\nparams:\n{params}\nsteps:\n  s:\n    for_each: {for_each}\n    run: ./s ${{{{ params.unused }}}}\n")
+    format!(
+        "prunella: v1\nname: p\nparams:\n{params}\nsteps:\n  s:\n    for_each: {for_each}\n    run: ./s ${{{{ params.unused }}}}\n"
+    )
 }
 
 /// The items that a form is, as canonical JSON; nothing if one stands twice.

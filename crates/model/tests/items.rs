@@ -46,7 +46,9 @@ fn written(value: &Value, space: &str) -> String {
             let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
             format!("\"{escaped}\"")
         }
-        Value::List(values) => format!("[{space}{}{space}]", joined(values.iter().map(|v| written(v, space)).collect())),
+        Value::List(values) => {
+            format!("[{space}{}{space}]", joined(values.iter().map(|v| written(v, space)).collect()))
+        }
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, v)| format!("{}{space}:{space}{}", quoted(name), written(v, space)));
             format!("{{{space}{}{space}}}", joined(fields.collect()))
