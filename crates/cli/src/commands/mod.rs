@@ -27,6 +27,7 @@ pub mod verify;
 use std::path::Path;
 
 use prunella_engine::load_state;
+use prunella_healing::ExitCode;
 use prunella_model::{RunId, StepAddress, StepId, StepName};
 use prunella_store::Store;
 
@@ -43,7 +44,16 @@ use crate::{
 /// # Errors
 /// [`CliError`] with what went wrong.
 pub async fn run(args: Args) -> Result<u8, CliError> {
-    let context = Context::new(&args);
+    let is_exec = matches!(args.command, Command::Exec(_));
+    let context = match Context::new(&args) {
+        Ok(context) => context,
+        // To an orchestrator, wrong input is a reason not to try again.
+        Err(error) if is_exec && error.code() == 2 => {
+            error.report(args.output);
+            return Ok(ExitCode::USELESS.number());
+        }
+        Err(error) => return Err(error),
+    };
     match args.command {
         Command::Init(command) => command.run(&context),
         Command::Validate(command) => command.run(&context),

@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod comparing;
+mod configuring;
 mod deciding;
 mod docs;
 mod drawing;
