@@ -10,6 +10,7 @@ mod diagnostic;
 mod for_each;
 mod handlers;
 mod include;
+mod items;
 mod later;
 mod machine;
 mod nearest;
@@ -30,8 +31,6 @@ mod source;
 mod step;
 mod tree;
 mod units;
-
-use std::collections::HashMap;
 
 use prunella_model::Pipeline;
 
@@ -96,15 +95,7 @@ pub fn read(source: &Source, overrides: &Overrides, files: &dyn Files) -> Result
     let Some(tree) = include::parse(&gathered, &places, &mut found) else {
         return Err(found.finish(&places));
     };
-    let mut reader = reader::Reader {
-        tree: &tree,
-        places: &places,
-        files,
-        found,
-        nearest: nearest::Nearest::default(),
-        matches: HashMap::new(),
-        patterns: HashMap::new(),
-    };
+    let mut reader = reader::Reader::new(&tree, &places, files, found);
     let pipeline = reader.pipeline(overrides);
     let (failed, diagnostics) = (reader.found.has_errors(), reader.found.finish(&places));
     match pipeline {

@@ -160,9 +160,14 @@ impl Home {
 
     /// Runs a command with `--output json` and returns its answer.
     pub fn json(&self, words: &[&str]) -> Value {
+        self.json_of(words, 0)
+    }
+
+    /// Runs a command with `--output json` that exits so, and returns its answer.
+    pub fn json_of(&self, words: &[&str], code: i32) -> Value {
         let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
         let answer = self.run(&words);
-        assert_eq!(answer.code, 0, "{}", answer.err);
+        assert_eq!(answer.code, code, "{}{}", answer.out, answer.err);
         answer.json()
     }
 

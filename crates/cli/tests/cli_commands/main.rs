@@ -9,6 +9,7 @@ mod deciding;
 mod docs;
 mod drawing;
 mod exec;
+mod fanning;
 mod getting;
 mod home;
 mod including;
