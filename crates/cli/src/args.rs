@@ -57,6 +57,7 @@ pub enum Command {
     Status(commands::status::Status),
     Logs(commands::logs::Logs),
     Explain(commands::explain::Explain),
+    Shell(commands::shell::Shell),
     Get(commands::get::Get),
     Runs(commands::runs::Runs),
     Diff(commands::diff::Diff),

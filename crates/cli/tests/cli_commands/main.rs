@@ -18,6 +18,7 @@ mod looking;
 mod manual;
 mod notices;
 mod planning;
+mod shells;
 mod starting;
 mod stopping;
 mod trees;
