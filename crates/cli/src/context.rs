@@ -4,7 +4,11 @@ use std::{io::IsTerminal, path::PathBuf};
 
 use prunella_sys::Sys;
 
-use crate::args::{Args, Output};
+use crate::{
+    args::{Args, Command, Output},
+    error::CliError,
+    settings::{Origin, Settings},
+};
 
 /// What every command starts from.
 pub struct Context {
@@ -12,14 +16,38 @@ pub struct Context {
     pub sys: Sys,
     /// How to answer.
     pub output: Output,
-    /// The store that was named.
+    /// The store that was named, or that the project file names.
     pub store: Option<PathBuf>,
+    /// Who named it.
+    pub store_from: Origin,
+    /// What the project file says.
+    pub settings: Settings,
+    /// What is wrong with the project file, for the command that says what is wrong.
+    pub unread: Option<CliError>,
 }
 
 impl Context {
     /// Returns the context of these arguments.
-    pub fn new(args: &Args) -> Self {
-        Self { sys: Sys::real(), output: args.output, store: args.store.clone() }
+    ///
+    /// # Errors
+    /// All mistakes of the project file that counts for the command.
+    pub fn new(args: &Args) -> Result<Self, CliError> {
+        let (settings, unread) = (Settings::default(), None);
+        let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
+        let (sys, store) = (Sys::real(), args.store.clone());
+        let mut context = Self { sys, output: args.output, store, store_from, settings, unread };
+        if let Some(base) = args.command.base() {
+            let color = context.is_terminal();
+            match Settings::read(&context.sys, args.config.as_deref(), &base, color) {
+                Ok(settings) => context.settings = settings,
+                Err(error) if matches!(args.command, Command::Doctor(_)) => context.unread = Some(error),
+                Err(error) => return Err(error),
+            }
+            if let (None, Some(store)) = (&context.store, context.settings.store()) {
+                (context.store, context.store_from) = (Some(store), Origin::File);
+            }
+        }
+        Ok(context)
     }
 
     /// Returns whether people read, with colour and in place.

@@ -3,6 +3,7 @@
 mod answer;
 mod args;
 mod changes;
+mod checkup;
 mod cloud;
 mod commands;
 mod comparison;
@@ -21,6 +22,7 @@ mod present;
 mod progress;
 mod project;
 mod room;
+mod settings;
 mod signals;
 mod skips;
 mod warm;

@@ -18,6 +18,7 @@ mod params;
 mod pipeline;
 mod policy;
 mod ports;
+mod project;
 mod reader;
 mod references;
 mod render;
@@ -35,6 +36,10 @@ use prunella_model::Pipeline;
 
 pub use diagnostic::{Diagnostic, Severity, SourceSpan, to_json};
 pub use params::Overrides;
+pub use project::{
+    Cluster, Defaults, Effect, Engine, Gpus, Inject, MAX_PROJECT_BYTES, NoticesOf, Placed, ProjectFile, Target,
+    Toleration, project_source, read_project,
+};
 pub use render::render;
 pub use schema::json_schema;
 pub use source::{MAX_SOURCE_BYTES, Source, read_source};

@@ -11,7 +11,7 @@ use prunella_process::Stream;
 use prunella_store::{Layout, Store, records::End};
 use serde_json::json;
 
-use super::{reading, run_and_step};
+use super::{reading, run_and_step, without_attempt};
 use crate::{
     answer::{note, say_bytes, say_json_line},
     args::Output,
@@ -71,16 +71,7 @@ impl Logs {
     /// [`CliError`] if there is no such attempt, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
-        let (mut words, mut epoch) = (self.words.clone(), None);
-        if let Some(last) = words.last_mut()
-            && let Some((step, number)) = last.clone().split_once('@')
-        {
-            let number = number.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                let hint = "attempts are numbered from 1, such as `train@2`".to_owned();
-                CliError::Usage(format!("`{number}` is not the number of an attempt"), Some(hint))
-            })?;
-            (*last, epoch) = (step.to_owned(), Some(Epoch(number)));
-        }
+        let (words, epoch) = without_attempt(&self.words)?;
         let (run, step) = run_and_step(&store, &words).await?;
         let mut shown: Option<Captured> = None;
         let mut after = None;

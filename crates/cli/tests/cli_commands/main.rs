@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod comparing;
+mod configuring;
 mod deciding;
 mod docs;
 mod drawing;
@@ -17,6 +18,7 @@ mod looking;
 mod manual;
 mod notices;
 mod planning;
+mod shells;
 mod starting;
 mod stopping;
 mod trees;
