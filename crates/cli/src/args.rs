@@ -69,6 +69,8 @@ pub enum Command {
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
+    #[command(hide = true)]
+    Complete(commands::complete::Complete),
 }
 
 impl Command {
@@ -80,7 +82,7 @@ impl Command {
             Self::Run(run) => pipeline_file(&run.which.words),
             Self::Pin(pin) => return Some(directory(pin.file.as_deref())),
             Self::Validate(validate) => return Some(directory(validate.file.as_deref())),
-            Self::Init(_) | Self::Tell(_) | Self::Completions(_) | Self::Man(_) => return None,
+            Self::Init(_) | Self::Tell(_) | Self::Completions(_) | Self::Man(_) | Self::Complete(_) => return None,
             _ => None,
         };
         Some(directory(file.as_deref()))

@@ -1,6 +1,9 @@
 //! What every command starts from: the machine, the wanted output, the store's place.
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 use prunella_sys::Sys;
 
@@ -48,6 +51,24 @@ impl Context {
             }
         }
         Ok(context)
+    }
+
+    /// Returns the context of a line that names this store and this project file.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn naming(&self, store: Option<&str>, config: Option<&str>) -> Result<Self, CliError> {
+        let config = config.map(str::to_owned).or_else(|| self.sys.env.var("PRUNELLA_CONFIG"));
+        let settings = Settings::read(&self.sys, config.as_deref().map(Path::new), Path::new(""), false)?;
+        let store = store.map(PathBuf::from).or_else(|| self.store.clone()).or_else(|| settings.store());
+        Ok(Self {
+            sys: self.sys.clone(),
+            output: self.output,
+            store,
+            store_from: Origin::BuiltIn,
+            settings,
+            unread: None,
+        })
     }
 
     /// Returns whether people read, with colour and in place.

@@ -7,6 +7,7 @@ mod checkup;
 mod cloud;
 mod commands;
 mod comparison;
+mod completion;
 mod condition;
 mod context;
 mod drawing;

@@ -1,5 +1,6 @@
 //! One command, one file.
 
+pub mod complete;
 pub mod completions;
 pub mod diff;
 pub mod doctor;
@@ -79,6 +80,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Gc(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
+        Command::Complete(command) => command.run(&context).await,
         Command::Man(command) => command.run(&context),
     }
 }

@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod comparing;
+mod completing;
 mod configuring;
 mod deciding;
 mod docs;
