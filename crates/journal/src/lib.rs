@@ -6,11 +6,13 @@
 //! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md).
 
 mod agenda;
+mod effects;
 mod event;
 mod fan;
 mod keys;
 mod log;
 mod metrics;
+mod next_try;
 mod run;
 mod segment;
 mod set;
@@ -18,12 +20,14 @@ mod state;
 mod topology;
 
 pub use agenda::Todo;
-pub use event::{Event, NextTry, Observation, Position, RestoreFrom, RunStatus, Stamped, StopHow};
+pub use effects::{EffectDone, EffectTries};
+pub use event::{Event, Observation, Position, RunStatus, Stamped, StopHow};
 pub use fan::{Fan, Need};
 pub use log::{Appended, Read, append, last_event, last_of_driver, read_all, read_since, segment_key, segment_op};
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
+pub use next_try::{NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, encode, write_line};
 pub use set::StepSet;

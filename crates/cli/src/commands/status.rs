@@ -15,6 +15,7 @@ use crate::{
     error::CliError,
     history,
     present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
+    publications::Publications,
     skips::{at_end, expression, why_skipped},
 };
 
@@ -41,6 +42,7 @@ struct Answer<'a> {
     condition: Condition,
     figures: RunMetrics,
     bound: Bound,
+    publications: Publications,
 }
 
 impl Status {
@@ -63,6 +65,7 @@ impl Status {
             condition,
             figures: metrics(&events),
             bound: store.bindings(&run).await?,
+            publications: Publications::of(&store, &run, &plan).await?,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
@@ -119,6 +122,9 @@ impl Answer<'_> {
         }
         if let Some(slot) = self.untold(step).or_else(|| slot_of(state)) {
             out["epoch"] = slot.epoch.0.into();
+        }
+        if let Some(publications) = self.publications.as_json(self.plan, self.state, step) {
+            out["publications"] = publications;
         }
         match state {
             StepState::Running(running) => {
@@ -236,7 +242,11 @@ impl Answer<'_> {
             .filter(|(step, is)| self.has_line(*step, *is))
             .map(|(step, is)| {
                 let (tone, mark) = is.mark();
-                Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
+                let mut detail = self.detail(step);
+                if let Some(published) = self.publications.words(self.plan, self.state, step) {
+                    detail.push_str(&format!(", {published}"));
+                }
+                Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), detail])
             })
             .collect();
         out.push_str(&columns(paint, &lines));
@@ -259,6 +269,9 @@ impl Answer<'_> {
             Condition::Interrupted | Condition::Stopped => format!("  next: prunella resume {run}\n"),
             Condition::Failed => {
                 let failed = self.plan.indices().find(|step| self.condition_of(*step) == StepCondition::Failed);
+                if failed.is_none() && self.state.any_effects_given_up() {
+                    return format!("  next: clear the way, then prunella resume {run}\n");
+                }
                 failed.map_or_else(String::new, |step| {
                     let step = self.plan.id(step);
                     format!("  next: prunella explain {run} {step}     prunella logs {run} {step}\n")

@@ -20,6 +20,7 @@ use crate::{
     error::CliError,
     history,
     present::{attempt, short},
+    publications::Publications,
     skips::{Decided, decided},
 };
 use tried::Tried;
@@ -44,6 +45,7 @@ pub struct Subject<'a> {
     checkpoints: Vec<CheckpointId>,
     /// How its condition was answered.
     decided: Option<Decided<'a>>,
+    publications: Publications,
 }
 
 /// What was read of a run.
@@ -130,6 +132,7 @@ impl<'a> Subject<'a> {
             inputs,
             checkpoints,
             decided: decided(events, step),
+            publications: Publications::of(store, run, plan).await?,
         })
     }
 }

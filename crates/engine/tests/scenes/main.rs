@@ -21,6 +21,7 @@ mod limits;
 mod notices;
 mod output;
 mod power;
+mod publications;
 mod scene;
 mod secrets;
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         secrets::TESTS,
         output::TESTS,
         power::TESTS,
+        publications::TESTS,
         disks::TESTS,
         engines::TESTS,
         ends::TESTS,
