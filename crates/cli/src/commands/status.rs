@@ -107,7 +107,7 @@ impl Answer<'_> {
             "attempts": self.state.attempts(step),
             "detail": self.detail(step),
         });
-        if matches!(state, StepState::Gathering | StepState::Gathered { .. }) {
+        if self.plan.topology().members(step).is_some() {
             let (done, all) = self.state.items_done(step);
             out["items"] = json!({ "done": done, "all": all });
         }
