@@ -92,6 +92,17 @@ pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Conditio
 /// The commits that the steps of a run are bound to.
 pub type Bound = BTreeMap<StepId, (u64, SlotId)>;
 
+/// Returns the commits that may stand for a step although the journal does not say so: those of steps that are open.
+///
+/// # Errors
+/// [`CliError`] if the store did not answer.
+pub async fn bound(store: &Store, run: &RunId, state: &RunState) -> Result<Bound, CliError> {
+    let topology = state.topology();
+    let open = |step: &StepIndex| state.done(*step).is_none() && !topology.is_group(*step);
+    let open: Vec<&StepId> = topology.indices().filter(open).map(|step| topology.id(step)).collect();
+    Ok(store.bindings_of(run, &open).await?)
+}
+
 /// Returns the commit that stands for a step although the journal does not say so: what `exec` made, or what a killed
 /// engine had no time to tell.
 pub fn untold(bound: &Bound, plan: &Plan, state: &RunState, step: StepIndex) -> Option<SlotId> {
@@ -183,7 +194,7 @@ impl StepCondition {
         state: &RunState,
         condition: Condition,
     ) -> Result<Vec<Self>, CliError> {
-        let bound = store.bindings(run).await?;
+        let bound = bound(store, run, state).await?;
         Ok(plan.indices().map(|step| Self::with(&bound, plan, state, step, condition)).collect())
     }
 

@@ -66,24 +66,33 @@ pub fn columns(paint: Paint, lines: &[Line]) -> String {
             if widths.len() <= at {
                 widths.push(0);
             }
-            widths[at] = widths[at].max(cell.chars().count());
+            widths[at] = widths[at].max(width(cell));
         }
     }
-    let mut out = String::new();
+    let mut out = String::with_capacity(lines.len() * (widths.iter().sum::<usize>() + 32));
     for Line(tone, cells) in lines {
-        let mut line = String::new();
+        let begun = out.len();
         for (at, cell) in cells.iter().enumerate() {
-            let width = if at + 1 < cells.len() { widths[at] } else { 0 };
-            let padded = format!("{cell:width$}");
-            line.push_str(&if at == 0 { paint.tone(*tone, &padded) } else { padded });
-            if at + 1 < cells.len() {
-                line.push_str("  ");
+            let is_last = at + 1 == cells.len();
+            let blanks = if is_last { 0 } else { widths[at] - width(cell) };
+            if at == 0 && paint.0 {
+                out.push_str(&paint.tone(*tone, &format!("{cell}{:blanks$}", "")));
+            } else {
+                out.push_str(cell);
+                out.extend(std::iter::repeat_n(' ', blanks));
+            }
+            if !is_last {
+                out.push_str("  ");
             }
         }
-        out.push_str(line.trim_end());
+        out.truncate(begun + out[begun..].trim_end().len());
         out.push('\n');
     }
     out
+}
+
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
 /// Returns a wall time as UTC, to the second.

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use prunella_model::{Artifact, Item, PortName, StepId, fan_in};
+use serde::{Deserialize, Serialize};
 
 use crate::state::Artifacts;
 use crate::{Node, StepIndex, Topology, TopologyError};
 
 /// What an item of a group needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Need {
     /// A step as a whole.
     Whole(StepIndex),
@@ -18,7 +19,7 @@ pub enum Need {
 }
 
 /// How a step fans out, as a [`Topology`] is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fan {
     /// The group that has a list; this one goes through the same items. Nothing if this one has the list.
     pub follows: Option<StepIndex>,

@@ -22,6 +22,16 @@ impl Keys {
         self.0.get(&key).and_then(|group| group.leader).is_some_and(|leader| leader != step)
     }
 
+    /// Returns whether this step leads the key.
+    pub(crate) fn leads(&self, key: StepKey, step: StepIndex) -> bool {
+        self.0.get(&key).is_some_and(|group| group.leader == Some(step))
+    }
+
+    /// Returns the steps that are queued behind the leader, in their order.
+    pub(crate) fn queued(&self, key: StepKey) -> &[StepIndex] {
+        self.0.get(&key).map_or(&[], |group| &group.queue)
+    }
+
     /// Makes the step lead the key, unless another does.
     pub(crate) fn lead(&mut self, key: StepKey, step: StepIndex) {
         self.0.entry(key).or_default().leader.get_or_insert(step);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use prunella_model::{Handler, StepId};
+use serde::{Deserialize, Serialize};
 
 use crate::fan::Group;
 
@@ -11,7 +12,8 @@ use crate::fan::Group;
 pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// The place of a step in a [`Topology`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct StepIndex(u32);
 
 impl StepIndex {
@@ -114,20 +116,30 @@ impl Topology {
     /// [`TopologyError`] for the first node that cannot be.
     pub fn new(nodes: Vec<Node>) -> Result<Self, TopologyError> {
         let count = u32::try_from(nodes.len()).map_err(|_| TopologyError::TooMany)?;
-        let mut this = Self {
-            by_id: FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default()),
-            ids: Vec::with_capacity(nodes.len()),
-            consumers: vec![Vec::new(); nodes.len()],
-            ..Self::default()
-        };
+        let mut this = Self::with_room(nodes.len());
         for node in nodes {
             if let Some(need) = node.needs.iter().find(|need| need.0 >= count) {
                 return Err(TopologyError::NoSuchStep { step: node.id, need: need.0 });
             }
             this.push(node, None)?;
         }
-        this.lane_count = this.lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1);
+        this.count_lanes();
         Ok(this)
+    }
+
+    /// Returns a topology without steps that so many can be pushed to, in any order of need.
+    pub(crate) fn with_room(steps: usize) -> Self {
+        Self {
+            by_id: FixedMap::with_capacity_and_hasher(steps, BuildHasherDefault::default()),
+            ids: Vec::with_capacity(steps),
+            consumers: vec![Vec::new(); steps],
+            ..Self::default()
+        }
+    }
+
+    /// Knows the lanes of all steps there are; items that come later have that of their step.
+    pub(crate) fn count_lanes(&mut self) {
+        self.lane_count = self.lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1);
     }
 
     /// Adds a step at the end; whatever it needs is there, or among those that a plan adds with it.

@@ -1,6 +1,6 @@
 //! Runs: their graphs, drivers, bindings, order and names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
 use prunella_objects::{Created, Op};
@@ -311,6 +311,43 @@ impl Store {
             if n > held.0 {
                 *held = (n, record.slot);
             }
+        }
+        Ok(bindings)
+    }
+
+    /// Returns what [`Store::bindings`] does, of these steps only: what is read is what there is of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] if a record cannot be understood.
+    pub async fn bindings_of(
+        &self,
+        run: &RunId,
+        steps: &[&StepId],
+    ) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
+        /// Looking for each of more steps costs more than one listing.
+        const FEW: usize = 64;
+        let mut found = Vec::new();
+        if steps.len() <= FEW {
+            for step in steps {
+                found.extend(self.objects.read_prefix(&Layout::bindings_of(run, step), 1).await?);
+            }
+        } else {
+            let wanted: HashSet<String> = steps.iter().map(|step| step.segment()).collect();
+            let prefix = Layout::bindings(run);
+            let mut last = String::new();
+            for listed in self.objects.list(&prefix, None, usize::MAX).await? {
+                let segment = listed.key.as_str()[prefix.len()..].split('/').next().unwrap_or_default();
+                // Of each step the first listed is the highest, which holds.
+                if segment != last && wanted.contains(segment) {
+                    last = segment.to_owned();
+                    found.extend(self.objects.get(&listed.key).await?.map(|bytes| (listed.key, bytes)));
+                }
+            }
+        }
+        let mut bindings = BTreeMap::new();
+        for (key, bytes) in found {
+            let record: BindingRecord = decode(&key, &bytes)?;
+            bindings.insert(record.step, (Layout::number(key.as_str()).unwrap_or(0), record.slot));
         }
         Ok(bindings)
     }

@@ -1,9 +1,12 @@
 //! `prunella status`: how a run and each of its steps is.
 
+use std::collections::{BTreeSet, HashMap};
+
 use clap::Args;
-use prunella_engine::{Plan, load_state};
-use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId, Span};
+use prunella_engine::{Plan, Seen};
+use prunella_journal::{RunMetrics, RunState, SkippedBy, Stamped, StepIndex, StepState};
+use prunella_model::{RunId, SlotId, Span, StepId};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
@@ -35,12 +38,54 @@ struct Answer<'a> {
     run: &'a RunId,
     plan: &'a Plan,
     state: &'a RunState,
-    events: &'a [Stamped],
+    /// What happened to the steps of which a line says so.
+    events: HashMap<&'a StepId, Vec<&'a Stamped>>,
     started_at_ms: i64,
     driver: Option<Driver>,
     condition: Condition,
-    figures: RunMetrics,
+    figures: &'a RunMetrics,
     bound: Bound,
+}
+
+/// How a run is, for programs; the names in the order of the alphabet, as everywhere.
+#[derive(Serialize)]
+struct RunShown<'a> {
+    driver: Value,
+    figures: Value,
+    pipeline: &'a str,
+    run: &'a RunId,
+    started_at_ms: i64,
+    status: Condition,
+    steps: Vec<StepShown<'a>>,
+}
+
+/// How a step is, for programs.
+#[derive(Serialize)]
+struct StepShown<'a> {
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'a str>,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<ItemsShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    state: StepCondition,
+    step: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ItemsShown {
+    all: u32,
+    done: u32,
 }
 
 impl Status {
@@ -51,18 +96,25 @@ impl Status {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
         let run = which_run(&store, self.run.as_deref()).await?;
-        let (record, plan, state, events) = load_state(&store, &run).await?;
-        let (driver, condition) = condition::of(&store, &run, state.ended()).await?;
+        let seen = Seen::of(&store, &run).await?;
+        let closer = seen.closer(&store, &with_more_to_say(&seen.state)).await?;
+        let (driver, condition) = condition::of(&store, &run, seen.state.ended()).await?;
+        let mut events: HashMap<&StepId, Vec<&Stamped>> = HashMap::new();
+        for stamped in &closer.events {
+            if let Some(step) = stamped.event.step() {
+                events.entry(step).or_default().push(stamped);
+            }
+        }
         let answer = Answer {
             run: &run,
-            plan: &plan,
-            state: &state,
-            events: &events,
-            started_at_ms: record.at_ms,
+            plan: &closer.plan,
+            state: &seen.state,
+            events,
+            started_at_ms: closer.record.at_ms,
             driver,
             condition,
-            figures: metrics(&events),
-            bound: store.bindings(&run).await?,
+            figures: &seen.figures,
+            bound: condition::bound(&store, &run, &seen.state).await?,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
@@ -73,21 +125,20 @@ impl Status {
 }
 
 impl Answer<'_> {
-    fn as_json(&self) -> Value {
-        let steps: Vec<Value> = self.plan.indices().map(|step| self.step_json(step)).collect();
+    fn as_json(&self) -> RunShown<'_> {
         let driver = self.driver.as_ref().map(|driver| {
             let owner = &driver.record.owner;
             json!({ "number": driver.number, "pid": owner.process.pid, "machine": owner.machine, "alive": driver.alive })
         });
-        json!({
-            "run": self.run,
-            "pipeline": self.plan.graph().pipeline.name,
-            "status": self.condition,
-            "driver": driver,
-            "started_at_ms": self.started_at_ms,
-            "figures": self.figures,
-            "steps": steps,
-        })
+        RunShown {
+            driver: driver.into(),
+            figures: json!(self.figures),
+            pipeline: self.plan.graph().pipeline.name.as_str(),
+            run: self.run,
+            started_at_ms: self.started_at_ms,
+            status: self.condition,
+            steps: self.plan.indices().map(|step| self.step_json(step)).collect(),
+        }
     }
 
     fn untold(&self, step: StepIndex) -> Option<SlotId> {
@@ -98,41 +149,32 @@ impl Answer<'_> {
         StepCondition::with(&self.bound, self.plan, self.state, step, self.condition)
     }
 
-    fn step_json(&self, step: StepIndex) -> Value {
+    fn step_json(&self, step: StepIndex) -> StepShown<'_> {
         let id = self.plan.id(step);
         let state = self.state.state(step);
-        let mut out = json!({
-            "step": id.to_string(),
-            "state": self.condition_of(step),
-            "attempts": self.state.attempts(step),
-            "detail": self.detail(step),
-        });
-        if matches!(state, StepState::Gathering | StepState::Gathered { .. }) {
-            let (done, all) = self.state.items_done(step);
-            out["items"] = json!({ "done": done, "all": all });
+        let (class, why) = match state {
+            StepState::Failed { class, why } => (Some(class.as_str()), Some(&**why)),
+            _ => (None, None),
+        };
+        let checkpoint = match state {
+            StepState::Running(running) => running.durable.or(running.restored),
+            _ => None,
+        };
+        let gathers = matches!(state, StepState::Gathering | StepState::Gathered { .. });
+        let (done, all) = self.state.items_done(step);
+        StepShown {
+            attempts: self.state.attempts(step),
+            checkpoint: checkpoint.map(|checkpoint| checkpoint.to_string()),
+            class,
+            detail: self.detail(step),
+            epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
+            item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
+            items: gathers.then_some(ItemsShown { all, done }),
+            key: state.key().map(|key| key.hex()),
+            state: self.condition_of(step),
+            step: id.to_string(),
+            why,
         }
-        if let Some(item) = &id.item {
-            out["item"] = serde_json::from_str(item.as_str()).unwrap_or_default();
-        }
-        if let Some(key) = state.key() {
-            out["key"] = key.hex().into();
-        }
-        if let Some(slot) = self.untold(step).or_else(|| slot_of(state)) {
-            out["epoch"] = slot.epoch.0.into();
-        }
-        match state {
-            StepState::Running(running) => {
-                if let Some(durable) = running.durable.or(running.restored) {
-                    out["checkpoint"] = durable.to_string().into();
-                }
-            }
-            StepState::Failed { class, why } => {
-                out["class"] = class.as_str().into();
-                out["why"] = why.to_string().into();
-            }
-            _ => {}
-        }
-        out
     }
 
     /// Returns what else there is to say about a step.
@@ -143,7 +185,7 @@ impl Answer<'_> {
         }
         match self.state.state(step) {
             StepState::Waiting => {
-                if let Some(handler) = self.plan.step(step).handler {
+                if let Some(handler) = self.plan.topology().handler(step) {
                     return at_end(handler).to_owned();
                 }
                 let needs = self.plan.topology().needs(step);
@@ -194,12 +236,16 @@ impl Answer<'_> {
     /// Returns the interval that `every: auto` chose last, where it chooses.
     fn interval(&self, step: StepIndex) -> Option<Span> {
         self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
-        let attempts = history::attempts(self.events, self.plan.id(step));
-        attempts.last()?.interval.map(|(every, _)| every)
+        self.history(step).last()?.interval.map(|(every, _)| every)
+    }
+
+    fn history(&self, step: StepIndex) -> Vec<history::Attempt<'_>> {
+        let id = self.plan.id(step);
+        history::attempts(self.events.get(id).into_iter().flatten().copied(), id)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {
-        let attempts = history::attempts(self.events, self.plan.id(step));
+        let attempts = self.history(step);
         let last = attempts.last().and_then(|last| last.failure.as_ref().map(|failure| (last.slot, failure)));
         last.map_or_else(String::new, |(slot, failure)| {
             let name = attempt(self.plan.id(step), &slot);
@@ -240,7 +286,7 @@ impl Answer<'_> {
             })
             .collect();
         out.push_str(&columns(paint, &lines));
-        out.push_str(&healed(&self.figures));
+        out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out
     }
@@ -267,6 +313,18 @@ impl Answer<'_> {
             Condition::Succeeded => String::new(),
         }
     }
+}
+
+/// Returns the steps of which a line says more than their state: of what happened to them, or of their conditions.
+fn with_more_to_say(state: &RunState) -> BTreeSet<StepIndex> {
+    let says_more = |step: &StepIndex| match state.state(*step) {
+        StepState::Undecided | StepState::Skipped { by: SkippedBy::Condition } => true,
+        StepState::Running(_) | StepState::Ended(_) => true,
+        // One that has never been tried has not failed.
+        StepState::Ready { .. } => state.attempts(*step) > 0,
+        _ => false,
+    };
+    state.topology().indices().filter(says_more).collect()
 }
 
 /// Returns how many items of a step are done.

@@ -18,6 +18,7 @@ mod notices;
 mod planning;
 mod starting;
 mod stopping;
+mod summaries;
 mod trees;
 mod walk;
 mod warm;
