@@ -6,8 +6,8 @@ use std::{
 };
 
 use prunella_journal::{
-    Event, Glance, RunMetrics, RunState, RunStatus, SegmentId, Stamped, StepIndex, Summary, decode_about, metrics,
-    read_all, read_since, read_summary, segment_key,
+    Event, Glance, Read, RunMetrics, RunState, RunStatus, SegmentId, Stamped, StepIndex, Summary, decode_about,
+    metrics, read_all, read_since, read_summary, segment_key,
 };
 use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::{GraphParts, Store, records::GraphRecord};
@@ -147,8 +147,11 @@ pub async fn glance(store: &Store, run: &RunId) -> Result<Glance, EngineError> {
     if let Some(glance) = prunella_journal::glance(objects, run).await {
         return Ok(glance);
     }
-    if let Some(Seen { state, figures, .. }) = Seen::from_summary(store, run).await {
-        return Ok(Glance::of(state.ended(), &figures));
+    if let Some(summary) = read_summary(objects, run).await
+        && let Ok(Read { events, anew: false, .. }) = read_since(objects, run, summary.position()).await
+        && let Some(glance) = summary.glance_after(&events)
+    {
+        return Ok(glance);
     }
     let events = read_all(objects, run).await?.events;
     Ok(Glance::of(ended(&events), &metrics(&events)))

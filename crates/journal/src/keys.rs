@@ -17,6 +17,11 @@ struct Group {
 pub(crate) struct Keys(FixedMap<StepKey, Group>);
 
 impl Keys {
+    /// Returns no groups, with room for so many.
+    pub(crate) fn with_room(keys: usize) -> Self {
+        Self(FixedMap::with_capacity_and_hasher(keys, Default::default()))
+    }
+
     /// Returns whether another step than this leads the key.
     pub(crate) fn taken(&self, key: StepKey, step: StepIndex) -> bool {
         self.0.get(&key).and_then(|group| group.leader).is_some_and(|leader| leader != step)

@@ -120,13 +120,16 @@ async fn segments_since(
     since: Position,
 ) -> Result<Vec<(Position, Vec<Stamped>)>, JournalError> {
     const PAGE: usize = 512;
+    // What is new is little, as a rule.
+    let mut page = if since == Position::START { PAGE } else { 8 };
     let prefix = prefix(run);
     let mut found: Vec<(Position, ObjectKey)> = Vec::new();
     let mut after: Option<ObjectKey> = None;
     'pages: loop {
-        let listed = objects.list(&prefix, after.as_ref().map(ObjectKey::as_str), PAGE).await;
+        let listed = objects.list(&prefix, after.as_ref().map(ObjectKey::as_str), page).await;
         let listed = listed.map_err(|source| JournalError::Objects { key: prefix.clone(), source })?;
-        let full = listed.len() == PAGE;
+        let full = listed.len() == page;
+        page = PAGE;
         for listed in listed {
             let place = parse(listed.key.as_str(), run)
                 .ok_or_else(|| JournalError::Key { key: listed.key.as_str().to_owned() })?;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use log::{glance, read_summary, write_summary};
 pub use whereabouts::Whereabouts;
 
-use crate::{MetricsFold, Position, RunMetrics, RunState, RunStatus, StepIndex, Topology};
+use crate::{Event, MetricsFold, Position, RunMetrics, RunState, RunStatus, Stamped, StepIndex, Topology};
 use prunella_model::Span;
 
 const MAGIC: &[u8] = b"prunella summary 1\n";
@@ -77,6 +77,7 @@ pub fn keep(state: &RunState, figures: &MetricsFold) -> Kept {
 #[derive(Debug, Clone)]
 pub struct Summary {
     position: Position,
+    glance: Glance,
     shape: Bytes,
     state: Bytes,
     finished: Bytes,
@@ -109,6 +110,21 @@ impl Summary {
         MetricsFold::from_kept(state, steps, &mut Take::new(&self.figures))
     }
 
+    /// Returns what a list of runs shows, after these further events; nothing if it cannot be understood.
+    pub fn glance_after<'a>(&self, since: impl IntoIterator<Item = &'a Stamped>) -> Option<Glance> {
+        let mut figures = MetricsFold::without_stands(&mut Take::new(&self.figures))?;
+        let mut ended = self.glance.ended;
+        for stamped in since {
+            figures.push(stamped);
+            match stamped.event {
+                Event::RunEnded { status } => ended = Some(status),
+                Event::DriverStarted { .. } => ended = None,
+                _ => {}
+            }
+        }
+        Some(Glance::of(ended, &figures.finish()))
+    }
+
     /// Returns the segments that hold what happened to these steps up to there, in order; `steps` is sorted.
     pub fn segments_of(&self, steps: &[StepIndex]) -> Option<Vec<Position>> {
         whereabouts::segments_of(&self.whereabouts, steps)
@@ -129,11 +145,12 @@ impl Summary {
         out.into_bytes()
     }
 
-    fn from_body(position: Position, body: &Bytes) -> Option<Self> {
+    fn from_body(position: Position, glance: Glance, body: &Bytes) -> Option<Self> {
         let mut from = Take::new(body.strip_prefix(MAGIC)?);
         let mut section = || from.bytes().map(|bytes| body.slice_ref(bytes));
         let this = Self {
             position,
+            glance,
             shape: section()?,
             state: section()?,
             finished: section()?,

@@ -63,7 +63,9 @@ async fn from_summary(store: &Memory) -> Option<(RunState, RunMetrics)> {
     let mut figures = summary.figures(&before, &steps).expect("what was written is understood");
     assert_eq!(Some(figures.finish()), summary.finished());
     tail.events.iter().for_each(|event| figures.push(event));
-    Some((state, figures.finish()))
+    let figures = figures.finish();
+    assert_eq!(summary.glance_after(&tail.events), Some(Glance::of(state.ended(), &figures)));
+    Some((state, figures))
 }
 
 /// A step that fans out over a list, one that goes through its items, and one that reads all of them.

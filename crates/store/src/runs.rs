@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
-use prunella_objects::{Created, Op};
+use prunella_objects::{Created, ObjectKey, Op};
 
 use crate::{
     LEASE, Layout, Observer, Store, StoreError,
@@ -315,7 +315,16 @@ impl Store {
         Ok(bindings)
     }
 
-    /// Returns what [`Store::bindings`] does, of these steps only: what is read is what there is of them.
+    /// Returns the keys of all bindings of a run.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn binding_keys(&self, run: &RunId) -> Result<Vec<ObjectKey>, StoreError> {
+        let listed = self.objects.list(&Layout::bindings(run), None, usize::MAX).await?;
+        Ok(listed.into_iter().map(|listed| listed.key).collect())
+    }
+
+    /// Returns what [`Store::bindings`] does, of these steps only: of `keys`, which are all there are, theirs are read.
     ///
     /// # Errors
     /// [`StoreError::Record`] if a record cannot be understood.
@@ -323,30 +332,22 @@ impl Store {
         &self,
         run: &RunId,
         steps: &[&StepId],
+        keys: &[ObjectKey],
     ) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
-        /// Looking for each of more steps costs more than one listing.
-        const FEW: usize = 64;
-        let mut found = Vec::new();
-        if steps.len() <= FEW {
-            for step in steps {
-                found.extend(self.objects.read_prefix(&Layout::bindings_of(run, step), 1).await?);
-            }
-        } else {
-            let wanted: HashSet<String> = steps.iter().map(|step| step.segment()).collect();
-            let prefix = Layout::bindings(run);
-            let mut last = String::new();
-            for listed in self.objects.list(&prefix, None, usize::MAX).await? {
-                let segment = listed.key.as_str()[prefix.len()..].split('/').next().unwrap_or_default();
-                // Of each step the first listed is the highest, which holds.
-                if segment != last && wanted.contains(segment) {
-                    last = segment.to_owned();
-                    found.extend(self.objects.get(&listed.key).await?.map(|bytes| (listed.key, bytes)));
-                }
+        let wanted: HashSet<String> = steps.iter().map(|step| step.segment()).collect();
+        let prefix = Layout::bindings(run);
+        let (mut found, mut last) = (Vec::new(), "");
+        for key in keys {
+            let segment = key.as_str()[prefix.len()..].split('/').next().unwrap_or_default();
+            // Of each step the first listed is the highest, which holds.
+            if segment != last && wanted.contains(segment) {
+                last = segment;
+                found.extend(self.objects.get(key).await?.map(|bytes| (key, bytes)));
             }
         }
         let mut bindings = BTreeMap::new();
         for (key, bytes) in found {
-            let record: BindingRecord = decode(&key, &bytes)?;
+            let record: BindingRecord = decode(key, &bytes)?;
             bindings.insert(record.step, (Layout::number(key.as_str()).unwrap_or(0), record.slot));
         }
         Ok(bindings)

@@ -9,9 +9,9 @@ use prunella_store::Store;
 
 use super::{reading, run_and_step, which_run};
 use crate::{
-    answer::{say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
-    condition,
+    condition::{self, Binding},
     context::Context,
     error::CliError,
     explanation::Subject,
@@ -41,7 +41,7 @@ impl Explain {
         let (run, state, plan) = (&seen.run, &seen.state, &*closer.plan);
         let (_, run_condition) = condition::of(&store, run, state.ended()).await?;
         if plan.topology().is_group(place) {
-            let bound = &condition::bound(&store, run, state).await?;
+            let bound = &Binding::begin(&store, run).await?.of_open_steps(&store, run, state).await?;
             let items = Items { run, condition: run_condition, plan, state, bound, step: place };
             match context.output {
                 Output::Json => say_json(&items.as_json())?,
@@ -54,6 +54,7 @@ impl Explain {
             Output::Json => say_json(&subject.as_json())?,
             Output::Text => say(&subject.text(Paint::of(context)))?,
         }
+        leave((seen, closer));
         Ok(0)
     }
 

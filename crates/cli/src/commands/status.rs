@@ -6,18 +6,18 @@ use clap::Args;
 use prunella_engine::{Plan, Seen};
 use prunella_journal::{RunMetrics, RunState, SkippedBy, Stamped, StepIndex, StepState};
 use prunella_model::{RunId, SlotId, Span, StepId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
 use crate::{
-    answer::{say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
-    condition::{self, Bound, Condition, Driver, StepCondition},
+    condition::{self, Binding, Bound, Condition, Driver, StepCondition},
     context::Context,
     error::CliError,
     history,
-    present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
+    present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
     skips::{at_end, expression, why_skipped},
 };
 
@@ -56,7 +56,16 @@ struct RunShown<'a> {
     run: &'a RunId,
     started_at_ms: i64,
     status: Condition,
-    steps: Vec<StepShown<'a>>,
+    steps: StepsShown<'a>,
+}
+
+/// How all steps are, made one by one as they are written.
+struct StepsShown<'a>(&'a Answer<'a>);
+
+impl Serialize for StepsShown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.plan.indices().map(|step| self.0.step_json(step)))
+    }
 }
 
 /// How a step is, for programs.
@@ -96,6 +105,7 @@ impl Status {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
         let run = which_run(&store, self.run.as_deref()).await?;
+        let binding = Binding::begin(&store, &run).await?;
         let seen = Seen::of(&store, &run).await?;
         let closer = seen.closer(&store, &with_more_to_say(&seen.state)).await?;
         let (driver, condition) = condition::of(&store, &run, seen.state.ended()).await?;
@@ -114,12 +124,13 @@ impl Status {
             driver,
             condition,
             figures: &seen.figures,
-            bound: condition::bound(&store, &run, &seen.state).await?,
+            bound: binding.of_open_steps(&store, &run, &seen.state).await?,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
+        leave((seen, closer));
         Ok(if self.exit_status { condition.code() } else { 0 })
     }
 }
@@ -137,7 +148,7 @@ impl Answer<'_> {
             run: self.run,
             started_at_ms: self.started_at_ms,
             status: self.condition,
-            steps: self.plan.indices().map(|step| self.step_json(step)).collect(),
+            steps: StepsShown(self),
         }
     }
 
@@ -162,11 +173,13 @@ impl Answer<'_> {
         };
         let gathers = matches!(state, StepState::Gathering | StepState::Gathered { .. });
         let (done, all) = self.state.items_done(step);
+        let mut detail = String::new();
+        self.detail(step, &mut detail);
         StepShown {
             attempts: self.state.attempts(step),
             checkpoint: checkpoint.map(|checkpoint| checkpoint.to_string()),
             class,
-            detail: self.detail(step),
+            detail,
             epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
             items: gathers.then_some(ItemsShown { all, done }),
@@ -177,16 +190,17 @@ impl Answer<'_> {
         }
     }
 
-    /// Returns what else there is to say about a step.
-    fn detail(&self, step: StepIndex) -> String {
+    /// Writes what else there is to say about a step.
+    fn detail(&self, step: StepIndex, out: &mut String) {
         let id = self.plan.id(step);
+        let attempt = |out: &mut String, slot: &SlotId| put(out, format_args!("{id}@{}", slot.epoch));
         if let Some(slot) = self.untold(step) {
-            return attempt(id, &slot);
+            return attempt(out, &slot);
         }
         match self.state.state(step) {
             StepState::Waiting => {
                 if let Some(handler) = self.plan.topology().handler(step) {
-                    return at_end(handler).to_owned();
+                    return out.push_str(at_end(handler));
                 }
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
@@ -197,39 +211,45 @@ impl Answer<'_> {
                     })
                     .map(|need| self.plan.id(*need).to_string())
                     .collect();
-                format!("waits for {}", open.join(", "))
+                put(out, format_args!("waits for {}", open.join(", ")));
             }
-            StepState::Undecided => format!("its condition is being answered: {}", expression(self.plan.step(step))),
-            StepState::Bindable | StepState::Keyed { .. } => String::new(),
-            StepState::Queued { .. } => "waits for an equal step".to_owned(),
-            StepState::Ready { .. } => self.last_failure(step),
-            StepState::Held { slot, holder } => format!("waits for {} of run {}", attempt(id, slot), short(holder)),
+            StepState::Undecided => {
+                put(out, format_args!("its condition is being answered: {}", expression(self.plan.step(step))));
+            }
+            StepState::Bindable | StepState::Keyed { .. } => {}
+            StepState::Queued { .. } => out.push_str("waits for an equal step"),
+            StepState::Ready { .. } => out.push_str(&self.last_failure(step)),
+            StepState::Held { slot, holder } => {
+                put(out, format_args!("waits for {id}@{} of run {}", slot.epoch, short(holder)));
+            }
             StepState::Running(running) => {
-                let mut text = attempt(id, &running.slot);
+                attempt(out, &running.slot);
                 if let (Some(pid), Condition::Running) = (running.pid, self.condition) {
-                    text.push_str(&format!(", process {pid}"));
+                    put(out, format_args!(", process {pid}"));
                 }
                 if let Some(checkpoint) = running.durable {
-                    text.push_str(&format!(", checkpoint {checkpoint}"));
+                    put(out, format_args!(", checkpoint {checkpoint}"));
                 } else if let Some(checkpoint) = running.restored {
-                    text.push_str(&format!(", back at checkpoint {checkpoint}"));
+                    put(out, format_args!(", back at checkpoint {checkpoint}"));
                 }
                 if let Some(every) = self.interval(step) {
-                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                    put(out, format_args!(", a checkpoint every {}", lasting(every.as_millis())));
                 }
-                text
             }
-            StepState::Ended(_) => self.last_failure(step),
-            StepState::Done(done) if done.reused => attempt(id, &done.slot),
-            StepState::Done(done) => match self.state.attempts(step) {
-                0 | 1 => attempt(id, &done.slot),
-                n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
-            },
-            StepState::Skipped { by } => why_skipped(self.plan, step, *by),
-            StepState::Failed { class, why } => format!("{class}: {why}"),
-            StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
-            StepState::Gathering | StepState::Gathered { .. } => items(self.state, step),
-            StepState::Dropped => "its list has it no more".to_owned(),
+            StepState::Ended(_) => out.push_str(&self.last_failure(step)),
+            StepState::Done(done) => {
+                attempt(out, &done.slot);
+                match self.state.attempts(step) {
+                    _ if done.reused => {}
+                    0 | 1 => {}
+                    n => put(out, format_args!(", {} before it", count(n as usize - 1, "failed attempt"))),
+                }
+            }
+            StepState::Skipped { by } => out.push_str(&why_skipped(self.plan, step, *by)),
+            StepState::Failed { class, why } => put(out, format_args!("{class}: {why}")),
+            StepState::Blocked { by } => put(out, format_args!("needs {}, which failed", self.plan.id(*by))),
+            StepState::Gathering | StepState::Gathered { .. } => out.push_str(&items(self.state, step)),
+            StepState::Dropped => out.push_str("its list has it no more"),
         }
     }
 
@@ -275,17 +295,17 @@ impl Answer<'_> {
             moment(self.started_at_ms),
             lasting(self.figures.wall.as_millis())
         ));
-        let lines: Vec<Line> = self
-            .plan
-            .indices()
-            .map(|step| (step, self.condition_of(step)))
-            .filter(|(step, is)| self.has_line(*step, *is))
-            .map(|(step, is)| {
+        let mut table = Table::default();
+        for (step, is) in self.plan.indices().map(|step| (step, self.condition_of(step))) {
+            if self.has_line(step, is) {
                 let (tone, mark) = is.mark();
-                Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
-            })
-            .collect();
-        out.push_str(&columns(paint, &lines));
+                table.cell(|text| put(text, format_args!("{mark} {}", self.plan.id(step))));
+                table.cell(|text| text.push_str(is.as_str()));
+                table.cell(|text| self.detail(step, text));
+                table.end_line(tone);
+            }
+        }
+        out.push_str(&table.laid_out(paint));
         out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out

@@ -3,7 +3,7 @@
 use prunella_engine::summarize;
 use prunella_journal::{SegmentId, segment_key};
 use prunella_model::RunId;
-use prunella_objects::{Embedded, Objects};
+use prunella_objects::Embedded;
 use prunella_store::Store;
 use prunella_sys::Sys;
 

@@ -98,7 +98,7 @@ impl RunState {
             };
             steps.push(entry);
         }
-        let mut keys = Keys::default();
+        let mut keys = Keys::with_room(leaders.len());
         for (key, step) in leaders {
             keys.lead(key, step);
         }

@@ -130,10 +130,10 @@ pub async fn glance(objects: &dyn Objects, run: &RunId) -> Option<Glance> {
 pub async fn read_summary(objects: &dyn Objects, run: &RunId) -> Option<Summary> {
     // A body that is gone was replaced meanwhile: its successor's head is there.
     for _ in 0..2 {
-        let (driver, Head { position, body, .. }, _) = head(objects, run).await?;
+        let (driver, Head { position, body, glance, .. }, _) = head(objects, run).await?;
         let Some(bytes) = objects.get(&body_key(run, driver, body.n)).await.ok()? else { continue };
         let whole = bytes.len() as u64 == body.size_bytes && Digest::of(&bytes) == body.digest;
-        return Summary::from_body(position, &bytes).filter(|_| whole);
+        return Summary::from_body(position, glance, &bytes).filter(|_| whole);
     }
     None
 }

@@ -67,7 +67,7 @@ impl MetricsFold {
     ///
     /// Other steps that are done are counted, no more.
     pub(crate) fn from_kept(state: &RunState, steps: &HashSet<StepIndex>, from: &mut Take<'_>) -> Option<Self> {
-        let Kept { driver, began, last, down, figures, ways, paces } = from.json()?;
+        let this = Self::without_stands(from)?;
         let mut stands: FixedMap<StepId, Stands> = FixedMap::default();
         let topology = state.topology();
         for _ in 0..from.count()? {
@@ -93,8 +93,15 @@ impl MetricsFold {
                 None => {}
             }
         }
+        Some(Self { stands, others, ..this })
+    }
+
+    /// Returns the figures as they were kept but for how steps stand: enough for what interruptions cost.
+    pub(crate) fn without_stands(from: &mut Take<'_>) -> Option<Self> {
+        let Kept { driver, began, last, down, figures, ways, paces } = from.json()?;
         let ways = ways.into_iter().collect();
         let paces: BTreeMap<StepId, Pace> = paces.into_iter().collect();
+        let (stands, others) = (FixedMap::default(), StepCounts::default());
         Some(Self { driver, began, last, down, ways, stands, others, paces, figures })
     }
 }
