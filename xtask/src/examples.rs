@@ -22,7 +22,7 @@ pub struct Example {
 }
 
 /// All examples.
-pub const ALL: [Example; 4] = [
+pub const ALL: [Example; 5] = [
     Example {
         phase: "examples/shell",
         name: "shell",
@@ -50,6 +50,13 @@ pub const ALL: [Example; 4] = [
         artifacts: &["crunch.table", "sum.primes"],
         victim: "crunch",
         deaf: Some(Duration::from_secs(2)),
+    },
+    Example {
+        phase: "examples/sweep",
+        name: "sweep",
+        artifacts: &["points.train", "choose.best", "choose.model", "choose.table", "deploy.answer"],
+        victim: "train",
+        deaf: None,
     },
 ];
 
@@ -213,7 +220,11 @@ impl Copy {
         let of_step = |pid: &u32| {
             let Some(step) = step else { return true };
             let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            variables.split(|byte| *byte == 0).any(|variable| variable == format!("PRUNELLA_STEP={step}").as_bytes())
+            // Of a step that fans out: all its items.
+            let (whole, items) = (format!("PRUNELLA_STEP={step}"), format!("PRUNELLA_STEP={step}:"));
+            variables
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == whole.as_bytes() || variable.starts_with(items.as_bytes()))
         };
         here.filter(of_step).collect()
     }

@@ -1,6 +1,12 @@
 //! What all attempts of one engine share.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use prunella_model::EnvName;
 use prunella_process::Guardian;
@@ -24,6 +30,25 @@ impl std::fmt::Debug for Secret {
 pub struct EnvironmentUse {
     /// Variables such as `PATH` and `VIRTUAL_ENV`.
     pub variables: Vec<(String, String)>,
+}
+
+/// What a workspace and the variables in it are made from.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The machine.
+    pub sys: &'a Sys,
+    /// Where workspaces are made.
+    pub work: &'a Path,
+    /// The locked environment of steps.
+    pub environment: &'a EnvironmentUse,
+    /// The values of declared secrets.
+    pub secrets: &'a BTreeMap<EnvName, Secret>,
+    /// Variables of the caller.
+    pub inherited: &'a [(OsString, OsString)],
+    /// What one attempt leaves clean for the next.
+    pub pool: &'a Pool,
 }
 
 /// What all attempts of one engine, or the one attempt of `exec`, share; cheap to clone.
@@ -53,4 +78,19 @@ pub struct Host {
     pub inherited: Arc<Vec<(OsString, OsString)>>,
     /// What one attempt leaves clean for the next.
     pub pool: Arc<Pool>,
+}
+
+impl Host {
+    /// Returns what workspaces are made from.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground {
+            store: &self.store,
+            sys: &self.sys,
+            work: &self.work,
+            environment: &self.environment,
+            secrets: &self.secrets,
+            inherited: &self.inherited,
+            pool: &self.pool,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use prunella_model::{Artifact, INDEX, Item, PortName, SlotId, index_of};
 use prunella_store::{Store, StoreError, records::StoredArtifact};
 
-use crate::{Host, workspace::NoWorkspace};
+use crate::{Ground, workspace::NoWorkspace};
 
 /// An input, bound to content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,14 +93,14 @@ impl BoundArtifact {
 
 /// Lays an input out at `to`, every byte verified.
 pub(crate) async fn lay_input(
-    host: &Host,
+    host: &Ground<'_>,
     name: &PortName,
     input: &BoundArtifact,
     to: &Path,
 ) -> Result<(), NoWorkspace> {
     match &input.bytes {
         InputBytes::Stored { stored, .. } => lay(host, stored, to, name.as_str()).await,
-        InputBytes::FanIn(fan_in) => fan_in.lay_out(&host.store, to).await.map_err(|(part, error)| match error {
+        InputBytes::FanIn(fan_in) => fan_in.lay_out(host.store, to).await.map_err(|(part, error)| match error {
             StoreError::Damaged { object, problem } => NoWorkspace::Damaged {
                 input: name.to_string(),
                 item: part.map(|part| part.item.as_str().to_owned()),
@@ -136,7 +136,7 @@ impl FanIn {
 }
 
 /// Lays a stored artifact out; what is lost is damage of `input`.
-pub(crate) async fn lay(host: &Host, stored: &StoredArtifact, to: &Path, input: &str) -> Result<(), NoWorkspace> {
+pub(crate) async fn lay(host: &Ground<'_>, stored: &StoredArtifact, to: &Path, input: &str) -> Result<(), NoWorkspace> {
     match host.store.lay_out(stored, to).await {
         Ok(_) => Ok(()),
         Err(StoreError::Damaged { object, problem }) => {

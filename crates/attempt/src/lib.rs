@@ -8,6 +8,7 @@
 
 mod changes;
 mod claimer;
+mod command;
 mod completeness;
 mod control;
 mod end;
@@ -22,6 +23,7 @@ mod promote;
 mod redact;
 mod request;
 mod run;
+mod scratch;
 mod snapshots;
 mod socket;
 mod stage;
@@ -35,7 +37,7 @@ mod workspace;
 
 pub use claimer::{close_dead, sweep_attempt};
 pub use control::{Control, Deadline};
-pub use host::{EnvironmentUse, Host, Secret};
+pub use host::{EnvironmentUse, Ground, Host, Secret};
 pub use inputs::{BoundArtifact, FanIn, InputBytes, Part};
 pub use log::{LogLine, decode_log};
 pub use needs::lacks;
@@ -43,5 +45,6 @@ pub use pool::Pool;
 pub use redact::Redactor;
 pub use request::{AtEnd, Budgets, Lent, Request, RestoreFrom};
 pub use run::attempt;
+pub use scratch::{NoScratch, Scratch, Start};
 pub use tell::{Tell, Told};
 pub use verdict::{Failure, Success, Verdict};

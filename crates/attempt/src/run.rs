@@ -3,7 +3,7 @@
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use prunella_healing::{Ending, Evidence, InputDamaged, NoticeSeen, Phase, Spent, Traits, finished};
-use prunella_model::{AttemptId, CheckpointId, Command, ParamValue, Reference, SlotId, Step, shell_quote};
+use prunella_model::{AttemptId, CheckpointId, SlotId, Step};
 use prunella_process::{Ended, SpawnSpec};
 use prunella_store::{ClaimRequest, Claimed, StoreError, records::Timeline};
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     Control, Failure, Host, Request, RestoreFrom, Success, Told, Verdict,
     claimer::ForRequest,
+    command::command,
     control::noticed,
     end::{self, fail, spent_before, trouble},
     interval::Known,
@@ -19,7 +20,7 @@ use crate::{
     snapshots::millis,
     supervise::Supervision,
     tell::Tell,
-    variables::variables,
+    variables::{Seen, variables},
     watcher::Watcher,
     workspace::{NoWorkspace, Workspace},
 };
@@ -174,11 +175,12 @@ impl Run<'_> {
             return self.fail(evidence, timeline).await;
         }
         timeline.phases.push(("workspace".to_owned(), self.at_ms()));
+        let ground = self.host.ground();
         let made = tokio::select! {
             biased;
             // What was fetched so far is removed by the next attempt of this work.
             () = self.noticed() => return self.leave(Phase::Fetch, timeline).await,
-            made = Workspace::make(self.host, self.request, self.step, &self.slot) => made,
+            made = Workspace::make(&ground, self.request, self.step, &self.slot) => made,
         };
         let workspace = match made {
             Ok(workspace) => workspace,
@@ -237,9 +239,15 @@ impl Run<'_> {
                 return self.fail_with(Phase::Workspace, &StoreError::Io { path, source }, timeline).await;
             }
         };
-        let path = &socket.path;
-        let variables = variables(self.host, self.request, self.step, &id, workspace, restored.is_some(), path);
-        let command = self.command();
+        let (attempt_id, restored_now) = (id.to_string(), restored.is_some());
+        let seen = Seen {
+            epoch: self.slot.epoch,
+            attempt_id: &attempt_id,
+            restored: restored_now,
+            socket: Some(&socket.path),
+        };
+        let variables = variables(&self.host.ground(), self.request, self.step, workspace, &seen);
+        let command = command(self.request, self.step);
         let spec = SpawnSpec {
             attempt_id: id.to_string(),
             argv: command.iter().map(OsString::from).collect(),
@@ -348,34 +356,5 @@ impl Run<'_> {
         };
         let laid = self.host.store.restore_warm(&self.slot, warm, stored, &workspace.checkpoint).await?;
         Ok(laid.map_or_else(|problem| lost(&problem), |_| Restored::From(warm.checkpoint)))
-    }
-
-    /// Returns the command as it is run.
-    fn command(&self) -> Vec<String> {
-        let params = &self.request.graph.graph.pipeline.params;
-        let value = |reference: &Reference| -> Option<String> {
-            match reference {
-                Reference::Param(name) => params.get(name).map(ParamValue::to_string),
-                Reference::Input(name) => {
-                    let input = self.request.inputs.get(name)?;
-                    Some(format!("inputs/{name}/{}", input.base_name))
-                }
-                Reference::Output(name) => Some(self.step.outputs.get(name)?.path.to_string()),
-                Reference::Item(name) => self.request.step.item.as_ref()?.word(name.as_deref()),
-            }
-        };
-        // References were checked when the pipeline was read; an unknown one stays visible.
-        let or_source =
-            |rendered: Result<String, Reference>, source: &str| rendered.unwrap_or_else(|_| source.to_owned());
-        match &self.step.run {
-            Command::Shell(template) => {
-                let script = template.render(|reference| value(reference).map(|value| shell_quote(&value)));
-                let script = or_source(script, template.source());
-                ["/bin/sh", "-e", "-c", &script].map(str::to_owned).into()
-            }
-            Command::Argv(templates) => {
-                templates.iter().map(|template| or_source(template.render(value), template.source())).collect()
-            }
-        }
     }
 }

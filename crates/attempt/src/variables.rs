@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-use prunella_model::{AttemptId, PortName, Step};
+use prunella_model::{Epoch, PortName, Step};
 
-use crate::{Host, Request, workspace::Workspace};
+use crate::{Ground, Request, workspace::Workspace};
 
 /// Variables of the caller that every step sees; the rest only by `pass_env`.
 const PASSED: &[&str] = &[
@@ -23,15 +23,25 @@ const PASSED: &[&str] = &[
     "NO_PROXY",
 ];
 
+/// What the variables say of the attempt itself.
+pub(crate) struct Seen<'a> {
+    /// Its number.
+    pub(crate) epoch: Epoch,
+    /// By which its processes are found.
+    pub(crate) attempt_id: &'a str,
+    /// Whether a checkpoint was restored.
+    pub(crate) restored: bool,
+    /// Where it listens; nothing if nobody does.
+    pub(crate) socket: Option<&'a Path>,
+}
+
 /// Returns the whole environment of the step's process; later entries win over earlier ones.
 pub(crate) fn variables(
-    host: &Host,
+    host: &Ground<'_>,
     request: &Request,
     step: &Step,
-    id: &AttemptId,
     workspace: &Workspace,
-    restored: bool,
-    socket: &Path,
+    seen: &Seen<'_>,
 ) -> Vec<(OsString, OsString)> {
     let mut all: BTreeMap<OsString, OsString> = BTreeMap::new();
     for (name, value) in host.inherited.iter() {
@@ -83,15 +93,17 @@ pub(crate) fn variables(
         set("PRUNELLA_CHECKPOINT_DIR".to_owned(), workspace.checkpoint.clone().into());
         set("PRUNELLA_GRACE_SECONDS".to_owned(), checkpoint.grace.duration().as_secs().to_string().into());
     }
-    set("PRUNELLA_RESTORED".to_owned(), if restored { "1" } else { "0" }.into());
+    set("PRUNELLA_RESTORED".to_owned(), if seen.restored { "1" } else { "0" }.into());
     set("PRUNELLA_RUN_ID".to_owned(), request.run.as_str().into());
     set("PRUNELLA_STEP".to_owned(), request.step.to_string().into());
     if let Some(item) = &request.step.item {
         set("PRUNELLA_ITEM".to_owned(), item.as_str().into());
     }
     set("PRUNELLA_STEP_KEY".to_owned(), request.key.hex().into());
-    set("PRUNELLA_ATTEMPT".to_owned(), id.slot.epoch.to_string().into());
-    set("PRUNELLA_ATTEMPT_ID".to_owned(), id.to_string().into());
-    set("PRUNELLA_SOCKET".to_owned(), socket.into());
+    set("PRUNELLA_ATTEMPT".to_owned(), seen.epoch.to_string().into());
+    set("PRUNELLA_ATTEMPT_ID".to_owned(), seen.attempt_id.into());
+    if let Some(socket) = seen.socket {
+        set("PRUNELLA_SOCKET".to_owned(), socket.into());
+    }
     all.into_iter().collect()
 }

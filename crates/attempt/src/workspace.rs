@@ -11,7 +11,7 @@ use prunella_store::StoreError;
 use prunella_sys::{Fs, random_hex};
 
 use crate::{
-    Host, Request,
+    Ground, Host, Request,
     inputs::{lay, lay_input},
 };
 
@@ -76,7 +76,12 @@ impl Workspace {
     }
 
     /// Makes the workspace of an attempt and lays out its code and inputs, every byte verified.
-    pub(crate) async fn make(host: &Host, request: &Request, step: &Step, slot: &SlotId) -> Result<Self, NoWorkspace> {
+    pub(crate) async fn make(
+        host: &Ground<'_>,
+        request: &Request,
+        step: &Step,
+        slot: &SlotId,
+    ) -> Result<Self, NoWorkspace> {
         let fs = &*host.sys.fs;
         let run = host.work.join(request.run.as_str());
         let prefix = format!("{}@{}.", request.step.segment(), slot.key.short());

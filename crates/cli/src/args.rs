@@ -1,10 +1,10 @@
 //! What may stand on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::commands;
+use crate::{commands, project::pipeline_file};
 
 /// Machine-learning pipelines that finish correctly although machines vanish.
 #[derive(Debug, Parser)]
@@ -27,6 +27,10 @@ pub struct Args {
     /// The store's directory [default: `.prunella` beside the pipeline file].
     #[arg(long, global = true, value_name = "DIR", env = "PRUNELLA_STORE")]
     pub store: Option<PathBuf>,
+
+    /// The project file [default: `prunella.toml` beside the pipeline file, or the nearest above it].
+    #[arg(long, global = true, value_name = "FILE", env = "PRUNELLA_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// How a command answers.
@@ -53,6 +57,7 @@ pub enum Command {
     Status(commands::status::Status),
     Logs(commands::logs::Logs),
     Explain(commands::explain::Explain),
+    Shell(commands::shell::Shell),
     Get(commands::get::Get),
     Runs(commands::runs::Runs),
     Diff(commands::diff::Diff),
@@ -64,6 +69,33 @@ pub enum Command {
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
+    #[command(hide = true)]
+    Complete(commands::complete::Complete),
+}
+
+impl Command {
+    /// Returns the directory from which the project file is looked for; nothing if the command is not about a project.
+    pub fn base(&self) -> Option<PathBuf> {
+        let file = match self {
+            Self::Graph(graph) => pipeline_file(&graph.which.words),
+            Self::Plan(plan) => pipeline_file(&plan.which.words),
+            Self::Run(run) => pipeline_file(&run.which.words),
+            Self::Pin(pin) => return Some(directory(pin.file.as_deref())),
+            Self::Validate(validate) => return Some(directory(validate.file.as_deref())),
+            Self::Init(_) | Self::Tell(_) | Self::Completions(_) | Self::Man(_) | Self::Complete(_) => return None,
+            _ => None,
+        };
+        Some(directory(file.as_deref()))
+    }
+}
+
+/// Returns the directory of a pipeline file, or the one that was named in its place.
+fn directory(file: Option<&Path>) -> PathBuf {
+    match file {
+        Some(path) if path.is_dir() => path.to_owned(),
+        Some(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+        None => PathBuf::new(),
+    }
 }
 
 /// Which pipeline, and which of its steps.

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use prunella_attempt::{Control, Deadline};
+use prunella_manifest::NoticesOf;
 use prunella_model::Span;
 use prunella_notices::{Cloud, Endpoint, Said, Watch, detect, watch};
 use tokio::task::JoinHandle;
@@ -27,9 +28,9 @@ impl Service {
 /// Who may give notice that this machine goes away.
 #[derive(Debug, Args)]
 pub struct Notices {
-    /// Which cloud's notices end steps in checkpoints; `auto` asks the machine's firmware.
-    #[arg(long, value_name = "CLOUD", value_enum, default_value_t = Which::Auto, env = "PRUNELLA_NOTICES")]
-    notices: Which,
+    /// Which cloud's notices end steps in checkpoints; `auto` asks the machine's firmware [default: auto].
+    #[arg(long, value_name = "CLOUD", value_enum, env = "PRUNELLA_NOTICES")]
+    notices: Option<Which>,
 
     #[command(flatten)]
     service: Service,
@@ -42,6 +43,18 @@ enum Which {
     Aws,
     Gcp,
     Azure,
+}
+
+impl From<Which> for NoticesOf {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::Auto => Self::Auto,
+            Which::None => Self::None,
+            Which::Aws => Self::Aws,
+            Which::Gcp => Self::Gcp,
+            Which::Azure => Self::Azure,
+        }
+    }
 }
 
 /// A watcher; it ends when this is dropped.
@@ -58,12 +71,12 @@ impl Drop for Watching {
 impl Notices {
     /// Watches for notices beside a run and passes them on; `tell` gets a line for people now and then. Waits for nothing.
     pub fn watch(&self, context: &Context, words: Words, tell: impl Fn(&str) + Send + Sync + 'static) -> Watching {
-        let named = match self.notices {
-            Which::None => return Watching(None),
-            Which::Auto => None,
-            Which::Aws => Some(Cloud::Aws),
-            Which::Gcp => Some(Cloud::Gcp),
-            Which::Azure => Some(Cloud::Azure),
+        let named = match self.notices.map(NoticesOf::from).or(context.settings.notices()) {
+            Some(NoticesOf::None) => return Watching(None),
+            Some(NoticesOf::Auto) | None => None,
+            Some(NoticesOf::Aws) => Some(Cloud::Aws),
+            Some(NoticesOf::Gcp) => Some(Cloud::Gcp),
+            Some(NoticesOf::Azure) => Some(Cloud::Azure),
         };
         let fs = context.sys.fs.clone();
         let (endpoint, clock) = (self.service.endpoint.unwrap_or_default(), context.sys.clock.clone());

@@ -1,10 +1,17 @@
 //! What every command starts from: the machine, the wanted output, the store's place.
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 use prunella_sys::Sys;
 
-use crate::args::{Args, Output};
+use crate::{
+    args::{Args, Command, Output},
+    error::CliError,
+    settings::{Origin, Settings},
+};
 
 /// What every command starts from.
 pub struct Context {
@@ -12,14 +19,56 @@ pub struct Context {
     pub sys: Sys,
     /// How to answer.
     pub output: Output,
-    /// The store that was named.
+    /// The store that was named, or that the project file names.
     pub store: Option<PathBuf>,
+    /// Who named it.
+    pub store_from: Origin,
+    /// What the project file says.
+    pub settings: Settings,
+    /// What is wrong with the project file, for the command that says what is wrong.
+    pub unread: Option<CliError>,
 }
 
 impl Context {
     /// Returns the context of these arguments.
-    pub fn new(args: &Args) -> Self {
-        Self { sys: Sys::real(), output: args.output, store: args.store.clone() }
+    ///
+    /// # Errors
+    /// All mistakes of the project file that counts for the command.
+    pub fn new(args: &Args) -> Result<Self, CliError> {
+        let (settings, unread) = (Settings::default(), None);
+        let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
+        let (sys, store) = (Sys::real(), args.store.clone());
+        let mut context = Self { sys, output: args.output, store, store_from, settings, unread };
+        if let Some(base) = args.command.base() {
+            let color = context.is_terminal();
+            match Settings::read(&context.sys, args.config.as_deref(), &base, color) {
+                Ok(settings) => context.settings = settings,
+                Err(error) if matches!(args.command, Command::Doctor(_)) => context.unread = Some(error),
+                Err(error) => return Err(error),
+            }
+            if let (None, Some(store)) = (&context.store, context.settings.store()) {
+                (context.store, context.store_from) = (Some(store), Origin::File);
+            }
+        }
+        Ok(context)
+    }
+
+    /// Returns the context of a line that names this store and this project file.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn naming(&self, store: Option<&str>, config: Option<&str>) -> Result<Self, CliError> {
+        let config = config.map(str::to_owned).or_else(|| self.sys.env.var("PRUNELLA_CONFIG"));
+        let settings = Settings::read(&self.sys, config.as_deref().map(Path::new), Path::new(""), false)?;
+        let store = store.map(PathBuf::from).or_else(|| self.store.clone()).or_else(|| settings.store());
+        Ok(Self {
+            sys: self.sys.clone(),
+            output: self.output,
+            store,
+            store_from: Origin::BuiltIn,
+            settings,
+            unread: None,
+        })
     }
 
     /// Returns whether people read, with colour and in place.

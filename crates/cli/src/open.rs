@@ -9,7 +9,7 @@ use std::{
 
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
-use prunella_model::{EnvName, Graph};
+use prunella_model::{EnvName, Graph, Step, StepName};
 use prunella_objects::Embedded;
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{Store, records::ProcessId};
@@ -33,7 +33,7 @@ pub fn store_read_only(context: &Context, dir: &Path) -> Result<Store, CliError>
 
 /// Starts a guardian and returns what attempts share.
 pub async fn host(context: &Context, store: Store, dir: &Path, base: &Path, graph: &Graph) -> Result<Host, CliError> {
-    let secrets = secrets(context, base, graph)?;
+    let secrets = secrets(context, base, graph.pipeline.steps.iter())?;
     // Made before the guardian is started: it takes every process of a session of its own for its own.
     let environment = environment(context, graph)?;
     let guardian = Guardian::start(GuardianOptions::default()).await?;
@@ -62,11 +62,8 @@ fn sockets(context: &Context) -> Result<PathBuf, CliError> {
     // A socket's path may have 107 bytes.
     let base =
         runtime.filter(|dir| dir.is_dir() && dir.as_os_str().len() < 60).unwrap_or_else(|| PathBuf::from("/tmp"));
-    remove_dead_sockets(context, &base);
-    let machine = &context.sys.machine;
-    let pid = machine.pid();
-    let ticks = machine.process_start_ticks(pid).unwrap_or(0);
-    let dir = base.join(format!("{SOCKETS}{pid}-{ticks}"));
+    remove_dead(context, &base, SOCKETS);
+    let dir = base.join(owned_name(context, SOCKETS));
     context.sys.fs.create_dir(&dir).map_err(CliError::io(&dir))?;
     context.sys.fs.set_mode(&dir, 0o700).map_err(CliError::io(&dir))?;
     Ok(dir)
@@ -74,12 +71,19 @@ fn sockets(context: &Context) -> Result<PathBuf, CliError> {
 
 const SOCKETS: &str = "prunella-";
 
-/// Removes what engines left that were killed: their directories carry pid and start time.
-fn remove_dead_sockets(context: &Context, base: &Path) {
+/// Returns a name for a directory of this process, by which others see whether it lives.
+pub fn owned_name(context: &Context, prefix: &str) -> String {
+    let machine = &context.sys.machine;
+    let pid = machine.pid();
+    format!("{prefix}{pid}-{}", machine.process_start_ticks(pid).unwrap_or(0))
+}
+
+/// Removes what processes left that were killed: their directories carry pid and start time.
+pub fn remove_dead(context: &Context, base: &Path, prefix: &str) {
     let Ok(entries) = context.sys.fs.list(base) else { return };
     for entry in entries {
         let name = entry.name.to_string_lossy();
-        let owner = name.strip_prefix(SOCKETS).and_then(|owner| owner.split_once('-'));
+        let owner = name.strip_prefix(prefix).and_then(|owner| owner.split_once('-'));
         let Some((pid, ticks)) = owner.and_then(|(pid, ticks)| Some((pid.parse().ok()?, ticks.parse().ok()?))) else {
             continue;
         };
@@ -90,7 +94,11 @@ fn remove_dead_sockets(context: &Context, base: &Path) {
     }
 }
 
-fn environment(context: &Context, graph: &Graph) -> Result<EnvironmentUse, CliError> {
+/// Returns how the graph's locked environment is entered; it is made if it is not there.
+///
+/// # Errors
+/// [`CliError::Environment`] if it cannot be made.
+pub fn environment(context: &Context, graph: &Graph) -> Result<EnvironmentUse, CliError> {
     let Some(pin) = &graph.environment else { return Ok(EnvironmentUse::default()) };
     let lock = PythonLock::from_json(&pin.lock)?;
     let cache = context.cache().join("environments");
@@ -99,9 +107,17 @@ fn environment(context: &Context, graph: &Graph) -> Result<EnvironmentUse, CliEr
     Ok(EnvironmentUse { variables: environment_variables(&made, &path) })
 }
 
-fn secrets(context: &Context, base: &Path, graph: &Graph) -> Result<BTreeMap<EnvName, Secret>, CliError> {
+/// Returns the values of the secrets that these steps declare.
+///
+/// # Errors
+/// [`CliError::Usage`] names all that are not set.
+pub fn secrets<'a>(
+    context: &Context,
+    base: &Path,
+    steps: impl Iterator<Item = (&'a StepName, &'a Step)>,
+) -> Result<BTreeMap<EnvName, Secret>, CliError> {
     let (mut secrets, mut missing) = (BTreeMap::new(), Vec::new());
-    for (step_name, step) in &graph.pipeline.steps {
+    for (step_name, step) in steps {
         for name in &step.secrets {
             let value = match step.secret_files.get(name) {
                 Some(file) => {

@@ -90,7 +90,8 @@ pub enum Command {
 /// Costs what changed since the last time, not the size of the graph: it reads the lists that the fold keeps. No I/O, no
 /// clock, no randomness: equal arguments give equal commands, in the same order. A command that could not be carried out
 /// is given back by [`RunState::release`]; [`Command::WakeAt`] is repeated as long as it holds. Ask again after carrying out
-/// anything but waiting: what takes back what was done (`Reproduce`, `StepRebound`) is never given together with starts.
+/// anything but waiting: what may take back what was done (`Reproduce`, `StepRebound`, `Expand`, `StepSkipped`) is never given
+/// together with starts.
 #[must_use]
 pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity) -> Vec<Command> {
     let mut commands = Vec::new();
@@ -132,7 +133,14 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
     if commands.iter().any(takes_back) {
         return;
     }
-    block(state, plan, commands);
+    let before = commands.len();
+    // A list that was made anew may lack items that could go on now.
+    while let Some(step) = next(state, Todo::Expand) {
+        commands.push(Command::Expand { step });
+    }
+    if commands.len() > before {
+        return;
+    }
     while let Some(step) = next(state, Todo::Skip) {
         let skipped = |need: &&StepIndex| matches!(state.state(**need), StepState::Skipped { .. });
         if let Some(by) = state.topology().reads(step).iter().find(skipped) {
@@ -140,9 +148,11 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
                 .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
         }
     }
-    while let Some(step) = next(state, Todo::Expand) {
-        commands.push(Command::Expand { step });
+    // What rested on something else before it was skipped is planned anew, too.
+    if commands.len() > before {
+        return;
     }
+    block(state, plan, commands);
     while let Some(step) = next(state, Todo::Decide) {
         commands.push(Command::Decide { step });
     }

@@ -381,6 +381,10 @@ impl Driver<'_> {
                     active.slot = Some(*slot);
                 }
                 let event = event_of(self.plan.id(step), active.slot, self.host.store.writer(), &told);
+                if matches!(told, Told::Claimed { .. }) && self.state.state(step).stage() == Stage::Dropped {
+                    // Its item went while it claimed: nobody wants what it would make.
+                    active.control.send_replace(Control::Kill);
+                }
                 if matches!(told, Told::Waiting { .. }) {
                     // Waiting needs no place of its own: the attempt ends here and the key is watched.
                     active.abort.abort();

@@ -9,7 +9,7 @@ use prunella_model::{
     step_key,
 };
 use prunella_store::{
-    Store,
+    Store, StoreError,
     records::{GraphRecord, StoredArtifact},
 };
 
@@ -27,17 +27,45 @@ pub struct Upstream {
     pub slot: SlotId,
 }
 
-/// Returns the request for one attempt of `step`, reading `runs/<run>/graph`, the commits given, and the run's bindings.
+/// Returns the request for one attempt of `step`, reading `runs/<run>/graph`, the commits given, and the run's bindings;
+/// what the attempt reads is recorded as used by the run.
 ///
 /// # Errors
-/// [`EngineError::NotReady`] names what has no commit yet, or none any more; [`EngineError::NoStep`] and
-/// [`EngineError::Fans`] say what is wrong with the address.
+/// [`StoreError::GivenUp`] if the run is no longer retained: nothing is written for it then. Otherwise as [`look_request`].
 pub async fn exec_request(
     store: &Store,
     run: &RunId,
     step: &StepAddress,
     upstream: &[Upstream],
     retry_index: Option<u64>,
+) -> Result<Request, EngineError> {
+    if store.is_given_up(run).await? {
+        return Err(StoreError::GivenUp { run: run.clone() }.into());
+    }
+    let mut request = look_request(store, run, step, upstream).await?;
+    // Whoever is told what to read has to hold on to it like everybody else.
+    let relied_on: Vec<SlotId> = request.inputs.values().flat_map(BoundArtifact::slots).collect();
+    let retired = store.rely_on(run, &relied_on).await?;
+    if let Some(gone) = request.inputs.values().find(|input| input.slots().iter().any(|slot| retired.contains(slot))) {
+        let need = gone.source.split('.').next().unwrap_or_default();
+        let need = StepName::new(need).map(StepId::plain).unwrap_or_else(|_| request.step.clone());
+        return Err(EngineError::NotReady { step: request.step, need });
+    }
+    request.retry_index = retry_index;
+    Ok(request)
+}
+
+/// Returns the request for an attempt of `step` as [`exec_request`] does, for somebody who only looks: nothing is written,
+/// so a collection may take what it names.
+///
+/// # Errors
+/// [`EngineError::NotReady`] names what has no commit yet; [`EngineError::NoStep`] and [`EngineError::Fans`] say what is
+/// wrong with the address.
+pub async fn look_request(
+    store: &Store,
+    run: &RunId,
+    step: &StepAddress,
+    upstream: &[Upstream],
 ) -> Result<Request, EngineError> {
     let graph = Arc::new(store.graph(run).await?);
     let mut there = There { store, run, upstream, graph: &graph, plan: Plan::build(graph.graph.clone(), &[])? };
@@ -72,14 +100,6 @@ pub async fn exec_request(
         keyed.insert(name.clone(), BoundInput { kind, base_name: bound.base_name.clone(), digest });
         inputs.insert(name.clone(), bound);
     }
-    // Whoever is told what to read has to hold on to it like everybody else.
-    let relied_on: Vec<SlotId> = inputs.values().flat_map(BoundArtifact::slots).collect();
-    let retired = store.rely_on(run, &relied_on).await?;
-    if let Some(gone) = inputs.values().find(|input| input.slots().iter().any(|slot| retired.contains(slot))) {
-        let need = gone.source.split('.').next().unwrap_or_default();
-        let need = StepName::new(need).map(StepId::plain).unwrap_or_else(|_| id.clone());
-        return Err(EngineError::NotReady { step: id, need });
-    }
     let driver = store.driver_of(run).await?.map_or(1, |(n, _, _)| n);
     let key = step_key(&graph.graph, &id, spec, &keyed, &KeyScope { run: run.clone(), driver });
     Ok(Request {
@@ -88,7 +108,7 @@ pub async fn exec_request(
         step: id,
         key,
         inputs,
-        retry_index,
+        retry_index: None,
         take_over: false,
         expected: None,
         restore: Default::default(),

@@ -38,7 +38,7 @@ pub use again::Again;
 pub use decide::{Command, decide};
 pub use driver::{DriveOptions, Spectator, drive};
 pub use error::EngineError;
-pub use exec::{Upstream, exec_request};
+pub use exec::{Upstream, exec_request, look_request};
 pub use find::NoSuchStep;
 pub use outcome::{Outcome, is_finished, load_state};
 pub use plan::{Demand, Plan, PlanError};

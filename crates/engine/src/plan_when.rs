@@ -113,5 +113,9 @@ fn value_of(param: &ParamValue) -> Value {
         ParamValue::Integer(value) => Value::Int(*value),
         ParamValue::Decimal(text) => text.parse().map_or_else(|_| Value::Text(text.as_str().into()), Value::Double),
         ParamValue::Text(text) => Value::Text(text.as_str().into()),
+        // Every item is JSON; what could not be read would be seen as nothing.
+        ParamValue::List(items) => {
+            Value::List(items.iter().map(|item| json_value(item.as_str().as_bytes()).unwrap_or(Value::Null)).collect())
+        }
     }
 }

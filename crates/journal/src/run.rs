@@ -37,6 +37,8 @@ struct Entry {
     missing: u32,
     /// If it fans out, its items that are not settled.
     unsettled_items: u32,
+    /// Those of them that wait behind another step of the same work.
+    queued_items: u32,
     /// Steps that it needs, and items of it, that were given up or blocked.
     dead: u32,
     /// Steps that it reads and that were skipped.
@@ -66,6 +68,7 @@ impl Entry {
             state,
             missing,
             unsettled_items: 0,
+            queued_items: 0,
             dead: 0,
             absent: 0,
             attempts: 0,
@@ -78,6 +81,11 @@ impl Entry {
             basis: None,
             dropped: false,
         }
+    }
+
+    /// Returns whether all that a step that fans out waits for of its items are queued ones.
+    fn only_queued(&self) -> bool {
+        self.queued_items > 0 && self.queued_items == self.unsettled_items
     }
 }
 
@@ -276,7 +284,8 @@ impl RunState {
         match event {
             Event::StepBlocked { by, .. } => {
                 let by = self.topology.index(by).ok_or_else(|| illegal("the run has no step that it is blocked by"))?;
-                if !matches!(self.state(by), StepState::Failed { .. }) {
+                // An item may have gone since it was given up; what it blocked stays blocked by it.
+                if !matches!(self.state(by), StepState::Failed { .. }) && !self.is_behind(step, by) {
                     return Err(illegal("the step that it is blocked by was not given up"));
                 }
                 dead = (entry.dead > 0).then_some(by);

@@ -3,21 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 
 use indexmap::IndexMap;
-use prunella_model::{ForEach, Item, Json, MAX_ITEMS, PortName, Reference, StepName};
+use prunella_model::{ForEach, Item, Json, PortName, Reference, StepName};
 
 use crate::{
     diagnostic::{Mark, clip},
+    items::{ITEM_HELP as HELP, Refer},
     reader::{Entry, Marked, Reader},
     references::Known,
-    scalar::Scalar,
     step::StepDraft,
     tree::{NodeId, Value},
 };
 
 type Drafts<'s> = IndexMap<StepName, StepDraft<'s>>;
-
-const HELP: &str =
-    "write `for_each: { fold: [0, 1, 2] }`, a list, `STEP.OUTPUT` for a JSON list, or `STEP` for its items";
 
 /// What `${{ item… }}` of a step may refer to.
 enum Fields<'d> {
@@ -30,15 +27,22 @@ enum Fields<'d> {
 }
 
 impl<'s> Reader<'s> {
-    /// Reads `for_each`; whether what it names exists is asked later.
+    /// Reads `for_each`; whether the steps that it names exist is asked later.
     pub fn for_each(&mut self, id: NodeId) -> Option<Marked<ForEach>> {
         let mark = self.mark(id);
         let value = match &self.tree.node(id).value {
-            Value::Scalar { .. } => self.for_each_source(id)?,
-            Value::Sequence(items) => {
-                let items = items.clone();
-                let items = items.into_iter().map(|id| Some((self.item(id)?, self.mark(id)))).collect::<Vec<_>>();
-                ForEach::Items(self.distinct(items)?)
+            Value::Scalar { text, .. } if !text.contains("${{") => self.for_each_source(id)?,
+            Value::Scalar { .. } if !self.is_reference(id) => {
+                self.found
+                    .error("wrong-type", mark, "`for_each` is a list, so nothing can stand beside the reference")
+                    .help("write `for_each: ${{ params.NAME }}`, or a list whose values have references in them");
+                return None;
+            }
+            Value::Scalar { .. } | Value::Sequence(_) => {
+                let read = self.item_list(id, "an item of `for_each`", Refer::ToParams)?;
+                let longest = read.iter().flatten().map(|(item, _)| item.as_str().len()).max().unwrap_or_default();
+                self.bound_items(id, read.len(), longest as u64)?;
+                ForEach::Items(self.distinct(read)?)
             }
             Value::Mapping(_) => ForEach::Items(self.product(id)?),
         };
@@ -53,10 +57,16 @@ impl<'s> Reader<'s> {
         let text = self.fixed_text(id, "`for_each`")?;
         let mark = self.mark(id);
         match text.split_once('.') {
-            Some(("data" | "params", _)) => {
+            Some(("params", name)) => {
+                self.found
+                    .error("bad-reference", mark, format!("`{}` is no step", clip(text)))
+                    .help(format!("a list that is a parameter is `${{{{ params.{} }}}}`", clip(name)));
+                None
+            }
+            Some(("data", _)) => {
                 self.found
                     .error("bad-reference", mark, format!("a step cannot fan out over `{}`", clip(text)))
-                    .help("a list is written here, or made by a step as JSON");
+                    .help("a list is written here, is a parameter, or is made by a step as JSON");
                 None
             }
             Some((step, output)) => {
@@ -76,39 +86,16 @@ impl<'s> Reader<'s> {
             return None;
         }
         let mut lists: Vec<(&str, Vec<Json>)> = Vec::with_capacity(entries.len());
-        let mut count = 1usize;
+        let (mut count, mut bytes) = (1usize, 0);
         for Entry { key, key_mark, value } in entries {
             let name = self.name::<PortName>(key, key_mark, "the name of a list");
-            let Value::Sequence(values) = &self.tree.node(value).value else {
-                self.wrong_type(
-                    value,
-                    &format!("`{}`", clip(key)),
-                    "a list",
-                    Some("write `[…]`, also around one value"),
-                );
-                return None;
-            };
-            let (values, mut seen, mut list) = (values.clone(), HashSet::new(), Vec::new());
-            for value in values {
-                let json = self.scalar_item(value, "a value of a list in `for_each`")?;
-                if !seen.insert(json.to_string()) {
-                    self.twice(&json.to_word(), value);
-                }
-                list.push(json);
-            }
+            let list = self.factor(key, value)?;
             count = count.saturating_mul(list.len());
+            bytes += (key.len() + list.iter().map(|value| value.to_string().len()).max().unwrap_or_default()) as u64;
             name?;
             lists.push((key, list));
         }
-        if count > MAX_ITEMS {
-            let mark = self.mark(id);
-            self.found.error(
-                "out-of-range",
-                mark,
-                format!("`for_each` has {count} items; a step has at most {MAX_ITEMS}"),
-            );
-            return None;
-        }
+        self.bound_items(id, count, bytes)?;
         let mut items: Vec<BTreeMap<String, Json>> = vec![BTreeMap::new()];
         for (name, list) in lists {
             let with = |item: &BTreeMap<String, Json>, value: &Json| {
@@ -121,63 +108,45 @@ impl<'s> Reader<'s> {
         Some(items.into_iter().map(|fields| Item::of(&Json::Object(fields))).collect())
     }
 
-    /// Reads one item of a list: a scalar, or a mapping of scalars.
-    fn item(&mut self, id: NodeId) -> Option<Item> {
-        let what = "an item of `for_each`";
-        let json = match &self.tree.node(id).value {
-            Value::Mapping(_) => {
-                let mut fields = BTreeMap::new();
-                for entry in self.entries(id, what, HELP)? {
-                    let name = self.name::<PortName>(entry.key, entry.key_mark, "the name");
-                    let value = self.scalar_item(entry.value, what);
-                    fields.insert(name?.to_string(), value?);
+    /// Reads one list of a product.
+    fn factor(&mut self, key: &str, id: NodeId) -> Option<Vec<Json>> {
+        let what = "a value of a list in `for_each`";
+        let mut list = Vec::new();
+        let mut seen = HashSet::new();
+        if let Value::Sequence(values) = &self.tree.node(id).value {
+            let values = values.clone();
+            for value in values {
+                let json = self.scalar_item(value, what, Refer::ToParams)?;
+                if !seen.insert(json.to_string()) {
+                    self.twice(&json.to_word(), value);
                 }
-                Json::Object(fields)
+                list.push(json);
             }
-            Value::Scalar { .. } | Value::Sequence(_) => self.scalar_item(id, what)?,
-        };
-        Some(Item::of(&json))
-    }
-
-    fn scalar_item(&mut self, id: NodeId, what: &str) -> Option<Json> {
-        let Value::Scalar { plain, .. } = self.tree.node(id).value else {
-            self.wrong_type(id, what, "a number, a text, `true` or `false`", None);
+            return Some(list);
+        }
+        if !self.is_reference(id) {
+            let help = "write `[…]`, also around one value, or `${{ params.NAME }}` for a parameter that is a list";
+            self.wrong_type(id, &format!("`{}`", clip(key)), "a list", Some(help));
             return None;
-        };
-        let text = self.fixed_text(id, what)?;
-        let meaning = if plain { Scalar::of_plain(text) } else { Scalar::Text };
-        match meaning {
-            Scalar::Bool(value) => Some(Json::Bool(value)),
-            Scalar::Integer(Some(value)) => Some(Json::Number(value.to_string())),
-            Scalar::Decimal if Json::is_number(text) => Some(Json::Number(text.to_owned())),
-            Scalar::Integer(None) | Scalar::Decimal => {
-                let mark = self.mark(id);
-                self.found
-                    .error("out-of-range", mark, format!("{what} is `{}`, which is no number of JSON", clip(text)))
-                    .help("write it like `0.5` or `1e-4`, or put it in quotes if it is a text");
-                None
-            }
-            Scalar::Text | Scalar::Null => Some(Json::Text(text.to_owned())),
         }
-    }
-
-    /// Returns the items; one that stands twice is a mistake, since both would be the same work.
-    fn distinct(&mut self, read: Vec<Option<(Item, Mark)>>) -> Option<Vec<Item>> {
-        let (mut items, mut seen) = (Vec::with_capacity(read.len()), HashSet::new());
-        let mut whole = true;
-        for one in read {
-            let Some((item, mark)) = one else {
-                whole = false;
-                continue;
-            };
-            if seen.insert(item.clone()) {
-                items.push(item);
-            } else {
-                let message = format!("the item `{}` stands a second time", clip(&item.label()));
-                self.found.error("duplicate-item", mark, message).help("remove one of the two");
+        for (item, mark) in self.item_list(id, what, Refer::ToParams)?.into_iter().flatten() {
+            match item.value() {
+                Some(json @ (Json::Bool(_) | Json::Number(_) | Json::Text(_))) => {
+                    if !seen.insert(json.to_string()) {
+                        self.twice(&json.to_word(), id);
+                    }
+                    list.push(json);
+                }
+                _ => {
+                    let message = format!("{what} is a number, a text, `true` or `false`, but here it is a mapping");
+                    self.found
+                        .error("wrong-type", mark, message)
+                        .help("a list of mappings is a `for_each` of its own: `for_each: ${{ params.NAME }}`");
+                    return None;
+                }
             }
         }
-        whole.then_some(items)
+        Some(list)
     }
 
     fn twice(&mut self, value: &str, id: NodeId) {

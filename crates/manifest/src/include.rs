@@ -10,7 +10,6 @@ use prunella_model::RelPath;
 use crate::{
     Files, Source,
     diagnostic::{Found, Mark, clip},
-    nearest::Nearest,
     reader::Reader,
     source::{MAX_SOURCE_BYTES, Places, read_source},
     tree::{self, NodeId, Tree, Value},
@@ -63,15 +62,7 @@ impl Gatherer<'_> {
         // Mistakes of the YAML are noted when all files are parsed.
         let Some(tree) = tree::parse_at(&sources[at], base, &mut Found::default()) else { return };
         let wanted = {
-            let mut reader = Reader {
-                tree: &tree,
-                places: &places,
-                files: self.files,
-                found: std::mem::take(self.found),
-                nearest: Nearest::default(),
-                matches: HashMap::new(),
-                patterns: HashMap::new(),
-            };
+            let mut reader = Reader::new(&tree, &places, self.files, std::mem::take(self.found));
             let wanted = reader.included();
             *self.found = reader.found;
             wanted

@@ -10,6 +10,7 @@ mod diagnostic;
 mod for_each;
 mod handlers;
 mod include;
+mod items;
 mod later;
 mod machine;
 mod nearest;
@@ -17,6 +18,7 @@ mod params;
 mod pipeline;
 mod policy;
 mod ports;
+mod project;
 mod reader;
 mod references;
 mod render;
@@ -30,12 +32,14 @@ mod step;
 mod tree;
 mod units;
 
-use std::collections::HashMap;
-
 use prunella_model::Pipeline;
 
 pub use diagnostic::{Diagnostic, Severity, SourceSpan, to_json};
 pub use params::Overrides;
+pub use project::{
+    Cluster, Defaults, Effect, Engine, Gpus, Inject, MAX_PROJECT_BYTES, NoticesOf, Placed, ProjectFile, Target,
+    Toleration, project_source, read_project,
+};
 pub use render::render;
 pub use schema::json_schema;
 pub use source::{MAX_SOURCE_BYTES, Source, read_source};
@@ -91,15 +95,7 @@ pub fn read(source: &Source, overrides: &Overrides, files: &dyn Files) -> Result
     let Some(tree) = include::parse(&gathered, &places, &mut found) else {
         return Err(found.finish(&places));
     };
-    let mut reader = reader::Reader {
-        tree: &tree,
-        places: &places,
-        files,
-        found,
-        nearest: nearest::Nearest::default(),
-        matches: HashMap::new(),
-        patterns: HashMap::new(),
-    };
+    let mut reader = reader::Reader::new(&tree, &places, files, found);
     let pipeline = reader.pipeline(overrides);
     let (failed, diagnostics) = (reader.found.has_errors(), reader.found.finish(&places));
     match pipeline {

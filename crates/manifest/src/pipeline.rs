@@ -50,6 +50,7 @@ impl<'s> Reader<'s> {
         };
         let mut params = fields.get("params").map(|id| self.params(id)).unwrap_or_default();
         self.override_params(&mut params, overrides);
+        self.values = params.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect();
         let data = fields.get("data").map(|id| self.data(id)).unwrap_or_default();
         let code = fields.get("code").map(|id| self.code(id)).unwrap_or_default();
         let environment = fields.get("environment").and_then(|id| self.environment(id));
@@ -74,7 +75,7 @@ impl<'s> Reader<'s> {
         let steps = self.resolve(drafts, handlers, &defaults);
         Some(Pipeline {
             name: name?,
-            params: params.into_iter().map(|(name, (value, _))| (name, value)).collect(),
+            params: params.into_iter().filter_map(|(name, (value, _))| Some((name, value?))).collect(),
             data: data.into_iter().filter_map(|(name, (path, _))| Some((name, path?))).collect(),
             code,
             environment,

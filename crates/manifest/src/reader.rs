@@ -1,6 +1,8 @@
 //! The hand that reads values from the tree and notes every mistake it meets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use prunella_model::{ParamName, ParamValue};
 
 use crate::{
     Files,
@@ -30,6 +32,12 @@ pub(crate) struct Reader<'s> {
     pub matches: HashMap<String, usize>,
     /// Patterns that were understood, by what was written.
     pub patterns: HashMap<&'s str, String>,
+    /// What the parameters of the pipeline are; nothing for one whose value is wrong.
+    pub values: BTreeMap<ParamName, Option<ParamValue>>,
+    /// Parameters that what is read already refers to.
+    pub used_params: HashSet<ParamName>,
+    /// What the items of the file take so far, in bytes.
+    pub item_bytes: u64,
 }
 
 /// One entry of a mapping whose keys the user chooses.
@@ -66,6 +74,21 @@ impl<'s> Fields<'s> {
 }
 
 impl<'s> Reader<'s> {
+    pub fn new(tree: &'s Tree<'s>, places: &'s Places<'s>, files: &'s dyn Files, found: Found) -> Self {
+        Self {
+            tree,
+            places,
+            files,
+            found,
+            nearest: Nearest::default(),
+            matches: HashMap::new(),
+            patterns: HashMap::new(),
+            values: BTreeMap::new(),
+            used_params: HashSet::new(),
+            item_bytes: 0,
+        }
+    }
+
     pub fn mark(&self, id: NodeId) -> Mark {
         self.tree.mark(id)
     }
@@ -185,7 +208,7 @@ impl<'s> Reader<'s> {
             let mark = self.mark(id);
             self.found
                 .error("reference-not-here", mark, format!("{what} cannot have `${{{{ … }}}}` in it"))
-                .help("references stand in `run` only");
+                .help("references stand in `run` and `for_each` only");
             return None;
         }
         Some(text)

@@ -26,7 +26,8 @@ type Drafts<'s> = IndexMap<StepName, StepDraft<'s>>;
 impl<'s> Reader<'s> {
     /// Looks up every reference, and notes parameters and data that nothing refers to.
     pub fn references(&mut self, drafts: &Drafts<'s>, handlers: &Handlers<'s>, known: &Known<'_>) {
-        let mut used_params: HashSet<&ParamName> = HashSet::new();
+        let read = std::mem::take(&mut self.used_params);
+        let mut used_params: HashSet<&ParamName> = read.iter().collect();
         let mut used_data: HashSet<&DataName> = HashSet::new();
         for (name, draft) in drafts {
             for (_, source) in &draft.inputs {
@@ -166,7 +167,11 @@ impl<'s> Reader<'s> {
         if known.params.contains_key(name) {
             return;
         }
-        let help = self.nearest.help(name.as_str(), known.params.keys().map(ParamName::as_str));
+        self.unknown_param(name, mark);
+    }
+
+    pub(crate) fn unknown_param(&mut self, name: &ParamName, mark: Mark) {
+        let help = self.nearest.help(name.as_str(), self.values.keys().map(ParamName::as_str));
         self.found
             .error("unknown-reference", mark, format!("there is no parameter `{name}`"))
             .maybe_help(help.or_else(|| Some(format!("write `params: {{ {name}: … }}` at the top of the file"))));

@@ -50,6 +50,31 @@ impl Scalar {
     }
 }
 
+/// Returns a decimal of YAML as a number of JSON, which wants digits on both sides of the point and no `+` before it.
+///
+/// Nothing for what is no number of JSON: infinity and not-a-number. What is one already stays as it is.
+pub(crate) fn json_number(text: &str) -> Option<String> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(unsigned) => ("-", unsigned),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    if !is_decimal(unsigned) || unsigned.starts_with(".i") || unsigned.starts_with(".I") {
+        return None;
+    }
+    let at = unsigned.find(['e', 'E']).unwrap_or(unsigned.len());
+    let (mantissa, exponent) = unsigned.split_at(at);
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, "")) => (whole, ".0".to_owned()),
+        Some((whole, fraction)) => (whole, format!(".{fraction}")),
+        None => (mantissa, String::new()),
+    };
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    Some(format!("{sign}{whole}{fraction}{exponent}"))
+}
+
 fn is_all(text: &str, test: impl Fn(u8) -> bool) -> bool {
     !text.is_empty() && text.bytes().all(test)
 }
@@ -105,6 +130,28 @@ mod tests {
         ];
         for (text, meaning) in table {
             assert_eq!(Scalar::of_plain(text), meaning, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_become_numbers_of_json() {
+        let table = [
+            (".1", Some("0.1")),
+            ("-.5", Some("-0.5")),
+            ("+.5e3", Some("0.5e3")),
+            ("5.", Some("5.0")),
+            ("5.e-3", Some("5.0e-3")),
+            ("00.50", Some("0.50")),
+            ("1E+5", Some("1E+5")),
+            ("0.10", Some("0.10")),
+            ("-.inf", None),
+            (".INF", None),
+            (".nan", None),
+            ("x", None),
+        ];
+        for (text, number) in table {
+            assert_eq!(json_number(text).as_deref(), number, "{text:?}");
+            assert!(number.is_none_or(prunella_model::Json::is_number), "{text:?}");
         }
     }
 }

@@ -54,8 +54,8 @@ mod spec {
         pub prunella: Version,
         /// The name of the pipeline.
         pub name: Name,
-        /// Values that commands use as `${{ params.NAME }}`; `--set NAME=VALUE` changes them for one run.
-        pub params: Option<BTreeMap<Name, Scalar>>,
+        /// Values that commands and `for_each` use as `${{ params.NAME }}`; `--set NAME=VALUE` changes them for one run.
+        pub params: Option<BTreeMap<Name, Param>>,
         /// Files and folders that steps read as `data.NAME`, relative to this file.
         pub data: Option<BTreeMap<Name, Data>>,
         /// Other files whose params, data, code, environment, defaults and steps are parts of this pipeline.
@@ -99,6 +99,14 @@ mod spec {
         Integer(i64),
         Decimal(f64),
         Text(String),
+    }
+
+    /// The value of a parameter: a number, a text, `true`, `false`, or a list for `for_each`.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Param {
+        One(Scalar),
+        List(Vec<Item>),
     }
 
     /// One text or a list of texts.
@@ -182,13 +190,30 @@ mod spec {
     pub(super) enum ForEach {
         Source(ForEachSource),
         Items(Vec<Item>),
-        Product(BTreeMap<Name, Vec<Scalar>>),
+        Product(BTreeMap<Name, Factor>),
     }
 
-    /// `STEP.OUTPUT` for a JSON list, `STEP` for the items of another step.
+    /// `STEP.OUTPUT` for a JSON list, `STEP` for the items of another step, `${{ params.NAME }}` for a list.
     #[derive(JsonSchema)]
     pub(super) struct ForEachSource(
-        #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}(\.[a-z][a-z0-9_-]{0,63})?$"))] String,
+        #[schemars(regex(
+            pattern = r"^([a-z][a-z0-9_-]{0,63}(\.[a-z][a-z0-9_-]{0,63})?|\$\{\{ *params\.[a-z][a-z0-9_-]{0,63} *\}\})$"
+        ))]
+        String,
+    );
+
+    /// A list of values, which may be parameters, or a parameter that is one.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Factor {
+        Values(Vec<Scalar>),
+        Param(ParamReference),
+    }
+
+    /// `${{ params.NAME }}`.
+    #[derive(JsonSchema)]
+    pub(super) struct ParamReference(
+        #[schemars(regex(pattern = r"^\$\{\{ *params\.[a-z][a-z0-9_-]{0,63} *\}\}$"))] String,
     );
 
     /// A value, or values by name.

@@ -304,6 +304,61 @@ fn an_override_replaces_the_default() {
 }
 
 #[test]
+fn an_override_of_a_list_is_read_as_in_the_file() {
+    let text = "prunella: v1\nname: p\nparams: { lrs: [0.1, 0.2] }\nsteps: { a: { for_each: '${{ params.lrs }}', run: ./a } }\n";
+    let source = Source { name: "p.yaml".to_owned(), text: text.to_owned() };
+    let set = |text: &str| {
+        let overrides = Overrides { params: BTreeMap::from([("lrs".to_owned(), text.to_owned())]) };
+        read(&source, &overrides, &Listed)
+    };
+    for (text, items) in [("[.5, x, 1]", &["0.5", "\"x\"", "1"][..]), ("[]", &[]), ("- a: 1\n- 2", &["{\"a\":1}", "2"])]
+    {
+        let pipeline = set(text).unwrap_or_else(|found| panic!("{text}: {found:?}")).pipeline;
+        let Some(prunella_model::ForEach::Items(found)) = &pipeline.steps["a"].for_each else { panic!("items") };
+        assert_eq!(found.iter().map(|item| item.as_str()).collect::<Vec<_>>(), items, "{text}");
+        assert_eq!(pipeline.params["lrs"].to_string(), format!("[{}]", items.join(",")));
+    }
+    let wrong = |text: &str| {
+        let found = set(text).expect_err(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!(found[0].code, "type-changed", "{text}");
+        found[0].message.clone()
+    };
+    assert_eq!(wrong("0.1"), "--set lrs=0.1: `lrs` is a list in the file (`[0.1,0.2]`)");
+    assert_eq!(wrong("{ a: 1 }"), "--set lrs={ a: 1 }: `lrs` is a list in the file (`[0.1,0.2]`)");
+    assert!(wrong("[[1]]").ends_with("but this is a list"), "{}", wrong("[[1]]"));
+    assert!(wrong("['${{ params.a }}']").contains("cannot have"));
+    assert!(wrong("[1").contains("this is not YAML"), "{}", wrong("[1"));
+    assert!(wrong("[1]\n---\n[2]").contains("second document"));
+    assert!(wrong("").ends_with("(`[0.1,0.2]`)") || wrong("").contains("nothing in this file"));
+}
+
+#[test]
+fn items_that_would_fill_the_memory_are_refused_and_told_once() {
+    let numbers = |most: usize| (0..most).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let long = "x".repeat(1 << 20);
+    // Short lists have long products; one value may stand in many items; one parameter may be the list of many steps.
+    let product = format!("for_each: {{ a: [{}], b: [{}] }}", numbers(1000), numbers(100));
+    let wide = format!("for_each: {{ a: [{}], b: ['{long}'] }}", numbers(1000));
+    let texts = format!("for_each: [{}]", vec!["'${{ params.long }}'"; 1000].join(","));
+    let many = "for_each: '${{ params.many }}'".to_owned();
+    let nothing = "for_each: { a: '${{ params.many }}', b: [] }".to_owned();
+    for (for_each, steps) in [(product, 200), (wide, 1), (texts, 1), (many, 5000), (nothing, 5000)] {
+        let params = format!("params: {{ long: '{long}', many: [{}] }}\n", numbers(50_000));
+        let steps: Vec<String> = (0..steps).map(|n| format!("  s{n}: {{ {for_each}, run: ./a }}\n")).collect();
+        let text = format!("{HEAD}{params}steps:\n{}", steps.concat());
+        let source = Source { name: "p.yaml".to_owned(), text };
+        let found = read(&source, &Overrides::default(), &Listed).expect_err("too much");
+        assert_eq!(found.iter().filter(|one| one.code == "too-large").count(), 1, "{:?}", &found[..found.len().min(3)]);
+    }
+    let params = format!("params: {{ many: [{}] }}\n", numbers(100_001));
+    let text = format!("{HEAD}{params}steps: {{ a: {{ for_each: '${{{{ params.many }}}}', run: ./a }} }}\n");
+    let found =
+        read(&Source { name: "p.yaml".to_owned(), text }, &Overrides::default(), &Listed).expect_err("too many");
+    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), ["out-of-range"]);
+}
+
+#[test]
 fn json_has_every_field_of_a_diagnostic() {
     let source = Source { name: "p.yaml".to_owned(), text: format!("{HEAD}steps: {{ ü: {{ run: ./a }} }}") };
     let diagnostics = read(&source, &Overrides::default(), &Listed).expect_err("one mistake");

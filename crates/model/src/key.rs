@@ -68,6 +68,10 @@ pub fn step_key(
             Some(ParamValue::Integer(n)) => e.field("integer").integer(i128::from(*n)),
             Some(ParamValue::Decimal(text)) => e.field("decimal").text(text),
             Some(ParamValue::Text(text)) => e.field("text").text(text),
+            Some(ParamValue::List(items)) => {
+                e.field("list").list(items.len());
+                items.iter().fold(&mut e, |e, item| e.text(item.as_str()))
+            }
         };
     }
     e.field("environment");

@@ -6,11 +6,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, CapacityWish, DataName, EnvName, ForEach, Handler, ParamName, PipelineName, PortName, RetryPolicy, Span,
-    StepName, Template, When,
+    ByteSize, CapacityWish, DataName, EnvName, ForEach, Handler, Item, ParamName, PipelineName, PortName, RetryPolicy,
+    Span, StepName, Template, When,
 };
 
-/// A value of a parameter; decimals stay the text that the user wrote.
+/// A value of a parameter; decimals stay the text that the user wrote, lists are shown as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParamValue {
@@ -22,6 +22,8 @@ pub enum ParamValue {
     Decimal(String),
     /// Text.
     Text(String),
+    /// A list of items, for `for_each`.
+    List(Vec<Item>),
 }
 
 impl fmt::Display for ParamValue {
@@ -30,6 +32,13 @@ impl fmt::Display for ParamValue {
             Self::Bool(b) => fmt::Display::fmt(b, f),
             Self::Integer(n) => fmt::Display::fmt(n, f),
             Self::Decimal(text) | Self::Text(text) => f.write_str(text),
+            Self::List(items) => {
+                f.write_str("[")?;
+                for (i, item) in items.iter().enumerate() {
+                    write!(f, "{}{}", if i > 0 { "," } else { "" }, item.as_str())?;
+                }
+                f.write_str("]")
+            }
         }
     }
 }

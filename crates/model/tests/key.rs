@@ -119,7 +119,9 @@ fn param() -> impl Strategy<Value = ParamValue> {
         any::<bool>().prop_map(ParamValue::Bool),
         (-1i64..3).prop_map(ParamValue::Integer),
         select(vec!["1.0", "1.00", "1e0"]).prop_map(|text| ParamValue::Decimal(text.to_owned())),
-        text().prop_map(ParamValue::Text)
+        text().prop_map(ParamValue::Text),
+        proptest::collection::vec(select(vec!["1", "\"1\"", "{\"a\":1}"]), 0..3)
+            .prop_map(|items| ParamValue::List(items.into_iter().map(Item::from_canonical).collect()))
     ]
 }
 

@@ -99,14 +99,49 @@ impl Store {
         id: &CheckpointId,
         directory: &Path,
     ) -> Result<Result<(CheckpointRecord, u64), String>, StoreError> {
-        let record = match self.checkpoint(id).await {
-            Ok(Some(record)) => record,
-            Ok(None) => return Ok(Err("its record is gone".to_owned())),
-            Err(StoreError::Record { problem, .. }) => return Ok(Err(problem)),
-            Err(error) => return Err(error),
+        let record = match self.readable(id).await? {
+            Ok(record) => record,
+            Err(problem) => return Ok(Err(problem)),
         };
         let laid = self.lay_entry(slot, &record.stored, &directory.join(&record.entry), record.executable).await?;
         Ok(laid.map(|bytes| (record, bytes)))
+    }
+
+    /// Lays a checkpoint out into `directory` for somebody who only looks: every byte verified, nothing pinned.
+    ///
+    /// Answers what is wrong if a byte is missing or wrong, also because a collection took it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer: the checkpoint may be whole.
+    pub async fn look_into(&self, id: &CheckpointId, directory: &Path) -> Result<Result<(), String>, StoreError> {
+        let record = match self.readable(id).await? {
+            Ok(record) => record,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let to = directory.join(&record.entry);
+        Ok(self.lay_unpinned(&record.stored, &to, record.executable).await?.map(drop))
+    }
+
+    /// Lays out what a graph says that a step begins with, as [`Store::look_into`] does.
+    ///
+    /// # Errors
+    /// As [`Store::look_into`].
+    pub async fn look_into_warm(
+        &self,
+        warm: &WarmStart,
+        stored: &StoredArtifact,
+        directory: &Path,
+    ) -> Result<Result<(), String>, StoreError> {
+        Ok(self.lay_unpinned(stored, &directory.join(&warm.entry), warm.executable).await?.map(drop))
+    }
+
+    async fn readable(&self, id: &CheckpointId) -> Result<Result<CheckpointRecord, String>, StoreError> {
+        match self.checkpoint(id).await {
+            Ok(Some(record)) => Ok(Ok(record)),
+            Ok(None) => Ok(Err("its record is gone".to_owned())),
+            Err(StoreError::Record { problem, .. }) => Ok(Err(problem)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lays out what a graph says that a step begins with, as [`Store::restore`] does; answers the number of bytes.
@@ -149,6 +184,15 @@ impl Store {
         if !self.pin(Pinner::Attempt(slot), &objects).await? {
             return Ok(Err("its bytes are gone or condemned".to_owned()));
         }
+        self.lay_unpinned(stored, to, executable).await
+    }
+
+    async fn lay_unpinned(
+        &self,
+        stored: &StoredArtifact,
+        to: &Path,
+        executable: bool,
+    ) -> Result<Result<u64, String>, StoreError> {
         match self.lay_out(stored, to).await {
             Ok(laid) => {
                 if executable {

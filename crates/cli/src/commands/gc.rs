@@ -28,14 +28,17 @@ use crate::{
 /// finished, and what `get` shows without a run. Safe beside runs and other collections; one that is killed loses nothing.
 #[derive(Debug, Args)]
 pub struct Gc {
-    /// How many runs of every pipeline to retain, the newest.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
-    keep_runs: usize,
+    /// How many runs of every pipeline to retain, the newest [default: 10].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    keep_runs: Option<usize>,
 
     /// Delete; without it nothing is changed.
     #[arg(long)]
     apply: bool,
 }
+
+/// How many runs of every pipeline are retained unless somebody says otherwise.
+pub const KEPT: usize = 10;
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a number of at least 1".to_owned())
@@ -48,7 +51,8 @@ impl Gc {
     /// [`CliError`] if there is no store, it does not answer, or it holds what this program does not know.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = if self.apply { writing(context)? } else { reading(context)? };
-        let retention = Retention { runs: self.keep_runs, ..Retention::default() };
+        let runs = self.keep_runs.or(context.settings.keep_runs()).unwrap_or(KEPT);
+        let retention = Retention { runs, ..Retention::default() };
         let caretaker = FromJournals { store: store.clone() };
         let collected = if self.apply {
             store.collect(&caretaker, &retention).await?

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Graph {
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 
     /// The form.
     #[arg(long, value_enum, default_value_t = Form::Terminal)]

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use prunella_attempt::{LogLine, decode_log};
-use prunella_engine::exec_request;
+use prunella_engine::look_request;
 use prunella_journal::read_all;
 use prunella_model::{Epoch, Item, RunId, SlotId, StepAddress, StepId, StepKey};
 use prunella_process::Stream;
 use prunella_store::{Layout, Store, records::End};
 use serde_json::json;
 
-use super::{reading, run_and_step};
+use super::{reading, run_and_step, without_attempt};
 use crate::{
     answer::{note, say_bytes, say_json_line},
     args::Output,
@@ -71,16 +71,7 @@ impl Logs {
     /// [`CliError`] if there is no such attempt, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
-        let (mut words, mut epoch) = (self.words.clone(), None);
-        if let Some(last) = words.last_mut()
-            && let Some((step, number)) = last.clone().split_once('@')
-        {
-            let number = number.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                let hint = "attempts are numbered from 1, such as `train@2`".to_owned();
-                CliError::Usage(format!("`{number}` is not the number of an attempt"), Some(hint))
-            })?;
-            (*last, epoch) = (step.to_owned(), Some(Epoch(number)));
-        }
+        let (words, epoch) = without_attempt(&self.words)?;
         let (run, step) = run_and_step(&store, &words).await?;
         let mut shown: Option<Captured> = None;
         let mut after = None;
@@ -232,7 +223,7 @@ async fn find(store: &Store, run: &RunId, step: &StepId, epoch: Option<Epoch>) -
             Some(slot) => Some(slot.key),
             None => {
                 let address = StepAddress { name: step.name.clone(), item: step.item.as_ref().map(Item::label) };
-                exec_request(store, run, &address, &[], None).await.ok().map(|request| request.key)
+                look_request(store, run, &address, &[]).await.ok().map(|request| request.key)
             }
         },
     };

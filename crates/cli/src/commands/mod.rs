@@ -1,5 +1,6 @@
 //! One command, one file.
 
+pub mod complete;
 pub mod completions;
 pub mod diff;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod resume;
 pub mod retry;
 pub mod run;
 pub mod runs;
+pub mod shell;
 pub mod status;
 pub mod stop;
 pub mod tell;
@@ -27,7 +29,8 @@ pub mod verify;
 use std::path::Path;
 
 use prunella_engine::load_state;
-use prunella_model::{RunId, StepAddress, StepId, StepName};
+use prunella_healing::ExitCode;
+use prunella_model::{Epoch, RunId, StepAddress, StepId, StepName};
 use prunella_store::Store;
 
 use crate::{
@@ -43,7 +46,16 @@ use crate::{
 /// # Errors
 /// [`CliError`] with what went wrong.
 pub async fn run(args: Args) -> Result<u8, CliError> {
-    let context = Context::new(&args);
+    let is_exec = matches!(args.command, Command::Exec(_));
+    let context = match Context::new(&args) {
+        Ok(context) => context,
+        // To an orchestrator, wrong input is a reason not to try again.
+        Err(error) if is_exec && error.code() == 2 => {
+            error.report(args.output);
+            return Ok(ExitCode::USELESS.number());
+        }
+        Err(error) => return Err(error),
+    };
     match args.command {
         Command::Init(command) => command.run(&context),
         Command::Validate(command) => command.run(&context),
@@ -57,6 +69,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Status(command) => command.run(&context).await,
         Command::Logs(command) => command.run(&context).await,
         Command::Explain(command) => command.run(&context).await,
+        Command::Shell(command) => command.run(&context).await,
         Command::Get(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
         Command::Diff(command) => command.run(&context).await,
@@ -67,6 +80,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Gc(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
+        Command::Complete(command) => command.run(&context).await,
         Command::Man(command) => command.run(&context),
     }
 }
@@ -117,6 +131,23 @@ pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, Ste
             Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))))
         }
     }
+}
+
+/// Takes the number of an attempt off the last word: `STEP@ATTEMPT`.
+///
+/// # Errors
+/// [`CliError::Usage`] if it is no number.
+pub fn without_attempt(words: &[String]) -> Result<(Vec<String>, Option<Epoch>), CliError> {
+    let mut words = words.to_vec();
+    let Some((step, number)) = words.last().and_then(|last| last.rsplit_once('@')) else { return Ok((words, None)) };
+    let epoch = number.parse().ok().filter(|n| *n > 0).map(Epoch).ok_or_else(|| {
+        let hint = "attempts are numbered from 1, such as `train@2`".to_owned();
+        CliError::Usage(format!("`{number}` is not the number of an attempt"), Some(hint))
+    })?;
+    let step = step.to_owned();
+    words.pop();
+    words.push(step);
+    Ok((words, Some(epoch)))
 }
 
 /// Returns what there is, for somebody who named what there is not; at most a line of it.

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Pin {
     /// The pipeline file, or its directory [default: ./pipeline.yaml].
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 
     /// Only compare; write nothing.
     #[arg(long)]

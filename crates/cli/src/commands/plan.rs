@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Plan {
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 
     /// As if a new run began, even if an unfinished one could go on.
     #[arg(long)]

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
 
     #[command(flatten)]
     how: How,
@@ -51,7 +51,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct How {
     /// How many steps run at once (default: the number of processors).
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", env = "PRUNELLA_JOBS")]
     pub jobs: Option<usize>,
 
     /// Which accelerators may be used: how many, or a list of their names with a comma, as in `0,1`, `GPU-…,` or
@@ -158,7 +158,7 @@ pub async fn drive_run(
     let told = screen.clone();
     let watching = how.notices.watch(context, words, move |line| told.say(line));
     let machine = &context.sys.machine;
-    let jobs = how.jobs.unwrap_or_else(|| machine.cpu_count()).max(1);
+    let jobs = how.jobs.or(context.settings.jobs()).unwrap_or_else(|| machine.cpu_count()).max(1);
     let options = DriveOptions {
         capacity: Capacity {
             jobs,
@@ -195,6 +195,8 @@ pub async fn drive_run(
 /// # Errors
 /// [`CliError::Usage`] for a name in `wanted` that is none.
 pub fn accelerators(context: &Context, pipeline: &Pipeline, wanted: Option<&str>) -> Result<Accelerators, CliError> {
+    let settled = context.settings.gpus();
+    let wanted = wanted.or(settled.as_deref());
     if wanted.is_none() && pipeline.steps.values().all(|step| step.resources.gpu == 0) {
         return Ok(Accelerators::default());
     }

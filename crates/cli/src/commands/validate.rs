@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Validate {
     /// The pipeline file, or its directory [default: ./pipeline.yaml].
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 
     /// Set a parameter.
     #[arg(long = "set", value_name = "NAME=VALUE")]

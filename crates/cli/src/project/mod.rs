@@ -11,5 +11,5 @@ mod read;
 pub use data::measure;
 pub use graph::{Footprint, Strictness, prepare};
 pub use lock_file::{DataLock, LockFile};
-pub use place::{Place, find};
+pub use place::{Place, find, pipeline_file};
 pub use read::read;

@@ -43,26 +43,24 @@ impl Place {
     }
 }
 
+/// Returns the pipeline file that the first word of a command names; nothing if it is a step.
+pub fn pipeline_file(words: &[String]) -> Option<PathBuf> {
+    let first = words.first()?;
+    let path = Path::new(first);
+    if path.is_dir() {
+        return Some(path.join("pipeline.yaml"));
+    }
+    let looks_like_file = first.contains('/') || first.ends_with(".yaml") || first.ends_with(".yml");
+    (path.exists() || looks_like_file).then(|| path.to_owned())
+}
+
 /// Splits the words of a command: a first one that is an existing file is the pipeline, the others are steps.
 ///
 /// # Errors
 /// [`CliError::Usage`] for a word that is neither.
 pub fn find(context: &Context, which: &Which) -> Result<(Place, Vec<StepName>), CliError> {
-    let mut words = which.words.iter();
-    let mut steps: Vec<&String> = Vec::new();
-    let mut file = None;
-    if let Some(first) = words.next() {
-        let path = Path::new(first);
-        let looks_like_file = first.contains('/') || first.ends_with(".yaml") || first.ends_with(".yml");
-        if path.is_dir() {
-            file = Some(path.join("pipeline.yaml"));
-        } else if path.exists() || looks_like_file {
-            file = Some(path.to_owned());
-        } else {
-            steps.push(first);
-        }
-    }
-    steps.extend(words);
+    let file = pipeline_file(&which.words);
+    let steps = &which.words[usize::from(file.is_some())..];
     let file = file.unwrap_or_else(|| PathBuf::from("pipeline.yaml"));
     let mut targets = Vec::new();
     for word in steps {

@@ -107,6 +107,23 @@ fn too_little_memory_asks_for_the_next_rung_and_grows() {
 }
 
 #[test]
+fn exec_refuses_a_run_that_gc_gave_up_and_writes_nothing_for_it() {
+    let (home, first) = pod();
+    // What is left of it is shared with the run that is retained.
+    script(&home, "cp inputs/one/one out");
+    home.write("pipeline.yaml", &pipeline(&home).replace("error: 0", "error: 1"));
+    home.run(&["run", "--new"]).exits(0);
+    let collected = home.json(&["gc", "--keep-runs", "1", "--apply"]);
+    assert_eq!(collected["runs"], serde_json::json!([first]));
+    let before = home.stored();
+    for step in ["train", "split"] {
+        let refused = home.run(&["exec", "--run", &first, "--step", step]).exits(78);
+        assert!(refused.err.contains("given up by `prunella gc`"), "{}", refused.err);
+        assert_eq!(home.stored(), before, "{step}");
+    }
+}
+
+#[test]
 fn a_damaged_upstream_is_marked_and_the_graph_makes_it_anew() {
     let home = Home::new();
     home.write("pipeline.yaml", &pipeline(&home).replace("echo 1 >one", "seq 1 100000 >one"));

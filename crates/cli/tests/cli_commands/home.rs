@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use prunella_objects::{Embedded, Objects};
 use serde_json::Value;
 
 /// The binary.
@@ -106,12 +107,20 @@ impl Home {
 
     /// Writes over the bytes of every large object in the store; returns how many there were.
     pub fn damage(&self) -> usize {
+        self.damage_those(|_| true)
+    }
+
+    /// Writes over the bytes of the large objects that are like this; returns how many there were.
+    pub fn damage_those(&self, are: impl Fn(&[u8]) -> bool) -> usize {
         let (mut left, mut damaged) = (vec![self.dir.join(".prunella/data")], 0);
         while let Some(dir) = left.pop() {
             for entry in fs::read_dir(&dir).expect("the store").flatten() {
                 let path = entry.path();
                 if entry.file_type().expect("readable").is_dir() {
                     left.push(path);
+                    continue;
+                }
+                if !are(&fs::read(&path).expect("readable")) {
                     continue;
                 }
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
@@ -121,6 +130,15 @@ impl Home {
             }
         }
         damaged
+    }
+
+    /// Returns the names of everything in the store: records and objects.
+    pub fn stored(&self) -> Vec<String> {
+        let sys = prunella_sys::Sys::real();
+        let store = Embedded::open_read_only(&sys, &self.dir.join(".prunella")).expect("there is a store");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let listed = runtime.block_on(store.list("", None, usize::MAX)).expect("it answers");
+        listed.into_iter().map(|entry| entry.key.as_str().to_owned()).collect()
     }
 
     /// Returns the command with these words, ready to be started.
@@ -142,9 +160,14 @@ impl Home {
 
     /// Runs a command with `--output json` and returns its answer.
     pub fn json(&self, words: &[&str]) -> Value {
+        self.json_of(words, 0)
+    }
+
+    /// Runs a command with `--output json` that exits so, and returns its answer.
+    pub fn json_of(&self, words: &[&str], code: i32) -> Value {
         let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
         let answer = self.run(&words);
-        assert_eq!(answer.code, 0, "{}", answer.err);
+        assert_eq!(answer.code, code, "{}{}", answer.out, answer.err);
         answer.json()
     }
 

@@ -1,6 +1,6 @@
 //! verify and gc: the store is kept in order.
 
-use crate::home::Home;
+use crate::home::{Home, PRUNELLA, hear, let_go};
 
 const PIPELINE: &str = "prunella: v1
 name: kept
@@ -129,4 +129,121 @@ fn gc_without_a_store_makes_none_and_keeps_at_least_one_run() {
     home.run(&["gc", "--apply"]).exits(2);
     assert!(!home.names().contains(&".prunella".to_owned()));
     assert!(home.run(&["gc", "--keep-runs", "0"]).exits(2).err.contains("at least 1"));
+}
+
+/// Two checkpoints, each of which is durable before the next begins; then a failure, unless the file is there.
+fn checkpointing(home: &Home) -> String {
+    format!(
+        "prunella: v1
+name: kept
+steps:
+  count:
+    run: |
+      cd $PRUNELLA_CHECKPOINT_DIR
+      if [ -e {flag} ]; then cat * >$PRUNELLA_OUTPUT_OUT; exit; fi
+      for n in 1 2; do
+        head -c 100000 /dev/zero | tr '\\0' $n >state
+        {PRUNELLA} tell checkpoint state --wait durable
+      done
+      exit 7
+    outputs: {{ out: out }}
+    checkpoint: {{ format: socket }}
+    retry: {{ error: 0, checkpoint-rejected: 0 }}
+",
+        flag = home.beside("flag").display(),
+    )
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_is_never_marked_and_the_one_before_it_is_used() {
+    let home = Home::new();
+    home.write("pipeline.yaml", &checkpointing(&home));
+    home.run(&["run"]).exits(1);
+    home.run(&["verify"]).exits(0);
+    assert_eq!(home.damage_those(|bytes| bytes.starts_with(b"2")), 1);
+
+    let told = home.run(&["verify"]).exits(1);
+    assert!(told.out.contains("damaged: count@1 of run ") && told.out.contains(" checkpoint 2: "), "{}", told.out);
+    assert!(told.err.contains("a damaged checkpoint is skipped"), "{}", told.err);
+    assert!(!told.err.contains("verify --mark"), "there is nothing to mark: {}", told.err);
+    let before = home.stored();
+    let answer = home.run(&["verify", "--mark", "--output", "json"]).exits(1).json();
+    let damaged = answer["damaged"].as_array().expect("a list");
+    assert_eq!(damaged.len(), 1);
+    for (field, value) in [("what", "checkpoint"), ("step", "count")] {
+        assert_eq!(damaged[0][field], value);
+    }
+    assert_eq!(
+        (&damaged[0]["epoch"], &damaged[0]["checkpoint"], &damaged[0]["marked"]),
+        (&1.into(), &2.into(), &false.into())
+    );
+    assert_eq!(home.stored(), before, "only commits are marked");
+
+    std::fs::write(home.beside("flag"), "").expect("ours");
+    home.run(&["run"]).exits(0);
+    let out = home.run(&["get", "count.out", "-"]).exits(0).out;
+    assert!(out.len() == 100_000 && out.starts_with('1'), "it went on from the first checkpoint");
+    let explained = home.run(&["explain", "count"]).exits(0).out;
+    assert!(explained.contains("checkpoint 1-2 was not used: "), "{explained}");
+    // The step is done: nobody goes on from its checkpoints any more.
+    home.run(&["verify"]).exits(0);
+}
+
+/// A result that all runs share, one that waits in the middle of the run, and items behind it.
+fn shared(home: &Home) -> String {
+    let [begun, go] = ["begun", "go"].map(|pipe| home.beside(pipe).display().to_string());
+    format!(
+        "prunella: v1
+name: kept
+params: {{ n: 1 }}
+steps:
+  same:
+    run: head -c 100000 /dev/zero | tr '\\0' s >large
+    outputs: {{ large: large }}
+  first:
+    run: |
+      head -c 100000 /dev/zero | tr '\\0' ${{{{ params.n }}}} >large
+      if [ -p {begun} ]; then echo begun >{begun}; read x <{go}; fi
+    outputs: {{ large: large }}
+  items:
+    for_each: {{ k: [1, 2, 3, 4, 5, 6, 7, 8] }}
+    inputs: {{ same: same.large, first: first.large }}
+    run: mkdir tree; cat $PRUNELLA_INPUT_SAME $PRUNELLA_INPUT_FIRST >tree/${{{{ item.k }}}}; echo ${{{{ item.k }}}} >tree/k
+    outputs: {{ tree: tree/ }}
+  all:
+    inputs: {{ trees: items.tree }}
+    run: cat $PRUNELLA_INPUT_TREES/*/tree/k >ks
+    outputs: {{ ks: ks }}
+"
+    )
+}
+
+#[test]
+fn i8_gc_beside_a_running_run_takes_nothing_that_it_needs() {
+    let home = Home::new();
+    home.write("pipeline.yaml", &shared(&home));
+    for n in ["n=1", "n=2"] {
+        home.run(&["run", "--set", n]).exits(0);
+    }
+    let begun = home.pipe("begun");
+    let go = home.pipe("go");
+    let mut engine = home.command(&["run", "--set", "n=3"]).spawn().expect("the binary starts");
+    assert_eq!(hear(&begun), "begun\n");
+    // The run has its first results, and an attempt is open.
+    let collected = home.json(&["gc", "--keep-runs", "1", "--apply"]);
+    assert!(collected["objects"].as_u64() > Some(0), "the oldest run's results go: {collected}");
+    assert!(collected["open_attempts"].as_u64() > Some(0), "{collected}");
+    let_go(&go);
+    let ended = loop {
+        home.json(&["gc", "--keep-runs", "1", "--apply"]);
+        if let Some(ended) = engine.try_wait().expect("ours") {
+            break ended;
+        }
+    };
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(home.json(&["verify"])["damaged"], serde_json::json!([]));
+    assert_eq!(home.json(&["explain", "same"])["state"], "reused", "what all runs share was not made anew");
+    assert_eq!(home.run(&["get", "all.ks", "-"]).exits(0).out, "1\n2\n3\n4\n5\n6\n7\n8\n");
+    home.run(&["get", "items.tree", "trees"]).exits(0);
+    assert_eq!(home.read("trees/k=5/tree/5").len(), 200_000);
 }

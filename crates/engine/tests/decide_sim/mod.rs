@@ -1,101 +1,18 @@
 //! A driver without a machine: it carries out what `decide` says against a store in memory, in virtual time.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+mod graph;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prunella_engine::{Capacity, Command, Plan, decide};
 use prunella_healing::{Ending, Evidence, InputDamaged, Phase, Spent, assess};
 use prunella_journal::*;
-use prunella_model::{Command as Run, *};
+use prunella_model::*;
 
-/// A step of a test's graph.
-#[derive(Debug, Clone, Default)]
-pub struct Spec {
-    /// What it runs; steps with one command and the same inputs are the same work.
-    pub command: String,
-    /// Producers of its inputs.
-    pub needs: Vec<String>,
-    /// Steps that only come before it.
-    pub after: Vec<String>,
-    /// The step whose output its condition reads.
-    pub when: Option<String>,
-    /// Whether it runs at the end of the run.
-    pub handler: Option<Handler>,
-    pub resources: Resources,
-    pub retry: RetryPolicy,
-}
-
-pub fn spec(needs: &[&str]) -> Spec {
-    Spec { command: String::new(), needs: needs.iter().map(|n| (*n).to_owned()).collect(), ..Spec::default() }
-}
-
-pub fn name(text: &str) -> StepName {
-    StepName::new(text).expect("a name")
-}
-
-pub fn id(text: &str) -> StepId {
-    StepId::plain(name(text))
-}
-
-/// The graph of these steps; every step has one output, and every need is an input `in-<producer>`.
-pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
-    let out = PortName::new("out").expect("a name");
-    let output = Output { path: RelPath::new("out").expect("a path"), tree: false, check: Check::default() };
-    let step = |own: &str, spec: &Spec| {
-        let text = if spec.command.is_empty() { own } else { &spec.command };
-        let input = |need: &String| {
-            (
-                PortName::new(&format!("in-{need}")).expect("a name"),
-                Source::Step { step: name(need), output: out.clone() },
-            )
-        };
-        Step {
-            run: Run::Shell(Template::parse(text).expect("a template")),
-            inputs: spec.needs.iter().map(input).collect(),
-            outputs: BTreeMap::from([(out.clone(), output.clone())]),
-            checkpoint: None,
-            resources: spec.resources,
-            env: BTreeMap::new(),
-            pass_env: Vec::new(),
-            secrets: Vec::new(),
-            secret_files: Default::default(),
-            retry: spec.retry.clone(),
-            timeout: None,
-            stall: None,
-            deterministic: true,
-            capacity: None,
-            reuse: Reuse::Always,
-            on_notice: OnNotice::Interrupt,
-            for_each: None,
-            after: spec.after.iter().map(|step| name(step)).collect(),
-            code: None,
-            when: spec.when.as_ref().map(|step| When {
-                expression: format!("{step}.out"),
-                reads: vec![OutputRead { step: name(step), output: out.clone() }],
-            }),
-            handler: spec.handler,
-        }
-    };
-    Arc::new(Graph {
-        format: GRAPH_FORMAT,
-        pipeline: Pipeline {
-            name: PipelineName::new("test").expect("a name"),
-            params: BTreeMap::new(),
-            data: BTreeMap::new(),
-            code: Vec::new(),
-            environment: None,
-            steps: steps.iter().map(|(own, spec)| (name(own), step(own, spec))).collect(),
-        },
-        data: BTreeMap::new(),
-        code: None,
-        step_code: BTreeMap::new(),
-        environment: None,
-        platform: Platform { os: "linux".to_owned(), arch: "x86_64".to_owned() },
-        force: BTreeMap::new(),
-        warm: BTreeMap::new(),
-    })
-}
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub use graph::{Spec, graph, id, name, spec};
 
 pub const ROOMY: Capacity = Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 8 };
 
@@ -136,6 +53,18 @@ pub fn holds(artifact: &Artifact) -> bool {
     artifact.digest.short().bytes().next().is_some_and(|first| first % 2 == 0)
 }
 
+/// The list that a step makes: a function of its content, none to four of the items 0 to 4.
+pub fn listed(artifact: &Artifact) -> Vec<Item> {
+    let bits = artifact.digest.short().bytes().fold(7u32, |bits, byte| bits.wrapping_mul(31) ^ u32::from(byte));
+    let (count, first, apart) = ((bits >> 8) % 5, bits % 5, 1 + (bits >> 4) % 2);
+    (0..count).map(|n| numbered((first + n * apart) % 5)).collect()
+}
+
+/// The item of this number.
+pub fn numbered(n: u32) -> Item {
+    Item::from_canonical(&n.to_string())
+}
+
 /// What decides how each attempt of a step turns out: the step, the key, and how many attempts of the key were.
 pub type Fates<'a> = Box<dyn FnMut(&StepId, StepKey, u64) -> Fate + 'a>;
 
@@ -149,10 +78,14 @@ pub struct Sim<'a> {
     pub starts: BTreeMap<String, u32>,
     pub most_at_once: usize,
     driver: u64,
+    /// The steps before any list was read.
+    planned: Arc<Topology>,
     fates: Fates<'a>,
     commits: BTreeMap<StepKey, Vec<Commit>>,
     epochs: BTreeMap<StepKey, u64>,
     doing: BTreeMap<StepIndex, (u64, Doing)>,
+    /// Items that went while something was under way about them: it comes to nothing.
+    went: BTreeSet<StepIndex>,
     random: u64,
 }
 
@@ -161,6 +94,7 @@ impl<'a> Sim<'a> {
         let plan = Plan::build(graph, &[]).expect("a plan");
         let state = RunState::new(Arc::clone(plan.topology()));
         let mut sim = Self {
+            planned: Arc::clone(plan.topology()),
             plan,
             state,
             journal: Vec::new(),
@@ -173,6 +107,7 @@ impl<'a> Sim<'a> {
             commits: BTreeMap::new(),
             epochs: BTreeMap::new(),
             doing: BTreeMap::new(),
+            went: BTreeSet::new(),
             random: seed | 1,
         };
         let graph = sim.plan.graph().digest();
@@ -193,6 +128,11 @@ impl<'a> Sim<'a> {
     fn tell(&mut self, event: Event) {
         let stamped = Stamped { at_ms: 0, mono: Span::from_millis(self.now), event };
         self.state.apply(&stamped).unwrap_or_else(|e| panic!("{e}: {:?}", stamped.event));
+        if matches!(stamped.event, Event::StepExpanded { .. }) {
+            self.plan.follow(Arc::clone(self.state.topology()));
+            let dropped = |step: &&StepIndex| self.state.state(**step).stage() == Stage::Dropped;
+            self.went.extend(self.doing.keys().filter(dropped));
+        }
         self.journal.push(stamped);
     }
 
@@ -218,7 +158,9 @@ impl<'a> Sim<'a> {
     /// The engine dies: everything that is not in the journal or the store is gone, and another engine goes on.
     pub fn crash(&mut self) {
         self.doing.clear();
-        self.state = RunState::fold(Arc::clone(self.plan.topology()), &self.journal).expect("its own journal");
+        self.went.clear();
+        self.state = RunState::fold(Arc::clone(&self.planned), &self.journal).expect("its own journal");
+        self.plan.follow(Arc::clone(self.state.topology()));
         self.new_driver();
         let running: Vec<StepIndex> = self.state.running().iter().collect();
         for step in running {
@@ -274,7 +216,8 @@ impl<'a> Sim<'a> {
 
     fn do_later(&mut self, step: StepIndex, doing: Doing) {
         let at = self.now + self.random(20);
-        assert!(self.doing.insert(step, (at, doing)).is_none(), "two things at once about one step");
+        let before = self.doing.insert(step, (at, doing));
+        assert!(before.is_none() || self.went.remove(&step), "two things at once about one step");
     }
 
     /// Asks `decide`, carries out what it says, and checks what must hold; answers how the run ends, if it does.
@@ -314,7 +257,13 @@ impl<'a> Sim<'a> {
 
     fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Expand { .. } => unreachable!("nothing fans out here"),
+            Command::Expand { step } => {
+                assert!(self.plan.topology().leads(step), "the others go through what their leader has");
+                let list = self.plan.topology().needs(step).first().expect("only what waits for a list reads one");
+                let done = self.state.done(*list).expect("its list is there");
+                let items = done.artifacts.iter().flat_map(|(_, artifact)| listed(artifact)).collect();
+                self.tell(Event::StepExpanded { step: self.plan.id(step).clone(), items });
+            }
             Command::BindKey { step } => {
                 let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
                 let key = self.plan.key(&self.state, step, &scope).expect("every producer is done");
@@ -334,9 +283,12 @@ impl<'a> Sim<'a> {
                 for need in self.plan.topology().needs(step) {
                     let skipped = self.state.state(*need).stage() == Stage::Skipped;
                     let only_before = skipped && !self.plan.topology().is_read_by(*need, step);
-                    let done = self.state.done(*need).is_some();
+                    let done = self.state.state(*need).artifacts().is_some();
                     // Of the same work, and waiting for this very attempt.
-                    let behind = matches!(self.state.state(*need), StepState::Queued { key: same } if *same == key);
+                    let items = self.plan.topology().members(*need).unwrap_or_default();
+                    let behind = std::iter::once(need)
+                        .chain(items)
+                        .any(|need| matches!(self.state.state(*need), StepState::Queued { key: same } if *same == key));
                     assert!(done || only_before || behind, "a step starts before its producer has committed");
                 }
                 let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
@@ -376,7 +328,7 @@ impl<'a> Sim<'a> {
     fn check(&mut self) {
         let mut keys = BTreeSet::new();
         let (mut cpu, mut memory, mut gpu, mut attempts) = (0, 0, 0, 0);
-        for (step, (_, doing)) in &self.doing {
+        for (step, (_, doing)) in self.doing.iter().filter(|(step, _)| !self.went.contains(step)) {
             let key = match doing {
                 Doing::Claiming(key) => *key,
                 Doing::Working(slot, _) => slot.key,
@@ -418,6 +370,9 @@ impl<'a> Sim<'a> {
     }
 
     fn happens(&mut self, step: StepIndex, doing: Doing) {
+        if self.went.remove(&step) {
+            return;
+        }
         let id = self.plan.id(step).clone();
         match doing {
             Doing::Guarding(key) => match self.newest(key) {
@@ -476,7 +431,15 @@ impl<'a> Sim<'a> {
             Fate::Fails => self.ended(step, slot, exit(1)),
             Fate::FindsDamage => {
                 let input = self.plan.step(step).inputs.keys().next().expect("only steps with inputs find damage");
-                let damaged = InputDamaged { input: input.as_str().to_owned(), item: None, detail: "gone".to_owned() };
+                // Of several items it is one whose bytes are lost.
+                let producer = self.plan.producer(step, input.as_str());
+                let items = producer.and_then(|producer| self.plan.topology().members(producer));
+                let lost = items.map(|items| items.iter().find(|item| self.state.done(**item).is_some()));
+                if let Some(None) = lost {
+                    return self.ended(step, slot, exit(1));
+                }
+                let item = lost.flatten().and_then(|item| Some(self.plan.id(*item).item.as_ref()?.as_str().to_owned()));
+                let damaged = InputDamaged { input: input.as_str().to_owned(), item, detail: "gone".to_owned() };
                 let evidence = Evidence { input_damaged: Some(damaged), ..exit(0) };
                 self.ended(step, slot, evidence);
             }
@@ -497,6 +460,7 @@ impl<'a> Sim<'a> {
 
     pub fn resume(&mut self) {
         self.doing.clear();
+        self.went.clear();
         self.new_driver();
     }
 

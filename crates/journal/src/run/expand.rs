@@ -20,6 +20,8 @@ impl RunState {
         self.grow();
         for (group, expansion) in expansions {
             self.exchange(group, &expansion);
+            let entry = &mut self.steps[group.as_usize()];
+            (entry.issued, entry.stale) = (false, false);
             self.put(group, StepState::Gathering);
             self.regroup(group);
         }
@@ -54,6 +56,8 @@ impl RunState {
             self.count_member(group, member, false);
             self.steps[member.as_usize()].dropped = true;
             if self.state(member).stage() != Stage::Running {
+                // Whatever is under way about it comes to nothing; if the item comes back, it begins anew.
+                self.steps[member.as_usize()].issued = false;
                 self.put(member, StepState::Dropped);
             }
         }
@@ -73,12 +77,15 @@ impl RunState {
         let member = &self.steps[member.as_usize()];
         let gone = matches!(member.state, StepState::Failed { .. } | StepState::Blocked { .. });
         let (unsettled, dead) = (u32::from(!member.settled), u32::from(gone));
+        let queued = u32::from(member.state.stage() == Stage::Queued);
         let group = &mut self.steps[group.as_usize()];
         if counts {
             group.unsettled_items += unsettled;
+            group.queued_items += queued;
             group.dead += dead;
         } else {
             group.unsettled_items -= unsettled;
+            group.queued_items -= queued;
             group.dead -= dead;
         }
     }
@@ -99,7 +106,7 @@ impl RunState {
         let entry = &self.steps[step.as_usize()];
         // One with a list that another step makes reads it again.
         let listed = self.topology.leads(step) && !self.topology.needs(step).is_empty();
-        if !listed && self.topology.members(step).is_some() {
+        if !listed && entry.absent == 0 && self.topology.members(step).is_some() {
             StepState::Gathering
         } else {
             open_state(entry.missing == 0, self.topology.is_conditional(step))
@@ -116,8 +123,16 @@ impl RunState {
                 let artifacts = self.topology.gather(step, made);
                 self.put(step, StepState::Gathered { artifacts });
             }
-            StepState::Gathered { .. } if !whole => self.put(step, StepState::Gathering),
-            StepState::Gathering => self.refresh(step),
+            // While its list, or what it follows, is made anew it stands, like every step that is done.
+            StepState::Gathered { .. } if entry.unsettled_items > 0 => self.put(step, StepState::Gathering),
+            StepState::Gathering => {
+                // Whether one that needs it goes first depends on that.
+                if entry.only_queued() {
+                    let topology = Arc::clone(&self.topology);
+                    topology.consumers(step).iter().for_each(|consumer| self.refresh(*consumer));
+                }
+                self.refresh(step);
+            }
             _ => {}
         }
     }

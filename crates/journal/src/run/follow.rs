@@ -48,6 +48,15 @@ impl RunState {
             // Whether one that needs it goes first depends on that.
             let topology = Arc::clone(&self.topology);
             topology.consumers(step).iter().for_each(|consumer| self.refresh(*consumer));
+            if let Some(group) = self.member_of(step) {
+                let entry = &mut self.steps[group.as_usize()];
+                if is == Stage::Queued {
+                    entry.queued_items += 1;
+                } else {
+                    entry.queued_items -= 1;
+                }
+                self.regroup(group);
+            }
         }
     }
 
@@ -111,9 +120,9 @@ impl RunState {
                     entry.absent -= 1;
                 }
             }
-            // A group rests on its list alone; one that follows another goes through what that was given.
+            // A group rests on its list alone; one that follows another goes through what that was given, if it was.
             let rests = |state: &StepState| {
-                let listed = state.is_bound() && topology.leads(consumer);
+                let listed = state.is_bound() && (topology.leads(consumer) || was_skipped != skipped);
                 state.key().is_some() || matches!(state, StepState::Skipped { .. }) || listed
             };
             match (&entry.state, entry.missing) {
@@ -187,10 +196,20 @@ impl RunState {
     /// Its attempt is theirs as well; without this the two would wait for each other for ever (I10).
     fn goes_first(&self, step: StepIndex) -> bool {
         let Some(key) = self.state(step).key().filter(|_| self.topology.handler(step).is_none()) else { return false };
+        let behind = |step: &StepIndex| *self.state(*step) == StepState::Queued { key };
         self.topology.needs(step).iter().all(|need| {
-            let need = &self.steps[need.as_usize()];
-            need.settled || need.state == StepState::Queued { key }
+            let entry = &self.steps[need.as_usize()];
+            // Of a step that fans out some item is behind it, and the others behind steps that wait for it as well.
+            let items = self.topology.members(*need).filter(|_| entry.missing == 0 && entry.only_queued());
+            entry.settled || behind(need) || items.is_some_and(|items| items.iter().any(behind))
         })
+    }
+
+    /// Returns whether the step needs what is blocked by this other one.
+    pub(super) fn is_behind(&self, step: StepIndex, by: StepIndex) -> bool {
+        let items = self.topology.members(step).unwrap_or_default();
+        let blocked = |need: &StepIndex| *self.state(*need) == StepState::Blocked { by };
+        self.topology.needs(step).iter().chain(items).any(blocked)
     }
 
     fn todo_of(&self, step: StepIndex) -> Option<Todo> {
@@ -203,11 +222,15 @@ impl RunState {
             S::Running(_) | S::Failed { .. } | S::Blocked { .. } | S::Dropped => None,
             _ if entry.stale => Some(Todo::Rebind),
             S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => None,
+            // An item that was given up counts no more once the list is read anew.
+            S::Bindable if self.topology.is_group(step) && entry.absent > 0 => Some(Todo::Skip),
+            S::Bindable if self.topology.leads(step) => Some(Todo::Expand),
+            // It gets its items when its leader does.
+            S::Bindable if self.topology.is_group(step) => None,
             _ if entry.dead > 0 => Some(Todo::Block),
             S::Waiting | S::Queued { .. } | S::Gathering => None,
             S::Undecided | S::Bindable if entry.absent > 0 => Some(Todo::Skip),
             S::Undecided => Some(Todo::Decide),
-            S::Bindable if self.topology.is_group(step) => Some(Todo::Expand),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
             _ if entry.missing > 0 && !self.goes_first(step) => None,
