@@ -120,11 +120,17 @@ impl Binding {
         let topology = state.topology();
         let open = |step: &StepIndex| state.done(*step).is_none() && !topology.is_group(*step);
         let open: Vec<&StepId> = topology.indices().filter(open).map(|step| topology.id(step)).collect();
-        let keys = match self.0 {
-            _ if open.is_empty() => return Ok(Bound::new()),
-            Some(listing) => listing.await.expect("listing keys does not panic")?,
-            None => store.binding_keys(run).await?,
-        };
+        let mut keys = Vec::new();
+        match self.0 {
+            Some(listing) if !open.is_empty() => keys = listing.await.expect("listing keys does not panic")?,
+            Some(_) => {}
+            // What was not to run although the run has succeeded: hardly anything.
+            None => {
+                for step in &open {
+                    keys.extend(store.binding_key(run, step).await?);
+                }
+            }
+        }
         Ok(store.bindings_of(run, &open, &keys).await?)
     }
 }
@@ -220,7 +226,7 @@ impl StepCondition {
         state: &RunState,
         condition: Condition,
     ) -> Result<Vec<Self>, CliError> {
-        let bound = Binding(None).of_open_steps(store, run, state).await?;
+        let bound = Binding::begin(store, run).await?.of_open_steps(store, run, state).await?;
         Ok(plan.indices().map(|step| Self::with(&bound, plan, state, step, condition)).collect())
     }
 

@@ -324,6 +324,15 @@ impl Store {
         Ok(listed.into_iter().map(|listed| listed.key).collect())
     }
 
+    /// Returns the key of the binding that holds for a step, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Objects`] if the store did not answer.
+    pub async fn binding_key(&self, run: &RunId, step: &StepId) -> Result<Option<ObjectKey>, StoreError> {
+        let listed = self.objects.list(&Layout::bindings_of(run, step), None, 1).await?;
+        Ok(listed.into_iter().next().map(|listed| listed.key))
+    }
+
     /// Returns what [`Store::bindings`] does, of these steps only: of `keys`, which are all there are, theirs are read.
     ///
     /// # Errors
