@@ -47,7 +47,12 @@ impl RunState {
     }
 
     fn keep_step(&self, step: StepIndex, entry: &Entry, out: &mut Put) {
-        let Entry { state, attempts, stale, spent, basis, dropped, .. } = entry;
+        // Whoever adds a field chooses: it is kept here, or worked out below.
+        #[rustfmt::skip]
+        let Entry {
+            state, attempts, stale, spent, basis, dropped,
+            missing: _, unsettled_items: _, queued_items: _, dead: _, absent: _, settled: _, skipped: _, closed: _, issued: _,
+        } = entry;
         let leads = state.key().is_some_and(|key| state.stage() != Stage::Done && self.keys.leads(key, step));
         let mut flags = 0;
         for (flag, holds) in [
@@ -150,6 +155,8 @@ impl RunState {
             let absent = topology.reads(step).iter().map(at).filter(|need| need.skipped).count() as u32;
             let members = topology.members(step).unwrap_or_default();
             let unsettled_items = members.iter().map(at).filter(|member| !member.settled).count() as u32;
+            let queued = |member: &&Entry| member.state.stage() == Stage::Queued;
+            let queued_items = members.iter().map(at).filter(queued).count() as u32;
             dead += members.iter().map(at).filter(|member| member.is_dead()).count() as u32;
             let stage = self.state(step).stage();
             if !handler {
@@ -161,7 +168,7 @@ impl RunState {
             }
             let entry = &mut self.steps[step.as_usize()];
             (entry.missing, entry.dead, entry.absent) = (missing, dead, absent);
-            entry.unsettled_items = unsettled_items;
+            (entry.unsettled_items, entry.queued_items) = (unsettled_items, queued_items);
         }
         if self.whole.stopping.is_some() {
             self.to_interrupt = self.running.clone();
