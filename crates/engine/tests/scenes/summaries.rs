@@ -1,7 +1,8 @@
 //! Runs that are long enough to be summarized by those who drive them.
 
 use prunella_engine::{Seen, load_state};
-use prunella_journal::{RunStatus, Stage, metrics, read_summary};
+use prunella_journal::{RunStatus, Stage, Summary, metrics, read_summary};
+use prunella_model::RunId;
 
 use crate::scene::*;
 
@@ -13,6 +14,10 @@ fn equal_steps(count: usize, more: &str) -> String {
     (0..count).map(step).collect::<String>() + more
 }
 
+async fn read(engine: &Engine, run: &RunId) -> Summary {
+    read_summary(&**engine.host.store.objects(), run).await.expect("it was long enough")
+}
+
 async fn a_long_run_is_summarized_while_it_goes_on_and_at_its_end_and_so_is_one_that_is_taken_up_again() {
     let scene = Scene::new();
     let engine = scene.engine().await;
@@ -20,16 +25,16 @@ async fn a_long_run_is_summarized_while_it_goes_on_and_at_its_end_and_so_is_one_
     let graph = scene.graph(&equal_steps(6000, failing));
     let outcome = engine.complete("long", &graph).await;
     assert_eq!(outcome.status, RunStatus::Failed);
-    let objects = &**engine.host.store.objects();
-    let read = |run| async move { read_summary(objects, run).await.expect("it was long enough") };
-    let summary = read(&outcome.run).await;
+    let summary = read(&engine, &outcome.run).await;
     let state = summary.state().expect("it is understood");
     assert!(state == outcome.state && state.ended() == Some(RunStatus::Failed), "it is of the end");
+    engine.die().await;
 
     std::fs::write(scene.outside("there"), "").unwrap();
+    let engine = scene.engine().await;
     let again = engine.drive(&outcome.run).await;
     assert_eq!(again.status, RunStatus::Succeeded);
-    let newer = read(&outcome.run).await;
+    let newer = read(&engine, &outcome.run).await;
     // There is little that the older one does not have, and readers go on from it.
     assert!(newer.position().driver >= summary.position().driver);
     let seen = Seen::of(&engine.host.store, &outcome.run).await.unwrap();
