@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use prunella_engine::{Plan, key_of, load_state, walk};
-use prunella_journal::{RunState, StepIndex};
+use prunella_engine::{Plan, Walked, key_of, load_state};
+use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{
     Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey, StepName,
 };
@@ -34,6 +34,8 @@ pub enum Verdict {
     ToRun,
     /// That depends on what a step before it gives.
     Open,
+    /// It does not run: its condition, or that of a step that it reads, does not hold.
+    Skipped,
 }
 
 impl Verdict {
@@ -44,6 +46,7 @@ impl Verdict {
             Self::Resumed(_) => "resumed",
             Self::ToRun => "to run",
             Self::Open => "open",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -124,6 +127,8 @@ pub struct Question<'a> {
     pub store: &'a Store,
     /// The plan.
     pub plan: &'a Plan,
+    /// What is there already.
+    pub walked: Vec<Walked>,
     /// The state of the run that would go on; nothing for a new run.
     pub state: Option<&'a RunState>,
     /// Who would ask for keys.
@@ -140,13 +145,16 @@ pub struct Question<'a> {
 /// [`CliError`] if the store did not answer.
 pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError> {
     let Question { store, plan, state, scope, earlier, .. } = *question;
+    let mut answers: Vec<Option<bool>> = vec![None; plan.len()];
     let mut keys: Vec<Option<StepKey>> = vec![None; plan.len()];
     let mut slots: Vec<Option<SlotId>> = vec![None; plan.len()];
     let mut content: Vec<Option<Content>> = vec![None; plan.len()];
-    for walked in walk(store, plan, state, scope).await? {
+    for walked in &question.walked {
         let at = walked.step.as_usize();
         keys[at] = walked.key.or_else(|| state.and_then(|state| state.state(walked.step).key()));
-        if let Some(found) = walked.found {
+        let skipped = state.is_some_and(|state| state.state(walked.step).stage() == Stage::Skipped);
+        answers[at] = if skipped { Some(false) } else { walked.holds };
+        if let Some(found) = &walked.found {
             slots[at] = Some(found.slot);
             content[at] = Some(found.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect());
         } else if let Some(done) = state.and_then(|state| state.done(walked.step)) {
@@ -156,13 +164,14 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
     }
     // What would be if every step that runs gave the same bytes as the last time.
     let mut assumed = content.clone();
-    let mut there: Vec<bool> = slots.iter().map(Option::is_some).collect();
+    let mut there: Vec<bool> =
+        slots.iter().zip(&answers).map(|(slot, answer)| slot.is_some() || *answer == Some(false)).collect();
     let mut forecasts: Vec<Option<Forecast>> = vec![None; plan.len()];
     for step in in_order_of_need(plan) {
         let at = step.as_usize();
         let id = plan.id(step);
-        if plan.topology().is_group(step) {
-            forecasts[at] = group(plan, step, &mut there, &mut assumed);
+        if plan.topology().is_group(step) && answers[at] != Some(false) {
+            forecasts[at] = group(plan, step, &mut there, &mut assumed, &answers);
             continue;
         }
         let before = earlier.get(id);
@@ -178,7 +187,14 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
         if let Some(handler) = plan.step(step).handler {
             one.verdict = Verdict::Open;
             one.why.push(at_end(handler).to_owned());
-        } else if let (Some(when), None) = (&plan.step(step).when, slots[at]) {
+        } else if answers[at] == Some(false) {
+            one.verdict = Verdict::Skipped;
+            let by = plan.topology().reads(step).iter().find(|need| answers[need.as_usize()] == Some(false));
+            one.why.push(match by {
+                Some(by) => format!("`{}`, which it reads, is skipped", plan.id(*by)),
+                None => format!("its condition does not hold: {}", expression(plan.step(step))),
+            });
+        } else if let (Some(when), None, None) = (&plan.step(step).when, slots[at], answers[at]) {
             one.verdict = Verdict::Open;
             let producers: BTreeSet<&StepName> = when.reads.iter().map(|read| &read.step).collect();
             let producers: Vec<String> = producers.into_iter().map(|step| format!("`{step}`")).collect();
@@ -259,7 +275,13 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
 }
 
 /// Follows a step that fans out from its items: only one whose items nobody knows has a verdict of its own.
-fn group(plan: &Plan, step: StepIndex, there: &mut [bool], assumed: &mut [Option<Content>]) -> Option<Forecast> {
+fn group(
+    plan: &Plan,
+    step: StepIndex,
+    there: &mut [bool],
+    assumed: &mut [Option<Content>],
+    answers: &[Option<bool>],
+) -> Option<Forecast> {
     let (id, at) = (plan.id(step).clone(), step.as_usize());
     let Some(members) = plan.topology().members(step) else {
         let list: Vec<String> =
@@ -268,7 +290,9 @@ fn group(plan: &Plan, step: StepIndex, there: &mut [bool], assumed: &mut [Option
         return Some(Forecast { step: id, verdict: Verdict::Open, key: None, why, unused_checkpoints: 0, offer: None });
     };
     there[at] = members.iter().all(|member| there[member.as_usize()]);
-    if members.iter().all(|member| assumed[member.as_usize()].is_some()) {
+    let is_known =
+        |member: &StepIndex| assumed[member.as_usize()].is_some() || answers[member.as_usize()] == Some(false);
+    if members.iter().all(is_known) {
         let made = |member: StepIndex| assumed[member.as_usize()].as_deref();
         assumed[at] = Some(plan.topology().gather(step, made).into_vec());
     }

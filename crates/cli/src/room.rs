@@ -20,7 +20,8 @@ pub fn notes(context: &Context, plan: &Plan, gpus: Option<&str>) -> Result<Vec<S
     let there = accelerators(context, pipeline, gpus)?.names.len();
     let memory = ByteSize(context.sys.machine.memory_total());
     let mut notes = Vec::new();
-    for index in plan.indices() {
+    // The items of a step ask for the same.
+    for index in plan.indices().filter(|index| plan.topology().group_of(*index).is_none()) {
         let (id, step) = (plan.id(index), plan.step(index));
         notes.extend(of_step(step, there, memory).map(|note| format!("{id}: {note}")));
         notes.extend(lacks(&context.sys, step).map(|lack| format!("{id}: would fail: {lack}")));

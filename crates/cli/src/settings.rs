@@ -135,7 +135,7 @@ fn nearest(sys: &Sys, base: &Path, is_there: impl Fn(&Path) -> bool) -> Option<P
     }
     for dir in dirs {
         let file = dir.join(NAME);
-        if is_there(&file) {
+        if is_there(&file) && !anybody_writes(dir) {
             return Some(file);
         }
         if Some(dir) == home.as_deref() {
@@ -143,6 +143,11 @@ fn nearest(sys: &Sys, base: &Path, is_there: impl Fn(&Path) -> bool) -> Option<P
         }
     }
     None
+}
+
+/// Returns whether everybody may put files there, as into `/tmp`: one that lies there belongs to nobody's project.
+fn anybody_writes(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o002 != 0)
 }
 
 /// Returns the path from the root, without `.` and `..`.

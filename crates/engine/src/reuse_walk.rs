@@ -6,7 +6,7 @@ use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepKey, step_key};
 use prunella_store::{KeyState, Store, records::StoredArtifact};
 
-use crate::{EngineError, Plan};
+use crate::{EngineError, Plan, known::holds};
 
 /// A commit that stands for a step.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +28,20 @@ pub struct Walked {
     pub found: Option<Found>,
     /// The epoch that is free, if there is no commit and nothing stands in its way.
     pub free: Option<Epoch>,
+    /// Whether its condition holds, if it has one whose answer is known; of a step that is skipped, that it does not.
+    pub holds: Option<bool>,
+}
+
+impl Walked {
+    fn nothing(step: StepIndex) -> Self {
+        Self { step, key: None, found: None, free: None, holds: None }
+    }
 }
 
 /// Walks the plan in order of need and looks for a commit of every step whose inputs have content.
 ///
-/// Reads only. Steps that `state` knows as done are followed from there; others are looked up.
+/// Reads only. Steps that `state` knows as done are followed from there; others are looked up. Without a state, conditions are
+/// answered as far as what they read is there, and what they skip is followed.
 ///
 /// # Errors
 /// [`EngineError`] if the store did not answer.
@@ -48,6 +57,8 @@ pub async fn walk(
     let mut missing: Vec<usize> = plan.indices().map(|step| topology.needs(step).len() + items(step)).collect();
     let mut ready: Vec<StepIndex> = plan.indices().filter(|step| missing[step.as_usize()] == 0).collect();
     let mut walked: Vec<Option<Walked>> = vec![None; plan.len()];
+    let mut found: Vec<Option<Found>> = vec![None; plan.len()];
+    let mut skipped = vec![false; plan.len()];
     let mut next = 0;
     // In waves: everything whose inputs have content is looked up together.
     while next < ready.len() {
@@ -55,8 +66,22 @@ pub async fn walk(
         next = ready.len();
         let mut asked = Vec::new();
         for &step in &wave {
-            let mut here = Walked { step, key: None, found: None, free: None };
-            if topology.is_group(step) {
+            let mut here = Walked::nothing(step);
+            if state.is_none() && plan.step(step).handler.is_none() {
+                let absent = topology.reads(step).iter().any(|need| skipped[need.as_usize()]);
+                if absent {
+                    here.holds = Some(false);
+                } else if topology.is_conditional(step) {
+                    here.holds = holds(store, plan, step, &found, &skipped).await?;
+                }
+            }
+            let asks = match state {
+                Some(state) => is_open(plan, state, step),
+                None => !topology.is_conditional(step) || here.holds == Some(true),
+            };
+            if here.holds == Some(false) {
+                skipped[step.as_usize()] = true;
+            } else if topology.is_group(step) {
                 // Its items are done; what they made is what it made. A list that is not known yet ends the walk here.
                 if topology.members(step).is_some() {
                     let made = |member: StepIndex| content[member.as_usize()].as_deref();
@@ -66,7 +91,7 @@ pub async fn walk(
                 here.key = Some(done.slot.key);
                 content[step.as_usize()] = Some(done.artifacts.to_vec());
             } else if plan.step(step).handler.is_none()
-                && state.map_or(!plan.topology().is_conditional(step), |state| is_open(plan, state, step))
+                && asks
                 && let Some(key) = key_of(plan, step, &content, scope)
             {
                 here.key = Some(key);
@@ -82,13 +107,18 @@ pub async fn walk(
                     let artifacts = committed.artifacts.iter();
                     content[step.as_usize()] =
                         Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
-                    here.found = Some(Found { slot, artifacts: committed.artifacts.clone() });
+                    let commit = Found { slot, artifacts: committed.artifacts.clone() };
+                    if state.is_none() {
+                        found[step.as_usize()] = Some(commit.clone());
+                    }
+                    here.found = Some(commit);
                 }
                 KeyState::Free(epoch) => here.free = Some(epoch),
                 KeyState::Open(..) => {}
             }
         }
-        for &step in wave.iter().filter(|step| content[step.as_usize()].is_some()) {
+        let settled = |step: &&StepIndex| content[step.as_usize()].is_some() || skipped[step.as_usize()];
+        for &step in wave.iter().filter(settled) {
             for consumer in topology.dependents(step) {
                 let left = &mut missing[consumer.as_usize()];
                 *left -= 1;
@@ -104,12 +134,7 @@ pub async fn walk(
         order.extend(walked[step.as_usize()].take());
     }
     let reached: std::collections::HashSet<StepIndex> = order.iter().map(|walked| walked.step).collect();
-    order.extend(plan.indices().filter(|step| !reached.contains(step)).map(|step| Walked {
-        step,
-        key: None,
-        found: None,
-        free: None,
-    }));
+    order.extend(plan.indices().filter(|step| !reached.contains(step)).map(Walked::nothing));
     Ok(order)
 }
 

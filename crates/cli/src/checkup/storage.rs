@@ -42,11 +42,9 @@ pub async fn existing(context: &Context, place: &Place) -> Check {
         Err(error) => check("store", Health::Bad, format!("`{shown}`: {}", error.message()), help),
         Ok(runs) => match Embedded::open(&context.sys, &place.store) {
             Ok(objects) => {
-                if let Some(found) = held(context, &objects).await {
+                if let Some(found) = held(context, &place.store).await {
                     let help =
                         "a process that hangs in the middle of a write holds it: `fuser` on its store.db names it";
-                    // Dropped, it would wait for the lock itself.
-                    std::mem::forget(objects);
                     return check("store", Health::Bad, format!("`{shown}`: {found}"), help);
                 }
                 let id = Store::new(std::sync::Arc::new(objects), context.sys.clone()).id().to_owned();
@@ -61,9 +59,9 @@ pub async fn existing(context: &Context, place: &Place) -> Check {
 }
 
 /// Takes the lock of a store and lets it go again, changing nothing; answers what is wrong.
-async fn held(context: &Context, objects: &Embedded) -> Option<String> {
+async fn held(context: &Context, store: &Path) -> Option<String> {
     tokio::select! {
-        taken = objects.batch(Vec::new()) => taken.err().map(|error| format!("it cannot be locked: {error}")),
+        taken = Embedded::take_lock(&context.sys, store) => taken.err().map(|error| format!("it cannot be locked: {error}")),
         () = context.sys.clock.sleep(PATIENCE) => {
             Some(format!("another process holds its lock for more than {} s", PATIENCE.as_secs()))
         }

@@ -1,7 +1,7 @@
 //! `prunella diff`: what differs between two runs, and why.
 
 use clap::Args;
-use prunella_model::{RunId, StepName};
+use prunella_model::{RunId, StepId};
 use prunella_store::Store;
 use serde_json::{Value, json};
 
@@ -67,9 +67,9 @@ async fn before(store: &Store, run: &RunId) -> Result<RunId, CliError> {
     })
 }
 
-fn differing(found: &Comparison) -> Vec<(StepName, String)> {
-    let names = found.steps.iter().flat_map(|step| step.outputs.iter().map(move |output| (&step.step, output)));
-    names.filter_map(|(step, output)| Some((StepName::new(step).ok()?, output.artifact.name.clone()))).collect()
+fn differing(found: &Comparison) -> Vec<(StepId, String)> {
+    let names = found.steps.iter().flat_map(|step| step.outputs.iter().map(move |output| (&step.id, output)));
+    names.map(|(id, output)| (id.clone(), output.artifact.name.clone())).collect()
 }
 
 fn as_json(old: &Side, new: &Side, found: &Comparison) -> Value {

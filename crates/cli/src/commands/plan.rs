@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use prunella_engine::{Plan as EnginePlan, load_state};
+use prunella_engine::{Plan as EnginePlan, load_state, walk, walk_and_expand};
 use prunella_model::{KeyScope, RunId};
 use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
@@ -27,7 +27,7 @@ use crate::{
 /// Say what a run would do with each step, and why.
 ///
 /// Runs nothing and changes nothing. reused: a commit stands for it. resumed: it goes on from a checkpoint. to run: from the beginning. open: that depends
-/// on the bytes that a step before it gives.
+/// on the bytes that a step before it gives. skipped: its condition does not hold.
 #[derive(Debug, Args)]
 pub struct Plan {
     #[command(flatten)]
@@ -95,13 +95,23 @@ impl Plan {
             None => (RunId::new("a-new-run").expect("it is one"), 1),
         };
         let graph = Arc::new(prepared.graph);
-        let plan = EnginePlan::build(graph.clone(), &targets).map_err(prunella_engine::EngineError::from)?;
+        let mut plan = EnginePlan::build(graph.clone(), &targets).map_err(prunella_engine::EngineError::from)?;
+        let scope = KeyScope { run, driver };
+        let walked = match &state {
+            Some(state) => {
+                // What the run fans out over by now.
+                plan.follow(state.topology().clone());
+                walk(&store, &plan, Some(state), &scope).await?
+            }
+            None => walk_and_expand(&store, &mut plan, &scope).await?,
+        };
         let earlier = earlier(&store, &graph.pipeline.name, &plan).await?;
         let question = Question {
             store: &store,
             plan: &plan,
+            walked,
             state: state.as_ref(),
-            scope: &KeyScope { run, driver },
+            scope: &scope,
             earlier: &earlier,
             unlocked: prepared.unlocked,
         };
@@ -123,7 +133,8 @@ impl Plan {
     }
 }
 
-const WORDS: [(&str, &str); 4] = [("reused", "reused"), ("resumed", "resumed"), ("to run", "to_run"), ("open", "open")];
+const WORDS: [(&str, &str); 5] =
+    [("reused", "reused"), ("resumed", "resumed"), ("to run", "to_run"), ("open", "open"), ("skipped", "skipped")];
 
 fn as_json(answer: &Answer) -> Value {
     let steps: Vec<Value> = answer
@@ -148,7 +159,7 @@ fn as_json(answer: &Answer) -> Value {
             match one.verdict {
                 Verdict::Reused(slot) => step["epoch"] = slot.epoch.0.into(),
                 Verdict::Resumed(checkpoint) => step["checkpoint"] = checkpoint.to_string().into(),
-                Verdict::ToRun | Verdict::Open => {}
+                Verdict::ToRun | Verdict::Open | Verdict::Skipped => {}
             }
             step
         })
@@ -206,6 +217,7 @@ fn text(paint: Paint, answer: &Answer) -> String {
                 Verdict::Reused(_) => Tone::Good,
                 Verdict::Resumed(_) | Verdict::Open => Tone::Busy,
                 Verdict::ToRun => Tone::Plain,
+                Verdict::Skipped => Tone::Dim,
             };
             let mut why = one.why.join(", ");
             why.push_str(&unused(one));

@@ -3,7 +3,7 @@
 use clap::Args;
 use prunella_engine::{Again, Plan, load_state};
 use prunella_journal::{RunState, RunStatus, StepIndex, StepState};
-use prunella_model::{RunId, StepId};
+use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::Store;
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{answer::note, context::Context, error::CliError, present::short, pro
 /// again, and what waits for them. After a change of code, `prunella run` begins a new run instead, which reuses what it can.
 #[derive(Debug, Args)]
 pub struct Retry {
-    /// The run, or the beginning of its id [default: the newest]; then steps that it gave up [default: all of them].
+    /// The run, or the beginning of its id [default: the newest]; then steps, or items of steps, that it gave up [default: all of them].
     #[arg(value_name = "RUN|STEP")]
     words: Vec<String>,
 
@@ -54,7 +54,8 @@ impl Retry {
 async fn split<'a>(store: &Store, words: &'a [String]) -> Result<(RunId, &'a [String]), CliError> {
     let newest = which_run(store, None).await?;
     let Some(first) = words.first() else { return Ok((newest, words)) };
-    match store.graph(&newest).await?.graph.pipeline.steps.contains_key(first.as_str()) {
+    let name = first.split_once(':').map_or(first.as_str(), |(name, _)| name);
+    match store.graph(&newest).await?.graph.pipeline.steps.contains_key(name) {
         true => Ok((newest, words)),
         false => Ok((which_run(store, Some(first)).await?, &words[1..])),
     }
@@ -69,7 +70,17 @@ fn given_up(plan: &Plan, state: &RunState) -> Vec<StepId> {
 fn named(run: &RunId, plan: &Plan, state: &RunState, words: &[String]) -> Result<Vec<StepId>, CliError> {
     let (mut retried, mut wrong) = (Vec::new(), Vec::new());
     for word in words {
-        let steps: Vec<StepIndex> = plan.indices().filter(|step| plan.id(*step).name.as_str() == word).collect();
+        let steps: Vec<StepIndex> = match word.parse::<StepAddress>() {
+            Ok(address) if address.item.is_some() => match plan.find(&address) {
+                Ok(item) => vec![item],
+                Err(error) => {
+                    wrong.push(format!("run {}: {error}", short(run)));
+                    continue;
+                }
+            },
+            // The step itself and all its items.
+            _ => plan.indices().filter(|step| plan.id(*step).name.as_str() == word).collect(),
+        };
         let found: Vec<StepId> = steps
             .iter()
             .filter_map(|step| match state.state(*step) {

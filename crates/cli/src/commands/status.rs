@@ -171,7 +171,7 @@ impl Answer<'_> {
             StepState::Running(running) => running.durable.or(running.restored),
             _ => None,
         };
-        let gathers = matches!(state, StepState::Gathering | StepState::Gathered { .. });
+        let has_items = self.plan.topology().members(step).is_some();
         let (done, all) = self.state.items_done(step);
         let mut detail = String::new();
         self.detail(step, &mut detail);
@@ -182,7 +182,7 @@ impl Answer<'_> {
             detail,
             epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
-            items: gathers.then_some(ItemsShown { all, done }),
+            items: has_items.then_some(ItemsShown { all, done }),
             key: state.key().map(|key| key.hex()),
             state: self.condition_of(step),
             step: id.to_string(),

@@ -7,7 +7,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prunella_environment::{InterpreterId, PythonLock};
-use prunella_model::{Artifact, Graph, Reuse, Step, StepName};
+use prunella_model::{Artifact, Graph, Reuse, Step, StepId};
 use serde::Serialize;
 
 pub use side::{Side, StepSide};
@@ -42,7 +42,10 @@ pub struct OutputChange {
 /// What is not the same about a step; all empty if everything is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepChange {
-    /// Its name.
+    /// The step, or the item of one.
+    #[serde(skip)]
+    pub id: StepId,
+    /// Its name, as it is written.
     pub step: String,
     /// Whether its key, its outcome and its outputs are the same. Times and attempts do not count.
     pub same: bool,
@@ -89,7 +92,14 @@ impl Comparison {
         // What runs at the end of a run belongs to that run alone.
         let names = all.filter(|(_, step)| step.handler.is_none()).map(|(name, _)| name);
         let mut seen = BTreeSet::new();
-        let steps = names.filter(|name| seen.insert(*name)).map(|name| step(name, old, new));
+        let steps = names.filter(|name| seen.insert(*name)).flat_map(|name| {
+            // A step that fans out, then its items, those of the newer run first.
+            let items = new.items.get(name).into_iter().chain(old.items.get(name)).flatten();
+            let mut met = BTreeSet::new();
+            let items: Vec<StepId> = items.filter(|id| met.insert(*id)).cloned().collect();
+            std::iter::once(StepId::plain(name.clone())).chain(items)
+        });
+        let steps = steps.map(|id| step(&id, old, new));
         Self {
             params: differing(&text(was), &text(is)),
             data: differing(&data(was), &data(is)),
@@ -139,8 +149,9 @@ fn environment(graph: &Graph) -> BTreeMap<String, String> {
     parts
 }
 
-fn step(name: &StepName, old: &Side, new: &Side) -> StepChange {
-    let (was, is) = (old.steps.get(name), new.steps.get(name));
+fn step(id: &StepId, old: &Side, new: &Side) -> StepChange {
+    let name = &id.name;
+    let (was, is) = (old.steps.get(id), new.steps.get(id));
     let (mut why, mut settings) = (Vec::new(), Vec::new());
     if let (Some(before), Some(now)) = (was, is) {
         let (old_graph, new_graph) = (&*old.record.graph, &*new.record.graph);
@@ -168,7 +179,8 @@ fn step(name: &StepName, old: &Side, new: &Side) -> StepChange {
             }
         }
         let step = |graph: &Graph| graph.pipeline.steps.get(name).cloned();
-        if let (Some(before), Some(now)) = (step(old_graph), step(new_graph)) {
+        // Of a step that fans out they are said once.
+        if let (Some(before), Some(now), None) = (step(old_graph), step(new_graph), &id.item) {
             settings = outside_the_key(&before, &now);
         }
     }
@@ -190,7 +202,7 @@ fn step(name: &StepName, old: &Side, new: &Side) -> StepChange {
     let outcome = |side: Option<&StepSide>| side.map(|side| (side.made.outcome(), side.made.key));
     let same = outcome(was) == outcome(is) && outputs.is_empty();
     let made = |side: Option<&StepSide>| side.map(|side| side.made.clone());
-    StepChange { step: name.to_string(), same, old: made(was), new: made(is), why, settings, outputs }
+    StepChange { id: id.clone(), step: id.to_string(), same, old: made(was), new: made(is), why, settings, outputs }
 }
 
 /// Returns the settings of a step that differ and do not enter its key.

@@ -36,8 +36,10 @@ pub struct Side {
     pub figures: RunMetrics,
     /// The files of its code, by path.
     pub code: BTreeMap<String, Entry>,
-    /// Its steps.
-    pub steps: BTreeMap<StepName, StepSide>,
+    /// Its steps, and the items of those that fan out.
+    pub steps: BTreeMap<StepId, StepSide>,
+    /// The items of steps that fan out, in their order.
+    pub items: BTreeMap<StepName, Vec<StepId>>,
 }
 
 /// What became of a step.
@@ -128,18 +130,24 @@ impl Side {
         }
         let here =
             Here { plan: &plan, state: &state, told: told(&events), bound: &bound, condition, content: &content };
-        let steps = plan.indices().map(|step| (plan.id(step).name.clone(), here.step(step))).collect();
+        let steps = plan.indices().map(|step| (plan.id(step).clone(), here.step(step))).collect();
+        let of_group = |group: StepIndex| {
+            let items = plan.topology().members(group).unwrap_or_default();
+            (plan.id(group).name.clone(), items.iter().map(|item| plan.id(*item).clone()).collect())
+        };
+        let items = plan.topology().groups().map(of_group).collect();
         let code = code(store, &record).await?;
-        Ok(Self { run: run.clone(), figures: metrics(&events), condition, code, steps, record })
+        Ok(Self { run: run.clone(), figures: metrics(&events), condition, code, steps, items, record })
     }
 
     /// Reads what is in these outputs: numbers of JSON, entries of trees. What cannot be read stays unknown.
     ///
     /// # Errors
     /// [`CliError`] if the store did not answer.
-    pub async fn look_into(&mut self, store: &Store, wanted: &[(StepName, String)]) -> Result<(), CliError> {
-        for (name, output) in wanted {
-            let Some(step) = self.steps.get_mut(name) else { continue };
+    pub async fn look_into(&mut self, store: &Store, wanted: &[(StepId, String)]) -> Result<(), CliError> {
+        for (id, output) in wanted {
+            let name = &id.name;
+            let Some(step) = self.steps.get_mut(id) else { continue };
             let slot = step.made.key.zip(step.made.epoch);
             let Some((key, epoch)) = slot else { continue };
             let slot = SlotId { key, epoch: prunella_model::Epoch(epoch) };

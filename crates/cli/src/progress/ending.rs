@@ -159,8 +159,10 @@ impl End<'_> {
             RunStatus::Succeeded => {
                 let mut next = Vec::new();
                 if let Some((step, output)) = self.result() {
-                    let base = &self.outcome.plan.step(step).outputs[&output];
-                    let base = base.path.as_str().rsplit('/').next().unwrap_or("result").to_owned();
+                    let path = &self.outcome.plan.step(step).outputs[&output].path;
+                    // Of a step that fans out it is a folder of all.
+                    let all = self.outcome.plan.topology().is_group(step);
+                    let base = if all { output.as_str() } else { path.base_name() };
                     next.push(format!("prunella get {}.{output} ./{base}", self.outcome.plan.id(step)));
                 }
                 if let Some(healed) = self.figures.interruptions.last().or(self.figures.failures.last()) {
@@ -186,12 +188,15 @@ impl End<'_> {
         }
     }
 
-    /// The output to fetch first: of the last step in the file that nobody reads from.
+    /// The output to fetch first: of the last step in the file that nobody reads from; of one that fans out as a whole.
     fn result(&self) -> Option<(StepIndex, PortName)> {
         let (plan, state) = (&self.outcome.plan, &self.outcome.state);
         let skipped = |step: &StepIndex| matches!(state.state(*step), StepState::Skipped { .. });
         let last = (0..u32::try_from(plan.len()).unwrap_or(u32::MAX)).rev().map(StepIndex::new);
-        last.filter(|step| state.done(*step).is_some() && plan.topology().consumers(*step).iter().all(skipped))
+        let of_file = last.filter(|step| plan.id(*step).item.is_none());
+        of_file
+            .filter(|step| state.state(*step).artifacts().is_some())
+            .filter(|step| plan.topology().consumers(*step).iter().all(skipped))
             .find_map(|step| Some((step, plan.step(step).outputs.keys().next()?.clone())))
     }
 

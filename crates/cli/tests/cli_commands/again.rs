@@ -156,7 +156,9 @@ fn heal_makes_exactly_the_damaged_part_anew() {
         "{}",
         dry.out
     );
-    assert_eq!(home.json(&["verify", "--sample", "1%"])["marked_before"], 0, "nothing was marked");
+    // Whether the sample meets what is damaged is a matter of luck.
+    let sample = home.run(&["verify", "--sample", "1%", "--output", "json"]).json();
+    assert_eq!(sample["marked_before"], 0, "nothing was marked");
     let told = home.run(&["heal"]).exits(0);
     assert!(told.out.contains("made anew: make"), "{}", told.out);
     assert_eq!(ran(&home), "make", "the same bytes leave the readers alone");

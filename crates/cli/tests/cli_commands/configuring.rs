@@ -1,5 +1,7 @@
 //! prunella.toml: which one counts, what it says to commands, and what is wrong with it.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use serde_json::Value;
 
 use crate::home::Home;
@@ -89,7 +91,7 @@ steps:
 fn the_nearest_file_above_counts_up_to_the_home_directory_and_one_that_is_named_before_all() {
     let home = Home::new();
     home.write("deep/line/pipeline.yaml", PIPELINE);
-    std::fs::write(home.beside("prunella.toml"), "[defaults]\nkeep_runs = 4\n").expect("ours");
+    fs::write(home.beside("prunella.toml"), "[defaults]\nkeep_runs = 4\n").expect("ours");
     let kept = |words: &[&str], variables: &[(&str, &str)]| {
         let mut command = home.command(&["doctor", "--output", "json"]);
         command.args(words).envs(variables.iter().copied()).current_dir(home.dir.join("deep/line"));
@@ -98,6 +100,13 @@ fn the_nearest_file_above_counts_up_to_the_home_directory_and_one_that_is_named_
     };
     let above = kept(&[], &[]);
     assert_eq!((above.0.as_str(), above.1.as_str()), ("4", "file"), "outside of a home up to the root");
+    let mode = |mode| {
+        let above = home.dir.parent().expect("it lies somewhere");
+        fs::set_permissions(above, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    mode(0o1777);
+    assert_eq!(kept(&[], &[]).1, "built-in", "not from where everybody may write");
+    mode(0o755);
     let work = home.dir.display().to_string();
     assert_eq!(kept(&[], &[("HOME", &work)]).1, "built-in", "not above the home directory");
     home.write("prunella.toml", "[defaults]\nkeep_runs = 5\n");
@@ -166,4 +175,16 @@ fn the_doctor_names_the_targets_and_looks_at_the_rest_of_the_machine() {
     );
     let wrong = doctor(&home, &[], &[("PRUNELLA_GPUS", "0,0")]);
     assert_eq!(wrong["good"], false);
+}
+
+#[test]
+fn a_store_whose_lock_is_held_is_bad_and_the_doctor_does_not_wait_for_ever() {
+    let home = Home::with(PIPELINE);
+    home.run(&["run"]).exits(0);
+    let database = rusqlite::Connection::open(home.dir.join(".prunella/store.db")).expect("SQLite's");
+    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else has it");
+    let told = home.run(&["doctor"]).exits(1);
+    assert!(told.out.contains("another process holds its lock for more than 5 s"), "{}", told.out);
+    database.execute_batch("ROLLBACK").expect("ours");
+    assert!(home.run(&["doctor"]).out.contains("✓ store"));
 }

@@ -240,7 +240,14 @@ fn reading_needs_no_right_to_write() {
     let may_all = std::fs::write(store.join("probe"), "").is_ok();
     let _was_not_made = std::fs::remove_file(store.join("probe"));
     let before: Vec<_> = std::fs::read_dir(&store).expect("readable").flatten().map(|e| e.file_name()).collect();
-    for words in [&["status"][..], &["runs"], &["logs", "count"], &["explain", "count"], &["plan"]] {
+    for words in [
+        &["status"][..],
+        &["runs"],
+        &["logs", "count"],
+        &["explain", "count"],
+        &["plan"],
+        &["shell", "words", "--", "true"],
+    ] {
         home.run(words).exits(0);
     }
     let after: Vec<_> = std::fs::read_dir(&store).expect("readable").flatten().map(|e| e.file_name()).collect();

@@ -10,6 +10,7 @@ mod database;
 mod durable;
 mod files;
 mod layout;
+mod lock;
 mod readers;
 mod writer;
 
