@@ -33,14 +33,33 @@ pub struct EffectDone {
 }
 
 /// Failures of a step's effects so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EffectTries {
     /// How many.
     pub failed: u32,
     /// When the last was, if the present driver saw it.
+    #[serde(rename = "at_ms", default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Span>,
     /// Whether trying again is useless.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hopeless: bool,
+}
+
+/// What a summary keeps of the effects: what the log said, and nothing of what a driver has under way. Steps by their places.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct KeptEffects {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tries: Vec<(u32, EffectTries)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<(u32, Box<str>)>,
+    /// For the commits that stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    done: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    anew: Vec<u32>,
 }
 
 /// What is known of the effects of all steps.
@@ -70,6 +89,49 @@ impl Effects {
             done: BTreeMap::new(),
             anew: none,
         }
+    }
+
+    pub(crate) fn keep(&self) -> KeptEffects {
+        let waiting = self.waiting.iter().map(|(_, step)| *step);
+        let open: BTreeSet<StepIndex> =
+            self.unsorted.iter().chain(self.owed.iter()).chain(self.under_way.iter()).chain(waiting).collect();
+        KeptEffects {
+            open: open.into_iter().map(StepIndex::get).collect(),
+            tries: self.tries.iter().map(|(step, tries)| (step.get(), *tries)).collect(),
+            given_up: self.given_up.iter().map(|(step, why)| (step.get(), why.clone())).collect(),
+            done: self.done.keys().map(|step| step.get()).collect(),
+            anew: self.anew.iter().map(StepIndex::get).collect(),
+        }
+    }
+
+    /// Returns what was kept of this many steps, or nothing; `stands` returns the commit that stands for a step.
+    pub(crate) fn from_kept(
+        kept: KeptEffects,
+        steps: usize,
+        stands: impl Fn(StepIndex) -> Option<SlotId>,
+    ) -> Option<Self> {
+        let place = |step: u32| Some(StepIndex::new(step)).filter(|step| step.as_usize() < steps);
+        let mut effects = Self::new(steps);
+        for (step, tries) in kept.tries {
+            effects.tries.insert(place(step)?, tries);
+        }
+        for (step, why) in kept.given_up {
+            effects.given_up.insert(place(step)?, why);
+        }
+        for step in kept.done {
+            let step = place(step)?;
+            effects.done.insert(step, stands(step)?);
+        }
+        for step in kept.anew {
+            effects.anew.insert(place(step)?);
+        }
+        for step in kept.open {
+            let step = place(step)?;
+            // As the log alone leaves it: what failed under the present driver is owed.
+            let failed = effects.tries.get(&step).is_some_and(|tries| tries.at.is_some());
+            if failed { effects.owed.insert(step) } else { effects.unsorted.insert(step) };
+        }
+        Some(effects)
     }
 
     /// Makes room for more steps.

@@ -23,6 +23,7 @@ mod publishing;
 mod shells;
 mod starting;
 mod stopping;
+mod summaries;
 mod trees;
 mod walk;
 mod warm;

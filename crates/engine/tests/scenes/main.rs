@@ -24,6 +24,7 @@ mod power;
 mod publications;
 mod scene;
 mod secrets;
+mod summaries;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         disks::TESTS,
         engines::TESTS,
         ends::TESTS,
+        summaries::TESTS,
     ]
     .concat();
     let chosen: Vec<_> = tests
