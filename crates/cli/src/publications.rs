@@ -1,6 +1,6 @@
 //! What a run has published, and what it owes, as `status` and `explain` tell it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prunella_engine::Plan;
 use prunella_journal::{RunState, StepIndex};
@@ -26,13 +26,18 @@ enum Became<'a> {
 }
 
 impl Publications {
-    /// Reads them; a run that publishes nothing costs nothing.
+    /// Reads them.
     ///
     /// # Errors
     /// [`CliError`] if the store did not answer.
-    pub async fn of(store: &Store, run: &RunId, plan: &Plan) -> Result<Self, CliError> {
-        let any = plan.graph().pipeline.steps.values().any(|step| !step.publish.is_empty());
-        Ok(Self(if any { store.published(run).await? } else { BTreeMap::new() }))
+    pub async fn of(store: &Store, run: &RunId) -> Result<Self, CliError> {
+        Ok(Self(store.published(run).await?))
+    }
+
+    /// Returns the steps of which there is something to say: a publication was begun, or given up.
+    pub fn steps(&self, state: &RunState) -> BTreeSet<StepIndex> {
+        let begun = self.0.keys().filter_map(|(step, _)| state.topology().index(step));
+        begun.chain(state.with_effects_given_up()).collect()
     }
 
     fn became<'a>(&'a self, plan: &Plan, state: &'a RunState, step: StepIndex, output: &PortName) -> Became<'a> {
@@ -48,7 +53,7 @@ impl Publications {
         }
     }
 
-    /// Returns what there is to say of a step in a few words, if it has committed and publishes something.
+    /// Returns what there is to say of one of these steps in a few words, if it has committed and publishes something.
     pub fn words(&self, plan: &Plan, state: &RunState, step: StepIndex) -> Option<String> {
         let (mut done, mut all, mut given_up) = (0, 0, None);
         for output in plan.step(step).publish.keys() {

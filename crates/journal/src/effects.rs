@@ -129,7 +129,11 @@ impl Effects {
             let step = place(step)?;
             // As the log alone leaves it: what failed under the present driver is owed.
             let failed = effects.tries.get(&step).is_some_and(|tries| tries.at.is_some());
-            if failed { effects.owed.insert(step) } else { effects.unsorted.insert(step) };
+            if failed {
+                effects.owed.insert(step)
+            } else {
+                effects.unsorted.insert(step)
+            };
         }
         Some(effects)
     }
@@ -304,6 +308,11 @@ impl RunState {
     /// Returns why the effects of the step were given up, if they were.
     pub fn effects_given_up(&self, step: StepIndex) -> Option<&str> {
         self.effects.given_up.get(&step).map(|why| &**why)
+    }
+
+    /// Returns the steps whose effects were given up.
+    pub fn with_effects_given_up(&self) -> impl Iterator<Item = StepIndex> + use<'_> {
+        self.effects.given_up.keys().copied()
     }
 
     /// Returns whether the effects of any step were given up.

@@ -47,6 +47,8 @@ struct Answer<'a> {
     figures: &'a RunMetrics,
     bound: Bound,
     publications: Publications,
+    /// The steps of which they have something to say.
+    published: BTreeSet<StepIndex>,
 }
 
 /// How a run is, for programs; the names in the order of the alphabet, as everywhere.
@@ -111,7 +113,9 @@ impl Status {
         let run = which_run(&store, self.run.as_deref()).await?;
         let binding = Binding::begin(&store, &run).await?;
         let seen = Seen::of(&store, &run).await?;
-        let closer = seen.closer(&store, &with_more_to_say(&seen.state)).await?;
+        let publications = Publications::of(&store, &run).await?;
+        let published = publications.steps(&seen.state);
+        let closer = seen.closer(&store, &(&with_more_to_say(&seen.state) | &published)).await?;
         let (driver, condition) = condition::of(&store, &run, seen.state.ended()).await?;
         let mut events: HashMap<&StepId, Vec<&Stamped>> = HashMap::new();
         for stamped in &closer.events {
@@ -129,7 +133,8 @@ impl Status {
             condition,
             figures: &seen.figures,
             bound: binding.of_open_steps(&store, &run, &seen.state).await?,
-            publications: Publications::of(&store, &run, &closer.plan).await?,
+            publications,
+            published,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
@@ -178,6 +183,7 @@ impl Answer<'_> {
         };
         let has_items = self.plan.topology().members(step).is_some();
         let (done, all) = self.state.items_done(step);
+        let published = self.published.contains(&step).then_some(());
         let mut detail = String::new();
         self.detail(step, &mut detail);
         StepShown {
@@ -189,7 +195,7 @@ impl Answer<'_> {
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
             items: has_items.then_some(ItemsShown { all, done }),
             key: state.key().map(|key| key.hex()),
-            publications: self.publications.as_json(self.plan, self.state, step),
+            publications: published.and_then(|()| self.publications.as_json(self.plan, self.state, step)),
             state: self.condition_of(step),
             step: id.to_string(),
             why,
@@ -309,7 +315,9 @@ impl Answer<'_> {
                 table.cell(|text| text.push_str(is.as_str()));
                 table.cell(|text| {
                     self.detail(step, text);
-                    if let Some(published) = self.publications.words(self.plan, self.state, step) {
+                    if self.published.contains(&step)
+                        && let Some(published) = self.publications.words(self.plan, self.state, step)
+                    {
                         put(text, format_args!(", {published}"));
                     }
                 });

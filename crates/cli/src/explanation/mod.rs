@@ -128,7 +128,7 @@ impl<'a> Subject<'a> {
             inputs,
             checkpoints,
             decided: decided(events, step),
-            publications: Publications::of(store, run, plan).await?,
+            publications: Publications::of(store, run).await?,
         })
     }
 }
