@@ -17,6 +17,7 @@ import machine
 import recovery
 import report
 import scale
+import status
 import steps
 import trees
 from measure import Failed
@@ -28,6 +29,7 @@ BENCHES = {
     "coldstart": steps.coldstart,
     "yaml": steps.yaml,
     "scale": scale.run,
+    "status": status.run,
     "ingest": ingest.run,
     "trees": trees.run,
     "recovery": recovery.run,
@@ -63,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10_000, help="independent steps")
     parser.add_argument("--scale", type=sizes, default=[1000, 10_000, 100_000], help="such as 1000,10000")
     parser.add_argument("--long-runs", type=int, default=1, help="rounds of scale above 10,000 steps")
+    parser.add_argument("--status-steps", type=int, default=100_000, help="of the run that is looked at")
     parser.add_argument("--yaml-size", type=size, default=8 << 20)
     parser.add_argument("--size", type=size, default=1 << 30, help="of the file that is taken in")
     parser.add_argument("--tree-files", type=int, default=100_000, help="files of 4 KiB in a tree")
@@ -80,7 +83,7 @@ def arguments() -> argparse.Namespace:
             parser.error(f"there is no benchmark `{name}`")
     if options.quick:
         small = {
-            "runs": 2, "chain_steps": 50, "steps": 100, "scale": [100, 300], "yaml_size": 1 << 20, "size": 16 << 20,
+            "runs": 2, "chain_steps": 50, "steps": 100, "scale": [100, 300], "status_steps": 2000, "yaml_size": 1 << 20, "size": 16 << 20,
             "tree_files": 300, "verify_size": 64 << 20, "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
         }
         vars(options).update(small)

@@ -1,6 +1,6 @@
 //! Answers on standard output: whole, or quietly cut short when nobody reads any more (`| head`).
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use serde::Serialize;
 
@@ -28,9 +28,16 @@ pub fn say_bytes(bytes: &[u8]) -> Result<(), CliError> {
 /// # Errors
 /// As [`say`].
 pub fn say_json(value: &impl Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(value).expect("answers have only string keys");
-    text.push('\n');
-    say(&text)
+    // Written as it comes: it may be long.
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, value).map_err(|error| unwritten(error.into()))?;
+    out.write_all(b"\n").and_then(|()| out.flush()).map_err(unwritten)
+}
+
+/// Leaves what was read to the end of the process, which is near: giving back the memory of a hundred thousand steps one by
+/// one takes longer than what is said of them.
+pub fn leave<T>(read: T) {
+    std::mem::forget(read);
 }
 
 /// Writes a value as one line of JSON to standard output, for answers that go on.

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use prunella_engine::Plan;
 use prunella_journal::{Event, RunState, RunStatus, Stage, Stamped, StepIndex, StepState, last_event};
 use prunella_model::{RunId, SlotId, StepId};
-use prunella_store::{Store, records::DriverRecord};
+use prunella_objects::ObjectKey;
+use prunella_store::{Store, StoreError, records::DriverRecord};
 use serde::Serialize;
+use tokio::task::JoinHandle;
 
 use crate::{error::CliError, present::Tone};
 
@@ -91,6 +93,47 @@ pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Conditio
 
 /// The commits that the steps of a run are bound to.
 pub type Bound = BTreeMap<StepId, (u64, SlotId)>;
+
+/// The commits of a run, being looked for beside other work: there may be a hundred thousand.
+pub struct Binding(Option<JoinHandle<Result<Vec<ObjectKey>, StoreError>>>);
+
+impl Binding {
+    /// Begins to look for them, unless the run has succeeded: then its journal says all.
+    ///
+    /// # Errors
+    /// [`CliError`] if the journal cannot be read.
+    pub async fn begin(store: &Store, run: &RunId) -> Result<Self, CliError> {
+        let last = last_event(&**store.objects(), run).await?;
+        if let Some(Stamped { event: Event::RunEnded { status: RunStatus::Succeeded }, .. }) = last {
+            return Ok(Self(None));
+        }
+        let (store, run) = (store.clone(), run.clone());
+        let here = tokio::runtime::Handle::current();
+        Ok(Self(Some(tokio::task::spawn_blocking(move || here.block_on(store.binding_keys(&run))))))
+    }
+
+    /// Returns the commits that may stand for a step although the journal does not say so: those of steps that are open.
+    ///
+    /// # Errors
+    /// [`CliError`] if the store did not answer.
+    pub async fn of_open_steps(self, store: &Store, run: &RunId, state: &RunState) -> Result<Bound, CliError> {
+        let topology = state.topology();
+        let open = |step: &StepIndex| state.done(*step).is_none() && !topology.is_group(*step);
+        let open: Vec<&StepId> = topology.indices().filter(open).map(|step| topology.id(step)).collect();
+        let mut keys = Vec::new();
+        match self.0 {
+            Some(listing) if !open.is_empty() => keys = listing.await.expect("listing keys does not panic")?,
+            Some(_) => {}
+            // What was not to run although the run has succeeded: hardly anything.
+            None => {
+                for step in &open {
+                    keys.extend(store.binding_key(run, step).await?);
+                }
+            }
+        }
+        Ok(store.bindings_of(run, &open, &keys).await?)
+    }
+}
 
 /// Returns the commit that stands for a step although the journal does not say so: what `exec` made, or what a killed
 /// engine had no time to tell.
@@ -183,7 +226,7 @@ impl StepCondition {
         state: &RunState,
         condition: Condition,
     ) -> Result<Vec<Self>, CliError> {
-        let bound = store.bindings(run).await?;
+        let bound = Binding::begin(store, run).await?.of_open_steps(store, run, state).await?;
         Ok(plan.indices().map(|step| Self::with(&bound, plan, state, step, condition)).collect())
     }
 

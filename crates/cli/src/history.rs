@@ -1,6 +1,6 @@
 //! What a run's journal says of the attempts of a step.
 
-use prunella_journal::{Event, NextTry, RunStatus, Stamped};
+use prunella_journal::{Event, NextTry, Stamped};
 use prunella_model::{CheckpointId, Class, SlotId, Span, StepId, StepKey};
 
 use crate::{present::lasting, warm::back_at};
@@ -72,9 +72,9 @@ pub struct Failure<'a> {
 }
 
 /// Returns the attempts of a step, in order.
-pub fn attempts<'a>(events: &'a [Stamped], step: &StepId) -> Vec<Attempt<'a>> {
+pub fn attempts<'a>(events: impl IntoIterator<Item = &'a Stamped>, step: &StepId) -> Vec<Attempt<'a>> {
     let mut all: Vec<Attempt<'a>> = Vec::new();
-    for Stamped { event, .. } in events.iter().filter(|stamped| stamped.event.step() == Some(step)) {
+    for Stamped { event, .. } in events.into_iter().filter(|stamped| stamped.event.step() == Some(step)) {
         if let Event::AttemptStarted { slot, .. } = event {
             all.push(Attempt {
                 slot: *slot,
@@ -136,15 +136,6 @@ pub fn keys(events: &[Stamped], step: &StepId) -> Vec<StepKey> {
     keys
 }
 
-/// Returns how the run ended, unless it was taken up again.
-pub fn ended(events: &[Stamped]) -> Option<RunStatus> {
-    events.iter().rev().find_map(|stamped| match &stamped.event {
-        Event::RunEnded { status } => Some(Some(*status)),
-        Event::DriverStarted { .. } => Some(None),
-        _ => None,
-    })?
-}
-
 #[cfg(test)]
 mod tests {
     use prunella_healing::{Evidence, Spent};
@@ -201,13 +192,5 @@ mod tests {
         assert_eq!((failure.class, failure.lost), (Class::Killed, Span::from_millis(40)));
         assert_eq!(failure.healing.map(|(_, remedy)| remedy), Some("at once"));
         assert!(attempts[1].failure.is_none());
-    }
-
-    #[test]
-    fn a_run_that_was_taken_up_again_has_not_ended() {
-        let end = || at(Event::RunEnded { status: RunStatus::Stopped });
-        assert_eq!(ended(&[driver(1), end()]), Some(RunStatus::Stopped));
-        assert_eq!(ended(&[driver(1), end(), driver(2)]), None);
-        assert_eq!(ended(&[]), None);
     }
 }

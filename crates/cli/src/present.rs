@@ -60,30 +60,79 @@ pub struct Line(pub Tone, pub Vec<String>);
 
 /// Returns the lines with their columns below each other, two blanks between; the last column is as long as it is.
 pub fn columns(paint: Paint, lines: &[Line]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for Line(_, cells) in lines {
-        for (at, cell) in cells.iter().enumerate().take(cells.len().saturating_sub(1)) {
-            if widths.len() <= at {
-                widths.push(0);
-            }
-            widths[at] = widths[at].max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
+    let mut table = Table::default();
     for Line(tone, cells) in lines {
-        let mut line = String::new();
-        for (at, cell) in cells.iter().enumerate() {
-            let width = if at + 1 < cells.len() { widths[at] } else { 0 };
-            let padded = format!("{cell:width$}");
-            line.push_str(&if at == 0 { paint.tone(*tone, &padded) } else { padded });
-            if at + 1 < cells.len() {
-                line.push_str("  ");
-            }
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        cells.iter().for_each(|cell| table.cell(|text| text.push_str(cell)));
+        table.end_line(*tone);
     }
-    out
+    table.laid_out(paint)
+}
+
+/// Lines of columns, written cell by cell: there may be a hundred thousand.
+#[derive(Debug, Default)]
+pub struct Table {
+    text: String,
+    /// Where each cell ends in the text.
+    ends: Vec<usize>,
+    /// The tone of each line, and how many cells there are up to its end.
+    lines: Vec<(Tone, usize)>,
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// Adds a cell to the present line.
+    pub fn cell(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    /// Ends the present line.
+    pub fn end_line(&mut self, tone: Tone) {
+        let first = self.lines.last().map_or(0, |(_, end)| *end);
+        for (at, cell) in (first..self.ends.len().saturating_sub(1)).enumerate() {
+            if self.widths.len() <= at {
+                self.widths.push(0);
+            }
+            self.widths[at] = self.widths[at].max(width(self.text_of(cell)));
+        }
+        self.lines.push((tone, self.ends.len()));
+    }
+
+    fn text_of(&self, cell: usize) -> &str {
+        let begin = cell.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin..self.ends[cell]]
+    }
+
+    /// Returns the lines with their columns below each other, as [`columns`] does.
+    pub fn laid_out(&self, paint: Paint) -> String {
+        let room = self.widths.iter().map(|width| width + 2).sum::<usize>() + 16;
+        let mut out = String::with_capacity(self.lines.len() * room);
+        let mut first = 0;
+        for &(tone, end) in &self.lines {
+            let begun = out.len();
+            for cell in first..end {
+                let (at, is_last, text) = (cell - first, cell + 1 == end, self.text_of(cell));
+                let blanks = if is_last { 0 } else { self.widths[at] - width(text) };
+                if at == 0 && paint.0 {
+                    out.push_str(&paint.tone(tone, &format!("{text}{:blanks$}", "")));
+                } else {
+                    out.push_str(text);
+                    out.extend(std::iter::repeat_n(' ', blanks));
+                }
+                if !is_last {
+                    out.push_str("  ");
+                }
+            }
+            out.truncate(begun + out[begun..].trim_end().len());
+            out.push('\n');
+            first = end;
+        }
+        out
+    }
+}
+
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
 /// Returns a wall time as UTC, to the second.
@@ -152,6 +201,11 @@ pub fn count(n: usize, what: &str) -> String {
 /// Returns a path as people write it: nothing before what is here.
 pub fn path(path: &Path) -> String {
     path.strip_prefix("./").unwrap_or(path).display().to_string()
+}
+
+/// Writes what is formatted behind the text.
+pub fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    let _never_fails = text.write_fmt(what);
 }
 
 /// Returns the lines of `text`, each behind `indent`.

@@ -27,6 +27,7 @@ use crate::{
     rack::Rack,
     recover::{clear_after, end_running},
     reuse_walk::walk,
+    summarize::{Summarizer, whereabouts},
     told::event_of,
     verdicts::{Follows, follow},
 };
@@ -96,6 +97,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) spectator: Arc<dyn Spectator>,
     pub(crate) word: Control,
     pub(crate) rack: Rack,
+    summarizer: Summarizer,
 }
 
 /// Drives a run to its end: succeeded, failed, or stopped and resumable.
@@ -128,7 +130,13 @@ pub async fn drive(
     let plan = Arc::new(plan);
     let continues = read.position;
     let (heard, mut hearing) = mpsc::unbounded_channel();
-    let notebook = Notebook::open(host.store.objects().clone(), host.sys.clone(), run.clone(), driver);
+    let notebook = Notebook::open(
+        host.store.objects().clone(),
+        host.sys.clone(),
+        (run.clone(), driver),
+        whereabouts(&read, plan.topology()),
+        plan.places().to_vec(),
+    );
     let scope = KeyScope { run: run.clone(), driver };
     let rack = Rack::new(options.accelerators.clone(), plan.most_accelerators());
     let mut this = Driver {
@@ -153,9 +161,11 @@ pub async fn drive(
         spectator,
         word: Control::Run,
         rack,
+        summarizer: Summarizer::default(),
     };
     for earlier in &read.events {
         this.learn(&earlier.event);
+        this.summarizer.hear(earlier);
     }
     this.spectator.begins(&read.events, &this.state, &this.plan);
     drop(read);
@@ -311,18 +321,21 @@ impl Driver<'_> {
             Arc::make_mut(&mut self.plan).follow(self.state.topology().clone());
         }
         applied.map_err(|source| EngineError::Illegal { run: self.run.clone(), source })?;
-        let record = match &stamped.event {
-            Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. } => {
-                self.plan.index(step).map(|index| {
-                    let n = self.bindings.entry(index).or_insert(0);
-                    *n += 1;
-                    self.host.store.binding_op(&self.run, step, *n, *slot)
-                })
+        let step = stamped.event.step().and_then(|step| self.plan.index(step));
+        let record = match (&stamped.event, step) {
+            (Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. }, Some(index)) => {
+                let n = self.bindings.entry(index).or_insert(0);
+                *n += 1;
+                Some(self.host.store.binding_op(&self.run, step, *n, *slot))
             }
             _ => None,
         };
         self.spectator.event(&stamped, &self.state, &self.plan);
-        self.notebook.write(stamped, record);
+        self.summarizer.hear(&stamped);
+        self.notebook.write(stamped, step, record);
+        if let Some(kept) = self.summarizer.due(&self.state) {
+            self.notebook.summarize(kept);
+        }
         Ok(())
     }
 
@@ -450,7 +463,10 @@ impl Driver<'_> {
             self.host.store.move_names(pipeline, self.record.order, &self.run, artifacts).await?;
         }
         self.append(Event::RunEnded { status })?;
-        self.notebook.flush().await?;
+        if let Some(kept) = self.summarizer.due_at_end(&self.state) {
+            self.notebook.summarize(kept);
+        }
+        self.notebook.settle().await?;
         if status == RunStatus::Succeeded {
             // Workspaces of attempts that failed on the way were kept for inspection until now.
             let _left_over = self.host.sys.fs.remove_dir_all(&self.host.work.join(self.run.as_str()));

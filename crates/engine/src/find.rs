@@ -1,6 +1,6 @@
 //! Which step of a plan people mean.
 
-use prunella_journal::StepIndex;
+use prunella_journal::{StepIndex, Topology};
 use prunella_model::{Item, StepAddress, StepId, StepName};
 
 use crate::Plan;
@@ -56,27 +56,32 @@ impl Plan {
     /// # Errors
     /// [`NoSuchStep`] if there is none, or if the beginning of a label is that of several.
     pub fn find(&self, address: &StepAddress) -> Result<StepIndex, NoSuchStep> {
-        let name = &address.name;
-        let step = self.index(&StepId::plain(name.clone())).ok_or_else(|| NoSuchStep::Name(name.clone()))?;
-        let Some(label) = &address.item else { return Ok(step) };
-        if !self.topology().is_group(step) {
-            return Err(NoSuchStep::NoItems(name.clone()));
-        }
-        let members = self.topology().members(step).ok_or_else(|| NoSuchStep::NotExpanded(name.clone()))?;
-        let label_of = |member: &StepIndex| self.id(*member).item.as_ref().map(Item::label).unwrap_or_default();
-        let labels: Vec<(StepIndex, String)> = members.iter().map(|member| (*member, label_of(member))).collect();
-        if let Some((exact, _)) = labels.iter().find(|(_, of)| of == label) {
-            return Ok(*exact);
-        }
-        let begins: Vec<&(StepIndex, String)> = labels.iter().filter(|(_, of)| of.starts_with(label)).collect();
-        let (step, label) = (name.clone(), label.clone());
-        match begins.as_slice() {
-            [(only, _)] => Ok(*only),
-            [] => Err(NoSuchStep::Item { step, label, items: labels.into_iter().map(|(_, label)| label).collect() }),
-            several => {
-                let items = several.iter().map(|(_, label)| label.clone()).collect();
-                Err(NoSuchStep::Ambiguous { step, label, items })
-            }
+        find(self.topology(), address)
+    }
+}
+
+/// Returns the step, or the item, that people mean by an address, in a run that has these steps.
+pub(crate) fn find(topology: &Topology, address: &StepAddress) -> Result<StepIndex, NoSuchStep> {
+    let name = &address.name;
+    let step = topology.index(&StepId::plain(name.clone())).ok_or_else(|| NoSuchStep::Name(name.clone()))?;
+    let Some(label) = &address.item else { return Ok(step) };
+    if !topology.is_group(step) {
+        return Err(NoSuchStep::NoItems(name.clone()));
+    }
+    let members = topology.members(step).ok_or_else(|| NoSuchStep::NotExpanded(name.clone()))?;
+    let label_of = |member: &StepIndex| topology.id(*member).item.as_ref().map(Item::label).unwrap_or_default();
+    let labels: Vec<(StepIndex, String)> = members.iter().map(|member| (*member, label_of(member))).collect();
+    if let Some((exact, _)) = labels.iter().find(|(_, of)| of == label) {
+        return Ok(*exact);
+    }
+    let begins: Vec<&(StepIndex, String)> = labels.iter().filter(|(_, of)| of.starts_with(label)).collect();
+    let (step, label) = (name.clone(), label.clone());
+    match begins.as_slice() {
+        [(only, _)] => Ok(*only),
+        [] => Err(NoSuchStep::Item { step, label, items: labels.into_iter().map(|(_, label)| label).collect() }),
+        several => {
+            let items = several.iter().map(|(_, label)| label.clone()).collect();
+            Err(NoSuchStep::Ambiguous { step, label, items })
         }
     }
 }

@@ -29,6 +29,8 @@ mod plan_when;
 mod rack;
 mod recover;
 mod reuse_walk;
+mod seen;
+mod summarize;
 mod told;
 mod verdicts;
 
@@ -45,3 +47,5 @@ pub use plan::{Demand, Plan, PlanError};
 pub use plan_inputs::{BindError, Origin, PlannedInput};
 pub use plan_when::ConditionInput;
 pub use reuse_walk::{Found, Walked, key_of, walk};
+pub use seen::{Closer, Seen, glance};
+pub use summarize::summarize;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prunella_journal::{Event, JournalError, SegmentId, Stamped, segment_op};
+use prunella_journal::{Event, JournalError, Kept, Position, SegmentId, Stamped, StepIndex, Whereabouts, segment_op};
 use prunella_model::{RunId, Span};
 use prunella_objects::{Created, Objects, Op};
 use prunella_sys::Sys;
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::EngineError;
+use crate::{EngineError, summarize::Summaries};
 
 /// Lines that are written together at most.
 const MOST: usize = 4096;
@@ -23,8 +23,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(20);
 
 enum Line {
-    Event(Box<Stamped>, Option<Op>),
+    Event(Box<Stamped>, Option<StepIndex>, Option<Op>),
+    /// The state that all events before it fold to.
+    Summary(Box<Kept>),
     Flush(oneshot::Sender<()>),
+    /// As a flush, and no summary is under way any more.
+    Settle(oneshot::Sender<()>),
 }
 
 /// Where a driver writes what happened; the writing itself goes on beside it (group commit).
@@ -36,10 +40,19 @@ pub(crate) struct Notebook {
 }
 
 impl Notebook {
-    pub(crate) fn open(objects: Arc<dyn Objects>, sys: Sys, run: RunId, driver: u64) -> Self {
+    /// Opens the notebook of a driver; `whereabouts` are those of the events before, `places` those of the plan's steps
+    /// in the graph.
+    pub(crate) fn open(
+        objects: Arc<dyn Objects>,
+        sys: Sys,
+        (run, driver): (RunId, u64),
+        whereabouts: Whereabouts,
+        places: Vec<u32>,
+    ) -> Self {
         let (lines, received) = mpsc::unbounded_channel();
         let began = sys.clock.monotonic();
-        let writer = Writer { objects, sys: sys.clone(), run, driver, seq: 0 };
+        let summaries = Summaries::new(objects.clone(), run.clone(), places);
+        let writer = Writer { objects, sys: sys.clone(), run, driver, seq: 0, whereabouts, summaries };
         Self { lines, writer: Some(tokio::spawn(writer.write(received))), sys, began }
     }
 
@@ -53,16 +66,30 @@ impl Notebook {
         Stamped { at_ms: u64::try_from(self.sys.clock.wall_ms()).unwrap_or(0), mono: self.now(), event }
     }
 
-    /// Gives an event, and the record that goes with it, to the writer.
-    pub(crate) fn write(&self, stamped: Stamped, record: Option<Op>) {
+    /// Gives an event, the step that it is about, and the record that goes with it, to the writer.
+    pub(crate) fn write(&self, stamped: Stamped, step: Option<StepIndex>, record: Option<Op>) {
         // A writer that is gone has failed; `failed` and `flush` say so.
-        let _failed = self.lines.send(Line::Event(Box::new(stamped), record));
+        let _failed = self.lines.send(Line::Event(Box::new(stamped), step, record));
+    }
+
+    /// Gives what all events so far fold to to the writer, to be a summary.
+    pub(crate) fn summarize(&self, kept: Kept) {
+        let _failed = self.lines.send(Line::Summary(Box::new(kept)));
     }
 
     /// Waits until everything written so far is durable.
     pub(crate) async fn flush(&mut self) -> Result<(), EngineError> {
+        self.wait_for(Line::Flush).await
+    }
+
+    /// Waits until everything written so far is durable, and the last summary there or given up.
+    pub(crate) async fn settle(&mut self) -> Result<(), EngineError> {
+        self.wait_for(Line::Settle).await
+    }
+
+    async fn wait_for(&mut self, line: impl FnOnce(oneshot::Sender<()>) -> Line) -> Result<(), EngineError> {
         let (done, wait) = oneshot::channel();
-        let sent = self.lines.send(Line::Flush(done)).is_ok();
+        let sent = self.lines.send(line(done)).is_ok();
         if sent && wait.await.is_ok() { Ok(()) } else { Err(self.failed().await) }
     }
 
@@ -88,6 +115,16 @@ struct Writer {
     run: RunId,
     driver: u64,
     seq: u64,
+    whereabouts: Whereabouts,
+    summaries: Summaries,
+}
+
+/// What is written together: events, and the records that go with them.
+#[derive(Default)]
+struct Page {
+    events: Vec<Stamped>,
+    steps: Vec<StepIndex>,
+    records: Vec<Op>,
 }
 
 impl Writer {
@@ -95,22 +132,30 @@ impl Writer {
         let mut group = Vec::new();
         while lines.recv_many(&mut group, MOST).await > 0 {
             self.gather(&mut lines, &mut group).await;
-            let (mut events, mut ops, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut page, mut waiting, mut settles) = (Page::default(), Vec::new(), false);
             for line in group.drain(..) {
                 match line {
-                    Line::Event(stamped, op) => {
-                        events.push(*stamped);
-                        ops.extend(op);
+                    Line::Event(stamped, step, record) => {
+                        page.events.push(*stamped);
+                        page.steps.extend(step);
+                        page.records.extend(record);
+                    }
+                    Line::Summary(kept) => {
+                        // It stands for whole segments.
+                        self.turn(std::mem::take(&mut page)).await?;
+                        let position = Position { driver: self.driver, seq: self.seq };
+                        self.summaries.write(*kept, position, &self.whereabouts);
                     }
                     Line::Flush(done) => waiting.push(done),
+                    Line::Settle(done) => {
+                        settles = true;
+                        waiting.push(done);
+                    }
                 }
             }
-            if !events.is_empty() {
-                self.seq += 1;
-                let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
-                // The records first: the segment only reports them.
-                ops.push(segment_op(&id, &events));
-                self.put(ops).await?;
+            self.turn(page).await?;
+            if settles {
+                self.summaries.settle().await;
             }
             for done in waiting {
                 let _gone = done.send(());
@@ -119,10 +164,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes a page as the next segment, if there is something on it.
+    async fn turn(&mut self, page: Page) -> Result<(), EngineError> {
+        let Page { events, steps, mut records } = page;
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.seq += 1;
+        let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
+        // The records first: the segment only reports them.
+        records.push(segment_op(&id, &events));
+        self.put(records).await?;
+        self.whereabouts.begin(Position { driver: self.driver, seq: self.seq });
+        steps.into_iter().for_each(|step| self.whereabouts.note(step));
+        Ok(())
+    }
+
     /// Adds what comes within the gathering time; a flush ends it.
     async fn gather(&self, lines: &mut mpsc::UnboundedReceiver<Line>, group: &mut Vec<Line>) {
         let mut time = self.sys.clock.sleep(GATHER);
-        while group.len() < MOST && !matches!(group.last(), Some(Line::Flush(_))) {
+        while group.len() < MOST && !matches!(group.last(), Some(Line::Flush(_) | Line::Settle(_))) {
             tokio::select! {
                 () = &mut time => return,
                 n = lines.recv_many(group, MOST) => if n == 0 { return },

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use prunella_journal::{Event, RunState, RunStatus, Stamped, last_event, read_all};
+use prunella_journal::{Event, RunState, RunStatus, Stamped, last_event};
 use prunella_model::{RunId, Span};
 use prunella_store::{Store, records::GraphRecord};
 
-use crate::{EngineError, Plan};
+use crate::{
+    EngineError, Plan,
+    seen::{Closer, whole},
+};
 
 /// How a run came out.
 #[derive(Debug, Clone)]
@@ -31,13 +34,8 @@ pub async fn load_state(
     store: &Store,
     run: &RunId,
 ) -> Result<(Arc<GraphRecord>, Arc<Plan>, RunState, Vec<Stamped>), EngineError> {
-    let record = Arc::new(store.graph(run).await?);
-    let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
-    let events = read_all(&**store.objects(), run).await?.events;
-    let state = RunState::fold(plan.topology().clone(), &events)
-        .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
-    plan.follow(state.topology().clone());
-    Ok((record, Arc::new(plan), state, events))
+    let (Closer { record, plan, events }, state) = whole(store, run).await?;
+    Ok((record, plan, state, events))
 }
 
 /// Returns whether the run has succeeded or failed: nothing is left to go on with by itself.

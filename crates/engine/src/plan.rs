@@ -133,6 +133,24 @@ impl Plan {
         Ok(Self { topology: Arc::new(topology), graph, places, lanes })
     }
 
+    /// Returns the plan of a run that is only looked at: of all its steps, though its graph has only some of them.
+    ///
+    /// [`Plan::step`] and what needs it are for those that the graph has.
+    pub(crate) fn seen(graph: Arc<Graph>, topology: Arc<Topology>) -> Self {
+        let mut places = vec![u32::MAX; topology.len()];
+        for (place, name) in (0..).zip(graph.pipeline.steps.keys()) {
+            if let Some(step) = topology.index(&StepId::plain(name.clone())) {
+                places[step.as_usize()] = place;
+            }
+        }
+        Self { graph, topology, places, lanes: Vec::new() }
+    }
+
+    /// Returns the place in the graph of each step that is no item.
+    pub(crate) fn places(&self) -> &[u32] {
+        &self.places
+    }
+
     /// Returns the graph.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use prunella_model::{Artifact, Item, PortName, StepId, fan_in};
+use serde::{Deserialize, Serialize};
 
 use crate::state::Artifacts;
 use crate::{Node, StepIndex, Topology, TopologyError};
 
 /// What an item of a group needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Need {
     /// A step as a whole.
     Whole(StepIndex),
@@ -18,7 +19,7 @@ pub enum Need {
 }
 
 /// How a step fans out, as a [`Topology`] is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fan {
     /// The group that has a list; this one goes through the same items. Nothing if this one has the list.
     pub follows: Option<StepIndex>,
@@ -165,12 +166,12 @@ impl Topology {
         let (mut members, mut came) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             let id = StepId::of_item(name.clone(), item.clone());
-            let member = match self.by_id.get(&id) {
+            let member = match self.by_id().get(&id) {
                 Some(there) => *there,
                 None => {
                     let same = |of: StepIndex| {
                         let id = StepId::of_item(self.ids[of.as_usize()].name.clone(), item.clone());
-                        *self.by_id.get(&id).expect("groups are expanded in the order in which they need each other")
+                        *self.by_id().get(&id).expect("groups are expanded in the order in which they need each other")
                     };
                     let place = |need: &Need| match need {
                         Need::Whole(step) => *step,

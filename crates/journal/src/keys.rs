@@ -17,9 +17,24 @@ struct Group {
 pub(crate) struct Keys(FixedMap<StepKey, Group>);
 
 impl Keys {
+    /// Returns no groups, with room for so many.
+    pub(crate) fn with_room(keys: usize) -> Self {
+        Self(FixedMap::with_capacity_and_hasher(keys, Default::default()))
+    }
+
     /// Returns whether another step than this leads the key.
     pub(crate) fn taken(&self, key: StepKey, step: StepIndex) -> bool {
         self.0.get(&key).and_then(|group| group.leader).is_some_and(|leader| leader != step)
+    }
+
+    /// Returns whether this step leads the key.
+    pub(crate) fn leads(&self, key: StepKey, step: StepIndex) -> bool {
+        self.0.get(&key).is_some_and(|group| group.leader == Some(step))
+    }
+
+    /// Returns the steps that are queued behind the leader, in their order.
+    pub(crate) fn queued(&self, key: StepKey) -> &[StepIndex] {
+        self.0.get(&key).map_or(&[], |group| &group.queue)
     }
 
     /// Makes the step lead the key, unless another does.

@@ -3,6 +3,7 @@
 //! An [`Event`] reports what the store's records decided. [`RunState`] is the fold over them: where each step is
 //! ([`StepState`]), and lists of what is to be done next, so that deciding never looks through all steps. The log is a
 //! row of segments in the store ([`append`], [`read_all`]), each with a checksum; docs/formats/journal.md has the format.
+//! A [`Summary`] is the state at some place of the log, from which readers go on (docs/formats/summary.md).
 //! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md).
 
 mod agenda;
@@ -15,17 +16,21 @@ mod run;
 mod segment;
 mod set;
 mod state;
+mod summary;
 mod topology;
 
 pub use agenda::Todo;
 pub use event::{Event, NextTry, Observation, Position, RestoreFrom, RunStatus, Stamped, StopHow};
 pub use fan::{Fan, Need};
-pub use log::{Appended, Read, append, last_event, last_of_driver, read_all, read_since, segment_key, segment_op};
+pub use log::{
+    Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
+};
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
 pub use run::{IllegalEvent, RunState};
-pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, encode, write_line};
+pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, decode_about, encode, write_line};
 pub use set::StepSet;
 pub use state::{Around, Artifacts, Done, Ended, Running, SkippedBy, Stage, StepState};
+pub use summary::{Glance, Kept, Summary, Whereabouts, glance, keep, read_summary, write_summary};
 pub use topology::{Node, StepIndex, Topology, TopologyError};

@@ -59,6 +59,8 @@ pub struct Read {
     pub position: Position,
     /// Whether `events` begins at the beginning, so that the fold has to, too.
     pub anew: bool,
+    /// The segments that were read, and how many of the events each holds.
+    pub segments: Vec<(Position, usize)>,
 }
 
 /// Reads the whole log: drivers in order, and each driver's segments in order, as far as the next driver had read them.
@@ -79,7 +81,8 @@ pub async fn read_all(objects: &dyn Objects, run: &RunId) -> Result<Read, Journa
         kept.push((place, events));
     }
     let position = kept.last().map_or(Position::START, |(place, _)| *place);
-    Ok(Read { events: kept.into_iter().flat_map(|(_, events)| events).collect(), position, anew: true })
+    let segments = kept.iter().map(|(place, events)| (*place, events.len())).collect();
+    Ok(Read { events: kept.into_iter().flat_map(|(_, events)| events).collect(), position, anew: true, segments })
 }
 
 /// Reads what was appended after `since`; the whole log if a new driver has left out something up to there.
@@ -91,15 +94,16 @@ pub async fn read_all(objects: &dyn Objects, run: &RunId) -> Result<Read, Journa
 pub async fn read_since(objects: &dyn Objects, run: &RunId, since: Position) -> Result<Read, JournalError> {
     let segments = segments_since(objects, run, since).await?;
     let mut position = since;
-    let mut found = Vec::new();
+    let (mut found, mut places) = (Vec::new(), Vec::new());
     for (place, mut events) in segments {
         if continues(place, &events).is_some_and(|continues| continues != position) {
             return read_all(objects, run).await;
         }
         position = place;
+        places.push((place, events.len()));
         found.append(&mut events);
     }
-    Ok(Read { events: found, position, anew: since == Position::START })
+    Ok(Read { events: found, position, anew: since == Position::START, segments: places })
 }
 
 /// Returns what a driver had read, if this is its first segment.
@@ -116,13 +120,16 @@ async fn segments_since(
     since: Position,
 ) -> Result<Vec<(Position, Vec<Stamped>)>, JournalError> {
     const PAGE: usize = 512;
+    // What is new is little, as a rule.
+    let mut page = if since == Position::START { PAGE } else { 8 };
     let prefix = prefix(run);
     let mut found: Vec<(Position, ObjectKey)> = Vec::new();
     let mut after: Option<ObjectKey> = None;
     'pages: loop {
-        let listed = objects.list(&prefix, after.as_ref().map(ObjectKey::as_str), PAGE).await;
+        let listed = objects.list(&prefix, after.as_ref().map(ObjectKey::as_str), page).await;
         let listed = listed.map_err(|source| JournalError::Objects { key: prefix.clone(), source })?;
-        let full = listed.len() == PAGE;
+        let full = listed.len() == page;
+        page = PAGE;
         for listed in listed {
             let place = parse(listed.key.as_str(), run)
                 .ok_or_else(|| JournalError::Key { key: listed.key.as_str().to_owned() })?;
@@ -153,6 +160,18 @@ async fn segments_since(
         last = place;
     }
     Ok(segments)
+}
+
+/// Returns how far the log reaches, whether all of it counts or not. Costs one listing.
+///
+/// # Errors
+/// [`JournalError::Objects`] if the store did not answer.
+pub async fn newest(objects: &dyn Objects, run: &RunId) -> Result<Position, JournalError> {
+    let prefix = prefix(run);
+    let listed = objects.list(&prefix, None, 1).await;
+    let listed = listed.map_err(|source| JournalError::Objects { key: prefix.clone(), source })?;
+    let Some(newest) = listed.first() else { return Ok(Position::START) };
+    parse(newest.key.as_str(), run).ok_or_else(|| JournalError::Key { key: newest.key.to_string() })
 }
 
 /// Returns the newest event of a run; nothing if its log is empty. Reads one segment.

@@ -7,7 +7,7 @@ mod fold;
 mod recovery;
 
 use prunella_model::{Class, SlotId, Span, StepId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use fold::MetricsFold;
 
@@ -17,7 +17,7 @@ use crate::Stamped;
 ///
 /// Times are on the clock of the driver that saw the end. The parts from [`Recovery::detect`] to [`Recovery::restore`]
 /// add up to the recovery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interruption {
     /// The step.
     pub step: StepId,
@@ -34,15 +34,15 @@ pub struct Interruption {
     #[serde(rename = "lost_ms")]
     pub lost: Span,
     /// How long no engine ran, by wall clocks and for people only; nothing if one did all the time.
-    #[serde(rename = "down_ms", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "down_ms", skip_serializing_if = "Option::is_none")]
     pub down: Option<Span>,
     /// How the step came back; nothing if it has not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
 }
 
 /// How long it took until an interrupted step's process ran again with its state restored, in parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recovery {
     /// From the end of the process to the event that says so.
     #[serde(rename = "detect_ms")]
@@ -60,7 +60,7 @@ pub struct Recovery {
     #[serde(rename = "restore_ms")]
     pub restore: Span,
     /// From there to the first progress mark newer than what was restored; nothing if there was none yet.
-    #[serde(rename = "replay_ms", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "replay_ms", skip_serializing_if = "Option::is_none")]
     pub replay: Option<Span>,
 }
 
@@ -77,7 +77,7 @@ impl Recovery {
 }
 
 /// How many steps came out how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StepCounts {
     /// An earlier commit stood for them.
     pub reused: u32,
@@ -92,7 +92,7 @@ pub struct StepCounts {
 }
 
 /// The figures of a run, of one driver or many.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RunMetrics {
     /// Ends that were not the program's own doing ([`is_interruption`]).
     pub interruptions: Vec<Interruption>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prunella_healing::Spent;
 use prunella_model::{Digest, PipelineName, RunId, Span, StepId};
+use serde::{Deserialize, Serialize};
 
 use crate::agenda::Agenda;
 use crate::keys::Keys;
@@ -13,6 +14,7 @@ use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 mod ending;
 mod expand;
 mod follow;
+mod keep;
 mod view;
 
 /// An event that the state it met cannot accept.
@@ -106,7 +108,7 @@ impl Outcome {
 }
 
 /// The run as a whole.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Whole {
     run: Option<RunId>,
     pipeline: Option<PipelineName>,

@@ -1,5 +1,7 @@
 //! One segment of the log as bytes: a head, an event a line, and a foot that seals them.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use prunella_model::{Digest, RunId, Span};
 use serde::{Deserialize, Serialize};
@@ -191,6 +193,29 @@ pub fn encode(id: &SegmentId, events: &[Stamped]) -> Bytes {
 /// # Errors
 /// [`JournalError`] for the first thing that is wrong. An event that this version does not know is an error, never skipped.
 pub fn decode(name: &str, bytes: &[u8]) -> Result<(SegmentId, Vec<Stamped>), JournalError> {
+    decode_lines(name, bytes, |_| true)
+}
+
+/// Reads at least the events of a segment that are about steps of these names.
+///
+/// # Errors
+/// As [`decode`], for what is read.
+pub fn decode_about(name: &str, bytes: &[u8], steps: &HashSet<&str>) -> Result<Vec<Stamped>, JournalError> {
+    // As it is written: the first thing that an event says after its type is the step that it is about.
+    const STEP: &[u8] = b"\"step\":{\"name\":\"";
+    let about = |line: &[u8]| {
+        let at = line.windows(STEP.len()).position(|window| window == STEP)? + STEP.len();
+        let length = line[at..].iter().position(|byte| *byte == b'"')?;
+        Some(steps.contains(std::str::from_utf8(&line[at..at + length]).ok()?))
+    };
+    Ok(decode_lines(name, bytes, |line| about(line).unwrap_or(true))?.1)
+}
+
+fn decode_lines(
+    name: &str,
+    bytes: &[u8],
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<(SegmentId, Vec<Stamped>), JournalError> {
     let segment = || name.to_owned();
     let torn = || JournalError::Torn { segment: segment() };
     let (above, last) = bytes.split_at_checked(bytes.len().wrapping_sub(FOOT)).ok_or_else(torn)?;
@@ -209,7 +234,7 @@ pub fn decode(name: &str, bytes: &[u8]) -> Result<(SegmentId, Vec<Stamped>), Jou
         return Err(newer(1, format!("format {}", head.prunella_journal)));
     }
     let mut events = Vec::new();
-    for (line, text) in (2..).zip(lines) {
+    for (line, text) in (2..).zip(lines).filter(|(_, text)| wanted(text)) {
         let read = serde_json::from_slice::<Line>(text).map_err(|e| match serde_json::from_slice::<Probe>(text) {
             Ok(probe) if probe.v > FORMAT => newer(line, format!("format {}", probe.v)),
             Ok(probe) if !Event::KINDS.contains(&probe.event.r#type.as_str()) => {

@@ -7,8 +7,8 @@ const BITS: usize = u64::BITS as usize;
 /// A set of step indices, iterated from the lowest.
 ///
 /// A tree of bit words, 64 children each: every operation touches one word a level (three levels hold 262,144 steps),
-/// and the memory is one bit a step.
-#[derive(Clone, PartialEq, Eq)]
+/// and the memory is one bit a step. Two are equal if the same steps are in them, whatever room they have.
+#[derive(Clone)]
 pub struct StepSet {
     levels: Vec<Vec<u64>>,
     len: usize,
@@ -130,6 +130,14 @@ impl StepSet {
         })
     }
 }
+
+impl PartialEq for StepSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for StepSet {}
 
 impl std::fmt::Debug for StepSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prunella_healing::Evidence;
 use prunella_model::{Artifact, CheckpointId, Class, PortName, RunId, SlotId, Span, StepKey, WriterId};
+use serde::{Deserialize, Serialize};
 
 use crate::{Event, NextTry, StepIndex};
 
@@ -11,7 +12,7 @@ use crate::{Event, NextTry, StepIndex};
 pub type Artifacts = Box<[(PortName, Artifact)]>;
 
 /// What is known of an attempt that has its slot and has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// Its slot.
     pub slot: SlotId,
@@ -36,7 +37,7 @@ pub struct Running {
 }
 
 /// An attempt that ended without a commit; what is done about it is not decided yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its slot, closed.
     pub slot: SlotId,
@@ -53,7 +54,7 @@ pub struct Ended {
 }
 
 /// A commit that stands for a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The slot.
     pub slot: SlotId,
@@ -68,7 +69,7 @@ pub struct Done {
 }
 
 /// Why nothing is made for a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SkippedBy {
     /// Its condition does not hold.
     Condition,
@@ -77,7 +78,7 @@ pub enum SkippedBy {
 }
 
 /// Where a step is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum StepState {
     /// A step that it needs is not done.
     Waiting,

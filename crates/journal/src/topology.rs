@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::OnceLock;
 
 use prunella_model::{Handler, StepId};
+use serde::{Deserialize, Serialize};
 
 use crate::fan::Group;
 
@@ -11,7 +13,8 @@ use crate::fan::Group;
 pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// The place of a step in a [`Topology`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct StepIndex(u32);
 
 impl StepIndex {
@@ -99,7 +102,8 @@ pub struct Topology {
     consumers: Vec<Vec<StepIndex>>,
     conditional: Vec<bool>,
     handlers: Vec<(StepIndex, Handler)>,
-    pub(crate) by_id: FixedMap<StepId, StepIndex>,
+    /// Made when it is first asked for: who only lists the steps of a run needs none.
+    by_id: OnceLock<FixedMap<StepId, StepIndex>>,
     /// For an item, the step that it is one of.
     pub(crate) group_of: Vec<Option<StepIndex>>,
     pub(crate) groups: FixedMap<StepIndex, Group>,
@@ -114,27 +118,36 @@ impl Topology {
     /// [`TopologyError`] for the first node that cannot be.
     pub fn new(nodes: Vec<Node>) -> Result<Self, TopologyError> {
         let count = u32::try_from(nodes.len()).map_err(|_| TopologyError::TooMany)?;
-        let mut this = Self {
-            by_id: FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default()),
-            ids: Vec::with_capacity(nodes.len()),
-            consumers: vec![Vec::new(); nodes.len()],
-            ..Self::default()
-        };
+        let mut this = Self::with_room(nodes.len());
+        // Each step is looked for when it is pushed.
+        let _new = this.by_id.set(FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default()));
         for node in nodes {
             if let Some(need) = node.needs.iter().find(|need| need.0 >= count) {
                 return Err(TopologyError::NoSuchStep { step: node.id, need: need.0 });
             }
             this.push(node, None)?;
         }
-        this.lane_count = this.lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1);
+        this.count_lanes();
         Ok(this)
+    }
+
+    /// Returns a topology without steps that so many different ones can be pushed to, in any order of need.
+    pub(crate) fn with_room(steps: usize) -> Self {
+        Self { ids: Vec::with_capacity(steps), consumers: vec![Vec::new(); steps], ..Self::default() }
+    }
+
+    /// Knows the lanes of all steps there are; items that come later have that of their step.
+    pub(crate) fn count_lanes(&mut self) {
+        self.lane_count = self.lanes.iter().copied().max().map_or(0, |lane| usize::from(lane) + 1);
     }
 
     /// Adds a step at the end; whatever it needs is there, or among those that a plan adds with it.
     pub(crate) fn push(&mut self, node: Node, group: Option<StepIndex>) -> Result<StepIndex, TopologyError> {
         let Node { id, mut needs, mut reads, conditional, handler, lane } = node;
         let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
-        if self.by_id.contains_key(&id) {
+        if let Some(by_id) = self.by_id.get_mut()
+            && by_id.insert(id.clone(), place).is_some()
+        {
             return Err(TopologyError::Twice(id));
         }
         if self.consumers.len() <= place.as_usize() {
@@ -152,7 +165,6 @@ impl Topology {
         self.reads.push(&reads)?;
         self.conditional.push(conditional);
         self.handlers.extend(handler.map(|handler| (place, handler)));
-        self.by_id.insert(id.clone(), place);
         self.lanes.push(lane);
         self.ids.push(id);
         self.group_of.push(group);
@@ -181,7 +193,11 @@ impl Topology {
 
     /// Returns the place of a step.
     pub fn index(&self, id: &StepId) -> Option<StepIndex> {
-        self.by_id.get(id).copied()
+        self.by_id().get(id).copied()
+    }
+
+    pub(crate) fn by_id(&self) -> &FixedMap<StepId, StepIndex> {
+        self.by_id.get_or_init(|| self.ids.iter().cloned().zip(self.indices()).collect())
     }
 
     /// Returns the steps that must be settled before this one, each once.

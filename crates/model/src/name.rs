@@ -28,8 +28,11 @@ fn check(text: &str) -> Result<(), NameError> {
     if text.len() > 64 {
         return Err(NameError::TooLong(text.to_owned()));
     }
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
     let wrong = if first.is_ascii_lowercase() {
-        text.chars().find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_' || *c == '-'))
+        // Most are right, and there are many.
+        let all = text.bytes().all(fits);
+        if all { None } else { text.chars().find(|c| !u8::try_from(*c).is_ok_and(fits)) }
     } else {
         Some(first)
     };

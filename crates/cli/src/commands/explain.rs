@@ -1,13 +1,17 @@
 //! `prunella explain`: why a step is as it is.
 
-use clap::Args;
-use prunella_engine::load_state;
+use std::collections::BTreeSet;
 
-use super::{reading, run_and_step};
+use clap::Args;
+use prunella_engine::Seen;
+use prunella_journal::StepIndex;
+use prunella_store::Store;
+
+use super::{reading, run_and_step, which_run};
 use crate::{
-    answer::{say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
-    condition,
+    condition::{self, Binding},
     context::Context,
     error::CliError,
     explanation::Subject,
@@ -32,29 +36,47 @@ impl Explain {
     /// [`CliError`] if there is no such step, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
-        let (run, step) = run_and_step(&store, &self.words).await?;
-        let (record, plan, state, events) = load_state(&store, &run).await?;
-        let Some(place) = plan.index(&step) else {
-            let hint = "it was not among the steps asked for, nor needed by them".to_owned();
-            return Err(CliError::Usage(format!("run {run} leaves `{step}` out"), Some(hint)));
-        };
-        let (_, run_condition) = condition::of(&store, &run, state.ended()).await?;
+        let (seen, place) = self.find(&store).await?;
+        let closer = seen.closer(&store, &BTreeSet::from([place])).await?;
+        let (run, state, plan) = (&seen.run, &seen.state, &*closer.plan);
+        let (_, run_condition) = condition::of(&store, run, state.ended()).await?;
         if plan.topology().is_group(place) {
-            let bound = store.bindings(&run).await?;
-            let (plan, state, bound) = (&*plan, &state, &bound);
-            let items = Items { run: &run, condition: run_condition, plan, state, bound, step: place };
+            let bound = &Binding::begin(&store, run).await?.of_open_steps(&store, run, state).await?;
+            let items = Items { run, condition: run_condition, plan, state, bound, step: place };
             match context.output {
                 Output::Json => say_json(&items.as_json())?,
                 Output::Text => say(&items.text(Paint::of(context)))?,
             }
             return Ok(0);
         }
-        let subject =
-            Subject::find(&store, &run, &step, place, (&record, &plan, &state, &events), run_condition).await?;
+        let subject = Subject::find(&store, place, &seen, &closer, run_condition).await?;
         match context.output {
             Output::Json => say_json(&subject.as_json())?,
             Output::Text => say(&subject.text(Paint::of(context)))?,
         }
+        leave((seen, closer));
         Ok(0)
+    }
+
+    /// Finds the run and the step in it.
+    async fn find(&self, store: &Store) -> Result<(Seen, StepIndex), CliError> {
+        let (run, step) = match self.words.as_slice() {
+            [step] => (None, step),
+            [run, step, ..] => (Some(run.as_str()), step),
+            [] => (None, &String::new()),
+        };
+        let seen = Seen::of(store, &which_run(store, run).await?).await?;
+        if let Some(place) = step.parse().ok().and_then(|address| seen.find(&address).ok()) {
+            return Ok((seen, place));
+        }
+        // Looks through the whole graph, and says what there is.
+        let (run, step) = run_and_step(store, &self.words).await?;
+        match seen.state.topology().index(&step) {
+            Some(place) => Ok((seen, place)),
+            None => {
+                let hint = "it was not among the steps asked for, nor needed by them".to_owned();
+                Err(CliError::Usage(format!("run {run} leaves `{step}` out"), Some(hint)))
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! `prunella runs`: the runs of a store.
 
 use clap::Args;
-use prunella_journal::{RunMetrics, metrics, read_all};
+use prunella_engine::glance;
+use prunella_journal::Glance;
 use prunella_store::RunListed;
 use serde_json::{Value, json};
 
@@ -12,7 +13,6 @@ use crate::{
     condition::{self, Condition},
     context::Context,
     error::CliError,
-    history,
     present::{Line, Paint, Tone, columns, lasting, moment},
 };
 
@@ -29,7 +29,7 @@ const SHOWN: usize = 20;
 struct Shown {
     listed: RunListed,
     condition: Condition,
-    figures: RunMetrics,
+    glance: Glance,
 }
 
 impl Runs {
@@ -45,9 +45,9 @@ impl Runs {
         runs.truncate(runs.len() - left_out);
         let mut shown = Vec::new();
         for listed in runs {
-            let events = read_all(&**store.objects(), &listed.run).await?.events;
-            let (_, condition) = condition::of(&store, &listed.run, history::ended(&events)).await?;
-            shown.push(Shown { listed, condition, figures: metrics(&events) });
+            let glance = glance(&store, &listed.run).await?;
+            let (_, condition) = condition::of(&store, &listed.run, glance.ended).await?;
+            shown.push(Shown { listed, condition, glance });
         }
         match context.output {
             Output::Json => say_json(&json!({ "runs": shown.iter().map(as_json).collect::<Vec<_>>() }))?,
@@ -70,9 +70,9 @@ fn as_json(shown: &Shown) -> Value {
         "number": shown.listed.order,
         "status": shown.condition,
         "started_at_ms": shown.listed.at_ms,
-        "duration_ms": shown.figures.wall.as_millis(),
-        "interruptions": shown.figures.interruptions.len(),
-        "healed": shown.figures.healed,
+        "duration_ms": shown.glance.wall.as_millis(),
+        "interruptions": shown.glance.interruptions,
+        "healed": shown.glance.healed,
     })
 }
 
@@ -85,9 +85,9 @@ fn text(paint: Paint, shown: &[Shown]) -> String {
             Condition::Failed => Tone::Bad,
             Condition::Running | Condition::Interrupted | Condition::Stopped => Tone::Busy,
         };
-        let healed = match one.figures.interruptions.len() {
+        let healed = match one.glance.interruptions {
             0 => String::new(),
-            n => format!("{} of {n}", one.figures.healed),
+            n => format!("{} of {n}", one.glance.healed),
         };
         Line(
             tone,
@@ -96,7 +96,7 @@ fn text(paint: Paint, shown: &[Shown]) -> String {
                 one.listed.run.to_string(),
                 format!("{} #{}", one.listed.pipeline, one.listed.order),
                 moment(one.listed.at_ms),
-                lasting(one.figures.wall.as_millis()),
+                lasting(one.glance.wall.as_millis()),
                 healed,
             ],
         )

@@ -1,20 +1,23 @@
 //! `prunella status`: how a run and each of its steps is.
 
+use std::collections::{BTreeSet, HashMap};
+
 use clap::Args;
-use prunella_engine::{Plan, load_state};
-use prunella_journal::{RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
-use prunella_model::{RunId, SlotId, Span};
+use prunella_engine::{Plan, Seen};
+use prunella_journal::{RunMetrics, RunState, SkippedBy, Stamped, StepIndex, StepState};
+use prunella_model::{RunId, SlotId, Span, StepId};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{reading, which_run};
 use crate::{
-    answer::{say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
-    condition::{self, Bound, Condition, Driver, StepCondition},
+    condition::{self, Binding, Bound, Condition, Driver, StepCondition},
     context::Context,
     error::CliError,
     history,
-    present::{Line, Paint, Tone, attempt, columns, count, lasting, moment, short},
+    present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
     skips::{at_end, expression, why_skipped},
 };
 
@@ -35,12 +38,63 @@ struct Answer<'a> {
     run: &'a RunId,
     plan: &'a Plan,
     state: &'a RunState,
-    events: &'a [Stamped],
+    /// What happened to the steps of which a line says so.
+    events: HashMap<&'a StepId, Vec<&'a Stamped>>,
     started_at_ms: i64,
     driver: Option<Driver>,
     condition: Condition,
-    figures: RunMetrics,
+    figures: &'a RunMetrics,
     bound: Bound,
+}
+
+/// How a run is, for programs; the names in the order of the alphabet, as everywhere.
+#[derive(Serialize)]
+struct RunShown<'a> {
+    driver: Value,
+    figures: Value,
+    pipeline: &'a str,
+    run: &'a RunId,
+    started_at_ms: i64,
+    status: Condition,
+    steps: StepsShown<'a>,
+}
+
+/// How all steps are, made one by one as they are written.
+struct StepsShown<'a>(&'a Answer<'a>);
+
+impl Serialize for StepsShown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.plan.indices().map(|step| self.0.step_json(step)))
+    }
+}
+
+/// How a step is, for programs.
+#[derive(Serialize)]
+struct StepShown<'a> {
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'a str>,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<ItemsShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    state: StepCondition,
+    step: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ItemsShown {
+    all: u32,
+    done: u32,
 }
 
 impl Status {
@@ -51,43 +105,51 @@ impl Status {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let store = reading(context)?;
         let run = which_run(&store, self.run.as_deref()).await?;
-        let (record, plan, state, events) = load_state(&store, &run).await?;
-        let (driver, condition) = condition::of(&store, &run, state.ended()).await?;
+        let binding = Binding::begin(&store, &run).await?;
+        let seen = Seen::of(&store, &run).await?;
+        let closer = seen.closer(&store, &with_more_to_say(&seen.state)).await?;
+        let (driver, condition) = condition::of(&store, &run, seen.state.ended()).await?;
+        let mut events: HashMap<&StepId, Vec<&Stamped>> = HashMap::new();
+        for stamped in &closer.events {
+            if let Some(step) = stamped.event.step() {
+                events.entry(step).or_default().push(stamped);
+            }
+        }
         let answer = Answer {
             run: &run,
-            plan: &plan,
-            state: &state,
-            events: &events,
-            started_at_ms: record.at_ms,
+            plan: &closer.plan,
+            state: &seen.state,
+            events,
+            started_at_ms: closer.record.at_ms,
             driver,
             condition,
-            figures: metrics(&events),
-            bound: store.bindings(&run).await?,
+            figures: &seen.figures,
+            bound: binding.of_open_steps(&store, &run, &seen.state).await?,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
+        leave((seen, closer));
         Ok(if self.exit_status { condition.code() } else { 0 })
     }
 }
 
 impl Answer<'_> {
-    fn as_json(&self) -> Value {
-        let steps: Vec<Value> = self.plan.indices().map(|step| self.step_json(step)).collect();
+    fn as_json(&self) -> RunShown<'_> {
         let driver = self.driver.as_ref().map(|driver| {
             let owner = &driver.record.owner;
             json!({ "number": driver.number, "pid": owner.process.pid, "machine": owner.machine, "alive": driver.alive })
         });
-        json!({
-            "run": self.run,
-            "pipeline": self.plan.graph().pipeline.name,
-            "status": self.condition,
-            "driver": driver,
-            "started_at_ms": self.started_at_ms,
-            "figures": self.figures,
-            "steps": steps,
-        })
+        RunShown {
+            driver: driver.into(),
+            figures: json!(self.figures),
+            pipeline: self.plan.graph().pipeline.name.as_str(),
+            run: self.run,
+            started_at_ms: self.started_at_ms,
+            status: self.condition,
+            steps: StepsShown(self),
+        }
     }
 
     fn untold(&self, step: StepIndex) -> Option<SlotId> {
@@ -98,53 +160,47 @@ impl Answer<'_> {
         StepCondition::with(&self.bound, self.plan, self.state, step, self.condition)
     }
 
-    fn step_json(&self, step: StepIndex) -> Value {
+    fn step_json(&self, step: StepIndex) -> StepShown<'_> {
         let id = self.plan.id(step);
         let state = self.state.state(step);
-        let mut out = json!({
-            "step": id.to_string(),
-            "state": self.condition_of(step),
-            "attempts": self.state.attempts(step),
-            "detail": self.detail(step),
-        });
-        if self.plan.topology().members(step).is_some() {
-            let (done, all) = self.state.items_done(step);
-            out["items"] = json!({ "done": done, "all": all });
+        let (class, why) = match state {
+            StepState::Failed { class, why } => (Some(class.as_str()), Some(&**why)),
+            _ => (None, None),
+        };
+        let checkpoint = match state {
+            StepState::Running(running) => running.durable.or(running.restored),
+            _ => None,
+        };
+        let has_items = self.plan.topology().members(step).is_some();
+        let (done, all) = self.state.items_done(step);
+        let mut detail = String::new();
+        self.detail(step, &mut detail);
+        StepShown {
+            attempts: self.state.attempts(step),
+            checkpoint: checkpoint.map(|checkpoint| checkpoint.to_string()),
+            class,
+            detail,
+            epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
+            item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
+            items: has_items.then_some(ItemsShown { all, done }),
+            key: state.key().map(|key| key.hex()),
+            state: self.condition_of(step),
+            step: id.to_string(),
+            why,
         }
-        if let Some(item) = &id.item {
-            out["item"] = serde_json::from_str(item.as_str()).unwrap_or_default();
-        }
-        if let Some(key) = state.key() {
-            out["key"] = key.hex().into();
-        }
-        if let Some(slot) = self.untold(step).or_else(|| slot_of(state)) {
-            out["epoch"] = slot.epoch.0.into();
-        }
-        match state {
-            StepState::Running(running) => {
-                if let Some(durable) = running.durable.or(running.restored) {
-                    out["checkpoint"] = durable.to_string().into();
-                }
-            }
-            StepState::Failed { class, why } => {
-                out["class"] = class.as_str().into();
-                out["why"] = why.to_string().into();
-            }
-            _ => {}
-        }
-        out
     }
 
-    /// Returns what else there is to say about a step.
-    fn detail(&self, step: StepIndex) -> String {
+    /// Writes what else there is to say about a step.
+    fn detail(&self, step: StepIndex, out: &mut String) {
         let id = self.plan.id(step);
+        let attempt = |out: &mut String, slot: &SlotId| put(out, format_args!("{id}@{}", slot.epoch));
         if let Some(slot) = self.untold(step) {
-            return attempt(id, &slot);
+            return attempt(out, &slot);
         }
         match self.state.state(step) {
             StepState::Waiting => {
-                if let Some(handler) = self.plan.step(step).handler {
-                    return at_end(handler).to_owned();
+                if let Some(handler) = self.plan.topology().handler(step) {
+                    return out.push_str(at_end(handler));
                 }
                 let needs = self.plan.topology().needs(step);
                 let open: Vec<String> = needs
@@ -155,51 +211,61 @@ impl Answer<'_> {
                     })
                     .map(|need| self.plan.id(*need).to_string())
                     .collect();
-                format!("waits for {}", open.join(", "))
+                put(out, format_args!("waits for {}", open.join(", ")));
             }
-            StepState::Undecided => format!("its condition is being answered: {}", expression(self.plan.step(step))),
-            StepState::Bindable | StepState::Keyed { .. } => String::new(),
-            StepState::Queued { .. } => "waits for an equal step".to_owned(),
-            StepState::Ready { .. } => self.last_failure(step),
-            StepState::Held { slot, holder } => format!("waits for {} of run {}", attempt(id, slot), short(holder)),
+            StepState::Undecided => {
+                put(out, format_args!("its condition is being answered: {}", expression(self.plan.step(step))));
+            }
+            StepState::Bindable | StepState::Keyed { .. } => {}
+            StepState::Queued { .. } => out.push_str("waits for an equal step"),
+            StepState::Ready { .. } => out.push_str(&self.last_failure(step)),
+            StepState::Held { slot, holder } => {
+                put(out, format_args!("waits for {id}@{} of run {}", slot.epoch, short(holder)));
+            }
             StepState::Running(running) => {
-                let mut text = attempt(id, &running.slot);
+                attempt(out, &running.slot);
                 if let (Some(pid), Condition::Running) = (running.pid, self.condition) {
-                    text.push_str(&format!(", process {pid}"));
+                    put(out, format_args!(", process {pid}"));
                 }
                 if let Some(checkpoint) = running.durable {
-                    text.push_str(&format!(", checkpoint {checkpoint}"));
+                    put(out, format_args!(", checkpoint {checkpoint}"));
                 } else if let Some(checkpoint) = running.restored {
-                    text.push_str(&format!(", back at checkpoint {checkpoint}"));
+                    put(out, format_args!(", back at checkpoint {checkpoint}"));
                 }
                 if let Some(every) = self.interval(step) {
-                    text.push_str(&format!(", a checkpoint every {}", lasting(every.as_millis())));
+                    put(out, format_args!(", a checkpoint every {}", lasting(every.as_millis())));
                 }
-                text
             }
-            StepState::Ended(_) => self.last_failure(step),
-            StepState::Done(done) if done.reused => attempt(id, &done.slot),
-            StepState::Done(done) => match self.state.attempts(step) {
-                0 | 1 => attempt(id, &done.slot),
-                n => format!("{}, {} before it", attempt(id, &done.slot), count(n as usize - 1, "failed attempt")),
-            },
-            StepState::Skipped { by } => why_skipped(self.plan, step, *by),
-            StepState::Failed { class, why } => format!("{class}: {why}"),
-            StepState::Blocked { by } => format!("needs {}, which failed", self.plan.id(*by)),
-            StepState::Gathering | StepState::Gathered { .. } => items(self.state, step),
-            StepState::Dropped => "its list has it no more".to_owned(),
+            StepState::Ended(_) => out.push_str(&self.last_failure(step)),
+            StepState::Done(done) => {
+                attempt(out, &done.slot);
+                match self.state.attempts(step) {
+                    _ if done.reused => {}
+                    0 | 1 => {}
+                    n => put(out, format_args!(", {} before it", count(n as usize - 1, "failed attempt"))),
+                }
+            }
+            StepState::Skipped { by } => out.push_str(&why_skipped(self.plan, step, *by)),
+            StepState::Failed { class, why } => put(out, format_args!("{class}: {why}")),
+            StepState::Blocked { by } => put(out, format_args!("needs {}, which failed", self.plan.id(*by))),
+            StepState::Gathering | StepState::Gathered { .. } => out.push_str(&items(self.state, step)),
+            StepState::Dropped => out.push_str("its list has it no more"),
         }
     }
 
     /// Returns the interval that `every: auto` chose last, where it chooses.
     fn interval(&self, step: StepIndex) -> Option<Span> {
         self.plan.step(step).checkpoint.as_ref().filter(|checkpoint| checkpoint.auto)?;
-        let attempts = history::attempts(self.events, self.plan.id(step));
-        attempts.last()?.interval.map(|(every, _)| every)
+        self.history(step).last()?.interval.map(|(every, _)| every)
+    }
+
+    fn history(&self, step: StepIndex) -> Vec<history::Attempt<'_>> {
+        let id = self.plan.id(step);
+        history::attempts(self.events.get(id).into_iter().flatten().copied(), id)
     }
 
     fn last_failure(&self, step: StepIndex) -> String {
-        let attempts = history::attempts(self.events, self.plan.id(step));
+        let attempts = self.history(step);
         let last = attempts.last().and_then(|last| last.failure.as_ref().map(|failure| (last.slot, failure)));
         last.map_or_else(String::new, |(slot, failure)| {
             let name = attempt(self.plan.id(step), &slot);
@@ -229,18 +295,18 @@ impl Answer<'_> {
             moment(self.started_at_ms),
             lasting(self.figures.wall.as_millis())
         ));
-        let lines: Vec<Line> = self
-            .plan
-            .indices()
-            .map(|step| (step, self.condition_of(step)))
-            .filter(|(step, is)| self.has_line(*step, *is))
-            .map(|(step, is)| {
+        let mut table = Table::default();
+        for (step, is) in self.plan.indices().map(|step| (step, self.condition_of(step))) {
+            if self.has_line(step, is) {
                 let (tone, mark) = is.mark();
-                Line(tone, vec![format!("{mark} {}", self.plan.id(step)), is.as_str().to_owned(), self.detail(step)])
-            })
-            .collect();
-        out.push_str(&columns(paint, &lines));
-        out.push_str(&healed(&self.figures));
+                table.cell(|text| put(text, format_args!("{mark} {}", self.plan.id(step))));
+                table.cell(|text| text.push_str(is.as_str()));
+                table.cell(|text| self.detail(step, text));
+                table.end_line(tone);
+            }
+        }
+        out.push_str(&table.laid_out(paint));
+        out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out
     }
@@ -267,6 +333,18 @@ impl Answer<'_> {
             Condition::Succeeded => String::new(),
         }
     }
+}
+
+/// Returns the steps of which a line says more than their state: of what happened to them, or of their conditions.
+fn with_more_to_say(state: &RunState) -> BTreeSet<StepIndex> {
+    let says_more = |step: &StepIndex| match state.state(*step) {
+        StepState::Undecided | StepState::Skipped { by: SkippedBy::Condition } => true,
+        StepState::Running(_) | StepState::Ended(_) => true,
+        // One that has never been tried has not failed.
+        StepState::Ready { .. } => state.attempts(*step) > 0,
+        _ => false,
+    };
+    state.topology().indices().filter(says_more).collect()
 }
 
 /// Returns how many items of a step are done.

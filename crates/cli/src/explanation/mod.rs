@@ -5,10 +5,8 @@ mod next;
 mod text;
 mod tried;
 
-use std::sync::Arc;
-
-use prunella_engine::Plan;
-use prunella_journal::{RunState, Stamped, StepIndex};
+use prunella_engine::{Closer, Plan, Seen};
+use prunella_journal::{RunState, StepIndex};
 use prunella_model::{CheckpointId, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
     Store,
@@ -46,22 +44,20 @@ pub struct Subject<'a> {
     decided: Option<Decided<'a>>,
 }
 
-/// What was read of a run.
-type Read<'a> = (&'a Arc<GraphRecord>, &'a Arc<Plan>, &'a RunState, &'a [Stamped]);
-
 impl<'a> Subject<'a> {
-    /// Finds what is known of the step.
+    /// Finds what is known of the step at `place`.
     ///
     /// # Errors
     /// [`CliError`] if the store did not answer.
     pub async fn find(
         store: &Store,
-        run: &RunId,
-        step: &StepId,
         place: StepIndex,
-        (record, plan, state, events): Read<'a>,
+        seen: &'a Seen,
+        Closer { record, plan, events }: &'a Closer,
         run_condition: Condition,
     ) -> Result<Self, CliError> {
+        let (run, state) = (&seen.run, &seen.state);
+        let step = plan.id(place);
         let slot = match state.done(place) {
             Some(done) => Some(done.slot),
             // `exec` binds without a journal.

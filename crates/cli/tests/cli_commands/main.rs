@@ -22,6 +22,7 @@ mod planning;
 mod shells;
 mod starting;
 mod stopping;
+mod summaries;
 mod trees;
 mod walk;
 mod warm;

@@ -23,6 +23,7 @@ mod output;
 mod power;
 mod scene;
 mod secrets;
+mod summaries;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         disks::TESTS,
         engines::TESTS,
         ends::TESTS,
+        summaries::TESTS,
     ]
     .concat();
     let chosen: Vec<_> = tests

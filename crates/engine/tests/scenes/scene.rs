@@ -1,6 +1,6 @@
 //! What the tests share: a pipeline from text, a store, engines that die when told, and an eye on what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told};
-use prunella_engine::{Again, Capacity, DriveOptions, EngineError, Outcome, Plan, Spectator, drive, load_state};
-use prunella_journal::{Event, RunState, Stamped, StepIndex};
+use prunella_engine::{
+    Again, Capacity, DriveOptions, EngineError, Outcome, Plan, Seen, Spectator, drive, load_state, summarize,
+};
+use prunella_journal::{Event, RunState, Stamped, StepIndex, metrics};
 use prunella_manifest::{FileKind, Files, Overrides, Source, read};
 use prunella_model::*;
 use prunella_objects::{Embedded, ObjectKey};
@@ -355,9 +357,19 @@ impl Engine {
         view.slots.values().map(|view| &**view).filter_map(closed).collect()
     }
 
-    /// Checks that the journal folds and that what it calls done verifies.
+    /// Checks that the journal folds and that what it calls done verifies, and that a summary says the same.
     pub async fn check(&self, run: &RunId) {
-        let (_, plan, state, _) = load_state(&self.host.store, run).await.unwrap();
+        let (record, plan, state, events) = load_state(&self.host.store, run).await.unwrap();
+        summarize(&self.host.store, run).await.unwrap();
+        let seen = Seen::of(&self.host.store, run).await.unwrap();
+        assert!(seen.state == state && seen.figures == metrics(&events));
+        for step in plan.indices().take(20) {
+            let closer = seen.closer(&self.host.store, &BTreeSet::from([step])).await.unwrap();
+            assert_eq!(closer.plan.step(step), plan.step(step));
+            assert_eq!((closer.record.at_ms, &closer.record.brought), (record.at_ms, &record.brought));
+            let about = |stamped: &&Stamped| stamped.event.step() == Some(plan.id(step));
+            assert!(closer.events.iter().eq(events.iter().filter(about)));
+        }
         for step in plan.indices() {
             let Some(done) = state.done(step) else { continue };
             for one in self.host.store.verify_slot(&done.slot).await.unwrap() {

@@ -1,11 +1,12 @@
 //! The attempts of one step on the way to one commit: what of their compute time entered it.
 
 use prunella_model::{CheckpointId, SlotId, Span};
+use serde::{Deserialize, Serialize};
 
 use super::{minus, plus};
 
 /// A checkpoint that an attempt took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Taken {
     pub(super) id: CheckpointId,
     /// The driver's time of the instant that it describes.
@@ -14,7 +15,7 @@ pub(super) struct Taken {
 }
 
 /// One attempt, as far as its events tell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Try {
     pub(super) slot: SlotId,
     /// The driver that started it; all times are on its clock.

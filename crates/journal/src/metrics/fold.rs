@@ -1,9 +1,11 @@
 //! The fold from events to figures.
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod keep;
 
-use prunella_model::{Artifact, CheckpointId, PortName, SlotId, Span, StepId, StepKey};
+use std::collections::BTreeMap;
+
+use prunella_model::{Artifact, CheckpointId, Digest, PortName, SlotId, Span, StepId, StepKey};
+use serde::{Deserialize, Serialize};
 
 use super::chain::{Kept, Outcome, Taken, Try, Used, kept};
 use super::recovery::Recovering;
@@ -22,14 +24,14 @@ enum Stands {
 }
 
 /// What is known of one step on the way to its commit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Way {
     tries: Vec<Try>,
     recovering: Vec<Recovering>,
 }
 
 /// How the checkpoints of one step went, over all its attempts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Pace {
     took: Vec<Span>,
     durable: Vec<Span>,
@@ -57,6 +59,8 @@ pub struct MetricsFold {
     down: Span,
     ways: FixedMap<StepId, Way>,
     stands: FixedMap<StepId, Stands>,
+    /// How those stand that no further event is about: a summary counts them.
+    others: StepCounts,
     paces: BTreeMap<StepId, Pace>,
     figures: RunMetrics,
 }
@@ -158,7 +162,7 @@ impl MetricsFold {
         figures.bound = self.paces.values().map(Pace::bound).fold(Span::default(), plus).min(figures.compute);
         figures.healed = figures.interruptions.iter().filter(|i| i.recovery.is_some()).count() as u32;
         figures.wall = plus(figures.wall, self.last.0);
-        figures.steps = StepCounts::default();
+        figures.steps = self.others;
         for stands in self.stands.values() {
             *match stands {
                 Stands::Reused => &mut figures.steps.reused,
@@ -308,7 +312,7 @@ impl MetricsFold {
             last.process.get_or_insert(now);
         }
         self.progress(step, now, None);
-        let content = content_of(artifacts);
+        let content = content_of(artifacts.iter());
         let before = self.stands.get(step).copied();
         let same_key = matches!(before, Some(Stands::Run { key, .. }) if key == slot.key);
         let same = matches!(before, Some(Stands::Run { content: earlier, .. }) if earlier == content);
@@ -388,12 +392,13 @@ fn times(span: Span, n: u64) -> Span {
     Span::from_millis(span.as_millis().saturating_mul(n))
 }
 
-/// A short print of what was committed, to tell whether it is the same again.
-fn content_of(artifacts: &BTreeMap<PortName, Artifact>) -> u64 {
-    let mut hasher = DefaultHasher::new();
+/// A short print of what was committed, to tell whether it is the same again; kept in summaries.
+fn content_of<'a>(artifacts: impl Iterator<Item = (&'a PortName, &'a Artifact)>) -> u64 {
+    let mut content = Vec::new();
     for (name, artifact) in artifacts {
-        name.as_str().hash(&mut hasher);
-        artifact.digest.hash(&mut hasher);
+        content.extend_from_slice(name.as_str().as_bytes());
+        content.extend_from_slice(artifact.digest.as_bytes());
     }
-    hasher.finish()
+    let print = Digest::of(&content);
+    print.as_bytes().iter().take(8).fold(0, |print, byte| print << 8 | u64::from(*byte))
 }

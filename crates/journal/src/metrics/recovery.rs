@@ -1,11 +1,12 @@
 //! One interruption that is being recovered from.
 
 use prunella_model::{CheckpointId, Span};
+use serde::{Deserialize, Serialize};
 
 use super::{Recovery, minus, plus};
 
 /// An interruption whose process, or whose first progress after it, has not been seen yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Recovering {
     /// Whether it is in the list of interruptions, not of failures, and its place there.
     pub(super) interruption: bool,

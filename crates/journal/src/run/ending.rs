@@ -48,7 +48,7 @@ impl RunState {
     }
 
     /// Returns the steps that belong to such an end.
-    fn due(&self, status: RunStatus) -> impl Iterator<Item = StepIndex> + use<'_> {
+    pub(super) fn due(&self, status: RunStatus) -> impl Iterator<Item = StepIndex> + use<'_> {
         let runs = move |handler: Handler| match handler {
             Handler::Exit => true,
             Handler::Failure => status == RunStatus::Failed,

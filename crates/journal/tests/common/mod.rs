@@ -1,6 +1,8 @@
 //! Small topologies and one sample of every event.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod walk;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,7 +75,12 @@ pub fn begun(topology: &Arc<Topology>) -> RunState {
 
 /// A sample of the event with this name, about `step` and `slot`.
 pub fn sample(kind: &str, step: &str, slot: SlotId) -> Event {
-    let (step, other) = (id(step), id("other"));
+    sample_of(kind, id(step), slot)
+}
+
+/// A sample of the event with this name, about `step`, which may be an item, and `slot`.
+pub fn sample_of(kind: &str, step: StepId, slot: SlotId) -> Event {
+    let other = id("other");
     let checkpoint = CheckpointId { slot, seq: 3 };
     let (size, took) = (ByteSize(1 << 20), Span::from_millis(40));
     match kind {

@@ -123,7 +123,9 @@ fn known_of_run(rest: &[&str]) -> bool {
     match rest {
         ["graph" | "retired.json"] => true,
         [uses] => uses.starts_with("uses-") && uses.ends_with(".json"),
-        ["drivers" | "drivers-alive" | "stop" | "journal", _] | ["bindings", _, _] | ["logs", _, _, _] => true,
+        ["drivers" | "drivers-alive" | "stop" | "journal" | "summary", _] | ["bindings", _, _] | ["logs", _, _, _] => {
+            true
+        }
         _ => false,
     }
 }
@@ -173,8 +175,14 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_passed_over() {
         let enter = |text: &str| Inventory::default().enter(&ObjectKey::new(text).expect("a key"), 1);
-        for known in ["runs/r/graph", "runs/r/journal/0-0", "order/p/fffffffffffffffe.json", "gc/fffffffffffffffe.json"]
-        {
+        for known in [
+            "runs/r/graph",
+            "runs/r/journal/0-0",
+            "runs/r/summary/0",
+            "runs/r/summary/0-0",
+            "order/p/fffffffffffffffe.json",
+            "gc/fffffffffffffffe.json",
+        ] {
             assert!(enter(known).is_some(), "{known}");
         }
         for strange in ["keep/x", "runs/r/effects/x", "gc/x.json", "attempts/k/x.start.json", "x", "runs/r/later.json"]
