@@ -120,7 +120,10 @@ impl Effects {
         }
         for step in kept.done {
             let step = place(step)?;
-            effects.done.insert(step, stands(step)?);
+            // Those of a step that its list has no more count for nothing.
+            if let Some(slot) = stands(step) {
+                effects.done.insert(step, slot);
+            }
         }
         for step in kept.anew {
             effects.anew.insert(place(step)?);
