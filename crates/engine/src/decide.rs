@@ -141,14 +141,14 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
     if commands.len() > before {
         return;
     }
-    while let Some(step) = next(state, Todo::Skip) {
+    // One by one: what rested on something else before it was skipped is planned anew, and others may have to wait for that.
+    if let Some(step) = next(state, Todo::Skip) {
         let skipped = |need: &&StepIndex| matches!(state.state(**need), StepState::Skipped { .. });
         if let Some(by) = state.topology().reads(step).iter().find(skipped) {
             commands
                 .push(Command::Append(Event::StepSkipped { step: plan.id(step).clone(), by: plan.id(*by).clone() }));
         }
     }
-    // What rested on something else before it was skipped is planned anew, too.
     if commands.len() > before {
         return;
     }

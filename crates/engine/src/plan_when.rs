@@ -119,3 +119,65 @@ fn value_of(param: &ParamValue) -> Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prunella_model::{Digest, Epoch, StepKey};
+
+    use super::*;
+
+    /// What an item made, as the condition of another step reads it.
+    fn made(n: usize, value: i64) -> (ConditionInput, Vec<u8>) {
+        let input = ConditionInput {
+            step: StepName::new("each").expect("a name"),
+            output: PortName::new("out").expect("a name"),
+            producer: StepIndex::new(n as u32),
+            slot: SlotId { key: StepKey(Digest::of(b"")), epoch: Epoch(1) },
+            format: ContentFormat::Json,
+            of_item: true,
+        };
+        (input, format!("{{\"x\":{value}}}").into_bytes())
+    }
+
+    /// An answer by plain loops: from what the items made, the item itself, and a number.
+    type Naive = fn(&[i64], i64, i64) -> bool;
+
+    const TABLE: [(&str, Naive); 8] = [
+        ("each.out.all(m, m.x > params.k)", |made, _, k| made.iter().all(|x| *x > k)),
+        ("each.out.exists(m, m.x == item)", |made, item, _| made.contains(&item)),
+        ("each.out.exists_one(m, m.x == item)", |made, item, _| made.iter().filter(|x| **x == item).count() == 1),
+        ("size(each.out) > params.k", |made, _, k| made.len() as i64 > k),
+        ("each.out.filter(m, m.x > params.k).map(m, m.x).exists(x, x != item)", |made, item, k| {
+            made.iter().any(|x| *x > k && *x != item)
+        }),
+        ("size(each.out) > 0 && each.out[0].x >= item", |made, item, _| made.first().is_some_and(|x| *x >= item)),
+        ("item in params.list", |made, item, _| made.contains(&item)),
+        ("each.out.map(m, m.x) == params.list", |_, _, _| true),
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_condition_over_items_sees_what_they_made_as_a_list(
+            values in prop::collection::vec(-3i64..4, 0..6),
+            item in -3i64..4,
+            k in -3i64..4,
+        ) {
+            let read: Vec<_> = values.iter().enumerate().map(|(n, value)| made(n, *value)).collect();
+            let (step, output) = (StepName::new("each").expect("a name"), PortName::new("out").expect("a name"));
+            let lists = vec![Use::Output { step, output }];
+            let number = |value: &i64| Item::from_canonical(&value.to_string());
+            let params = BTreeMap::from([
+                (ParamName::new("k").expect("a name"), ParamValue::Integer(k)),
+                (ParamName::new("list").expect("a name"), ParamValue::List(values.iter().map(number).collect())),
+            ]);
+            for (expression, naive) in TABLE {
+                let found = answer(expression, &params, Some(&number(&item)), lists.clone(), &read);
+                let found = found.map_err(|error| TestCaseError::fail(format!("{expression}: {error}")))?;
+                prop_assert_eq!(found.holds, naive(&values, item, k), "{} with {:?}, {}, {}", expression, values, item, k);
+            }
+        }
+    }
+}

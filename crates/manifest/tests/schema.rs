@@ -98,24 +98,45 @@ fn complete(example: &str) -> String {
     text + &rest
 }
 
-#[test]
-fn every_code_stands_in_the_reference() {
-    let reference = std::fs::read_to_string(docs("pipeline.md")).expect("docs/pipeline.md");
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// Returns the codes of all mistakes that the files of a directory find; nothing of the directories in it.
+fn codes_of(sources: &str) -> BTreeSet<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
     let mut codes = BTreeSet::new();
     for entry in std::fs::read_dir(sources).expect("the sources") {
-        let text = std::fs::read_to_string(entry.expect("readable").path()).expect("text");
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).expect("text");
         // The code is the first text after each of these.
-        for call in [".error(", ".warning(", ".error_nowhere(", "refuse(\n", "code: ", "refuse(", "(\"bad-path\""] {
+        for call in [
+            ".error(",
+            ".warning(",
+            ".error_nowhere(",
+            "refuse(\n",
+            "code: ",
+            "refuse(",
+            "(\"bad-path\"",
+            "Diagnostic::new(",
+        ] {
             for rest in text.split(call).skip(1) {
                 let literal = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
                 codes.extend(literal.map(str::to_owned));
             }
         }
     }
-    assert!(codes.len() > 40, "{codes:?}");
-    let missing: Vec<_> = codes.iter().filter(|code| !reference.contains(&format!("`{code}`"))).collect();
-    assert!(missing.is_empty(), "docs/pipeline.md says nothing of {missing:?}");
+    codes
+}
+
+#[test]
+fn every_code_stands_in_the_reference() {
+    for (sources, page, least) in [("src", "pipeline.md", 40), ("src/project", "configuration.md", 10)] {
+        let reference = std::fs::read_to_string(docs(page)).expect(page);
+        let codes = codes_of(sources);
+        assert!(codes.len() > least, "{codes:?}");
+        let missing: Vec<_> = codes.iter().filter(|code| !reference.contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "docs/{page} says nothing of {missing:?}");
+    }
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use prunella_engine::Again;
 use prunella_healing::Spent;
 use prunella_journal::{Event, RunStatus};
-use prunella_model::{Class, PortName, RunId, SlotId, StepId, StepName};
-use prunella_objects::ObjectKey;
+use prunella_model::{Class, RunId, StepId, StepName};
 
 use crate::scene::*;
 
@@ -119,11 +118,8 @@ other: { run: 'echo other >> $OUT/ran; echo other > out.txt', outputs: { out: ou
 
 /// Loses the bytes of a step's output, marks the commit, and returns what a heal has to do.
 async fn lose(engine: &Engine, run: &RunId, of: &str) -> Again {
-    let slot: SlotId = engine.bound(run, &step(of)).await;
-    let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
-    let object = &committed.artifacts[&PortName::new("out").unwrap()].object;
-    assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());
-    engine.host.store.mark_damaged(&slot, object, "it is missing").await.unwrap();
+    let (slot, object) = engine.lose(run, &step(of), "out").await;
+    engine.host.store.mark_damaged(&slot, &object, "it is missing").await.unwrap();
     Again { retried: Some(Vec::new()), damaged: vec![(step(of), slot)], ..Again::default() }
 }
 

@@ -1,7 +1,7 @@
 //! Lost bytes are made anew, and nothing else is; the same bytes again leave their readers alone.
 
 use prunella_journal::{Event, RunStatus};
-use prunella_model::{Class, Graph, PortName, RunId, StepId, StepName};
+use prunella_model::{Class, Graph, PortName, StepId, StepName};
 use prunella_objects::ObjectKey;
 
 use crate::scene::*;
@@ -15,14 +15,6 @@ crate::tests![
 
 fn step(name: &str) -> StepId {
     StepId::plain(StepName::new(name).unwrap())
-}
-
-/// Deletes what lies behind an output, as a disk that loses bytes.
-async fn lose(engine: &Engine, run: &RunId, of: &str) {
-    let slot = engine.bound(run, &step(of)).await;
-    let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
-    let object = &committed.artifacts[&PortName::new("out").unwrap()].object;
-    assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());
 }
 
 fn steps(reader: &str) -> String {
@@ -51,7 +43,7 @@ async fn a_lost_input_is_made_anew_and_only_its_readers_run_again() {
     let first = engine.complete("first", &scene.graph(&steps("1"))).await;
     assert_eq!(first.status, RunStatus::Succeeded);
     assert!(scene.ran().values().all(|times| *times == 1) && scene.ran().len() == 4);
-    lose(&engine, &first.run, "make").await;
+    engine.lose(&first.run, &step("make"), "out").await;
     // The reader is another work now, and needs the bytes that are gone.
     let second = engine.complete("second", &scene.graph(&steps("2"))).await;
     assert_eq!(second.status, RunStatus::Succeeded, "{:?}", engine.eye.events());
@@ -96,7 +88,7 @@ async fn an_input_that_is_lost_again_and_again_ends_the_run() {
     let scene = Scene::new();
     let engine = scene.engine().await;
     let first = engine.complete("first", &scene.graph(&steps("1"))).await;
-    lose(&engine, &first.run, "make").await;
+    engine.lose(&first.run, &step("make"), "out").await;
     // Whenever it has been made anew it is lost again, before the reader can read it.
     let graph = scene.graph(&steps("2"));
     let run = engine.begin("second", &graph).await;

@@ -2,8 +2,7 @@
 
 use prunella_engine::Outcome;
 use prunella_journal::{Event, RunStatus, Stage};
-use prunella_model::{Class, PortName, RunId, StepId};
-use prunella_objects::ObjectKey;
+use prunella_model::{Class, RunId, StepId};
 
 use crate::scene::*;
 
@@ -30,14 +29,6 @@ fn stage(outcome: &Outcome, name: &str) -> Stage {
 
 async fn text(engine: &Engine, run: &RunId, step: &str, output: &str) -> String {
     String::from_utf8(engine.result(run, step, output).await.unwrap()).unwrap()
-}
-
-/// Deletes what lies behind an output of a step or an item, as a disk that loses bytes.
-async fn lose(engine: &Engine, run: &RunId, of: &StepId, output: &str) {
-    let slot = engine.bound(run, of).await;
-    let committed = engine.host.store.committed(&slot).await.unwrap().unwrap();
-    let object = &committed.artifacts[&PortName::new(output).unwrap()].object;
-    assert!(engine.host.store.objects().delete(&ObjectKey::new(object).unwrap()).await.unwrap());
 }
 
 const WRITTEN: &str = "
@@ -207,7 +198,7 @@ async fn lost_bytes_of_one_item_are_made_anew_alone() {
     let engine = scene.engine().await;
     let first = engine.complete("first", &scene.graph(WRITTEN)).await;
     let item = first.plan.id(place(&first, "score:fold=1")).clone();
-    lose(&engine, &first.run, &item, "score").await;
+    engine.lose(&first.run, &item, "score").await;
     // The reader of the folder is another work now, and needs the bytes that are gone.
     let changed = WRITTEN.replace("sort;", "sort; echo changed;");
     let second = engine.complete("second", &scene.graph(&changed)).await;
@@ -237,7 +228,7 @@ wait:
     let (outcome, ()) = tokio::join!(engine.drive(&run), async {
         engine.eye.until_line("ready").await;
         let split = StepId::plain("split".parse().unwrap());
-        lose(&engine, &run, &split, "items").await;
+        engine.lose(&run, &split, "items").await;
         list(&scene, &["b", "c"]);
         std::fs::write(scene.outside("go"), "").unwrap();
     });

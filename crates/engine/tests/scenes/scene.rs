@@ -14,7 +14,7 @@ use prunella_engine::{
 use prunella_journal::{Event, RunState, Stamped, StepIndex, metrics};
 use prunella_manifest::{FileKind, Files, Overrides, Source, read};
 use prunella_model::*;
-use prunella_objects::Embedded;
+use prunella_objects::{Embedded, ObjectKey};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::records::{Closed, End, ProcessId, StoredArtifact};
 use prunella_store::{NewRun, Store};
@@ -315,6 +315,15 @@ impl Engine {
         self.body.kill().unwrap();
         self.body.wait().unwrap();
         self.host.guardian.clone().stop().await;
+    }
+
+    /// Deletes what lies behind an output of a step or an item, as a disk that loses bytes; says which commit's and where.
+    pub async fn lose(&self, run: &RunId, of: &StepId, output: &str) -> (SlotId, String) {
+        let slot = self.bound(run, of).await;
+        let committed = self.host.store.committed(&slot).await.unwrap().unwrap();
+        let object = committed.artifacts[&PortName::new(output).unwrap()].object.clone();
+        assert!(self.host.store.objects().delete(&ObjectKey::new(&object).unwrap()).await.unwrap());
+        (slot, object)
     }
 
     /// The commit that a step of the run is bound to; waits until that is written, which is a moment after the commit itself.
