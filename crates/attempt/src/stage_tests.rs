@@ -3,7 +3,7 @@
 
 use std::{fs, sync::Arc};
 
-use prunella_sys::{DirEntry, FsFile, FsRead, Sys};
+use prunella_sys::{DirEntry, DirLock, FsFile, FsRead, Sys};
 
 use super::*;
 
@@ -142,6 +142,9 @@ impl Fs for Meanwhile {
     }
     fn exchange(&self, a: &Path, b: &Path) -> io::Result<()> {
         self.inner.exchange(a, b)
+    }
+    fn try_lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        self.inner.try_lock_dir(path)
     }
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.hard_link(from, to)

@@ -59,6 +59,7 @@ pub enum Command {
     Explain(commands::explain::Explain),
     Shell(commands::shell::Shell),
     Get(commands::get::Get),
+    Publish(commands::publish::Publish),
     Runs(commands::runs::Runs),
     Diff(commands::diff::Diff),
     Exec(commands::exec::Exec),

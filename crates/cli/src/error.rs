@@ -93,7 +93,7 @@ impl CliError {
             Self::Store(StoreError::NoRun { .. }) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NewerFormat { .. })) => 78,
-            Self::Store(StoreError::Damaged { .. } | StoreError::GivenUp { .. }) => 78,
+            Self::Store(StoreError::Damaged { .. } | StoreError::GivenUp { .. } | StoreError::Occupied { .. }) => 78,
             Self::Store(_) | Self::Io(..) => 75,
             // Whoever closed it had enough: `prunella runs | head -1`.
             Self::Closed => 0,
@@ -143,6 +143,9 @@ impl CliError {
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => {
                 Some("run a pipeline first, or name its store with `--store DIR`".to_owned())
             }
+            Self::Store(StoreError::Occupied { .. }) => Some(
+                "move it away, or publish to another path; `prunella publish` then does what is outstanding".to_owned(),
+            ),
             Self::Store(StoreError::Damaged { .. }) => {
                 Some("have the storage checked; `prunella run --force STEP` makes the step's results anew".to_owned())
             }

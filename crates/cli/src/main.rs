@@ -22,6 +22,7 @@ mod open;
 mod present;
 mod progress;
 mod project;
+mod publications;
 mod room;
 mod settings;
 mod signals;

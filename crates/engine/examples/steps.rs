@@ -76,6 +76,7 @@ fn graph(count: usize, chain: bool) -> Graph {
         on_notice: OnNotice::Interrupt,
         for_each: None,
         after: if chain && i > 0 { vec![name(i - 1)] } else { Vec::new() },
+        publish: BTreeMap::new(),
         code: None,
         when: None,
         handler: None,
@@ -134,7 +135,7 @@ async fn run(count: usize, chain: bool, dir: &Path, jobs: usize) {
     let objects = Embedded::open(&sys, &dir).expect("a store");
     let store = Store::new(Arc::new(objects), sys.clone());
     let run = RunId::new(&format!("bench-{}", std::process::id())).expect("an id");
-    let new = NewRun { run: run.clone(), graph, brought: Vec::new(), targets: Vec::new() };
+    let new = NewRun { run: run.clone(), graph, brought: Vec::new(), targets: Vec::new(), base: None };
     store.create_run(new).await.expect("a run");
     let sockets = std::env::temp_dir().join(format!("prunella-bench-{}", std::process::id()));
     std::fs::create_dir(&sockets).expect("a directory for sockets");

@@ -47,6 +47,7 @@ impl Driver<'_> {
                         let (step, producer) = (self.plan.id(step).clone(), self.plan.id(producer).clone());
                         self.append_if_legal(Event::InputDamaged { step, producer, slot })?;
                     }
+                    Command::DoEffects { step, slot } => self.begin_effects(step, slot).await?,
                     Command::Append(event) => self.append_if_legal(event)?,
                     Command::EndRun { status } => return Ok(Some(status)),
                 }

@@ -7,6 +7,7 @@ use prunella_journal::{
 use prunella_model::{Class, Epoch, Item, RunId, SlotId, Span, StepId, StepKey};
 
 use crate::admission::{Capacity, Taken};
+use crate::effects::{decide_effects, sort_effects};
 use crate::plan::Plan;
 
 /// Something that the driver is to do. Doing it twice is harmless: whatever decides is created once in the store.
@@ -74,6 +75,13 @@ pub enum Command {
         /// What is wrong with its bytes.
         problem: String,
     },
+    /// Do what the step does to the outside; append `EffectsDone` or `EffectFailed`.
+    DoEffects {
+        /// The step.
+        step: StepIndex,
+        /// The commit that stands for it.
+        slot: SlotId,
+    },
     /// Append this event; there is nothing else to do.
     Append(Event),
     /// Ask again at this time of the driver's clock.
@@ -104,10 +112,13 @@ pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity)
             commands.push(Command::Interrupt { step, slot: running.slot, how });
         }
     }
+    sort_effects(state, plan);
     if state.stopping().is_none() {
         go_on(state, plan, capacity, &mut commands);
     }
+    // What is published is there before the end is told.
     if state.stopping().is_none()
+        && !state.has_open_effects()
         && let Some(status) = state.conclusion().filter(|_| state.list(Todo::Starting).is_empty())
         && state.issue_conclusion()
     {
@@ -169,7 +180,8 @@ fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
         }
     }
     admit(state, plan, capacity, commands);
-    if let Some(at) = state.next_timer() {
+    let effects = decide_effects(state, plan, state.clock(), commands);
+    if let Some(at) = state.next_timer().into_iter().chain(effects).min() {
         commands.push(Command::WakeAt(at));
     }
 }
@@ -350,6 +362,9 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
         return None;
     }
     match (state.outlook().filter(|_| state.handlers_are_closed()), state.stopping()) {
+        // Effects that are open when the run stops are left to whoever goes on with it.
+        (Some(_), None) if state.has_open_effects() => None,
+        (Some(_), Some(_)) if state.has_open_effects() => Some(RunStatus::Stopped),
         (Some(status), _) => Some(status),
         // Also if only what belongs to the end is left: it runs when the run is resumed.
         (None, Some(_)) => Some(RunStatus::Stopped),

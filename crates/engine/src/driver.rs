@@ -259,6 +259,11 @@ impl Driver<'_> {
         let mut batch = Vec::new();
         loop {
             let mut wake = None;
+            if self.host.guardian.is_dying() {
+                // The ends of its steps are heard before its own: what is started next must not die with it.
+                self.host.guardian.died().await;
+                self.new_guardian().await?;
+            }
             if let Some(status) = self.carry_out(&mut wake).await? {
                 return self.end(status).await;
             }
@@ -419,6 +424,7 @@ impl Driver<'_> {
                     }
                 }
             }
+            Heard::Effects(step, slot, done) => self.hear_effects(step, slot, *done),
             Heard::Free(step, free) => {
                 free?;
                 self.append_if_legal(Event::StepMissed { step: self.plan.id(step).clone() })

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use prunella_attempt::{Tell, Told, Verdict};
-use prunella_journal::StepIndex;
+use prunella_journal::{EffectDone, StepIndex};
 use prunella_model::SlotId;
 use prunella_store::StoreError;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::conditions::Decision;
+use crate::{EffectTrouble, EngineError, conditions::Decision};
 
 /// One attempt of this driver.
 ///
@@ -19,6 +19,9 @@ pub(crate) struct Nth {
     pub(crate) n: u64,
 }
 
+/// What came of effects: the inner trouble is theirs, the outer one the run's.
+pub(crate) type EffectsHeard = Result<Result<Vec<EffectDone>, EffectTrouble>, EngineError>;
+
 pub(crate) enum Heard {
     /// An attempt says what it does.
     Told(Nth, Told),
@@ -28,6 +31,8 @@ pub(crate) enum Heard {
     BrokenOff(Nth),
     /// A key that somebody else worked on has no live attempt any more.
     Free(StepIndex, Result<(), StoreError>),
+    /// What a step does to the outside is done, or could not be.
+    Effects(StepIndex, SlotId, Box<EffectsHeard>),
     /// The condition of a step was looked at, as its inputs were in these commits.
     Decided(StepIndex, Vec<SlotId>, Box<Result<Decision, StoreError>>),
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use prunella_healing::{Evidence, Restore, Retry, Spent};
+use prunella_healing::{Evidence, Spent};
 use prunella_model::{
     Artifact, ByteSize, CheckpointId, Class, Digest, Item, ParamName, ParamValue, PipelineName, PortName, RunId,
     SlotId, Span, StepId, StepKey, WriterId,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::{EffectDone, NextTry};
 
 /// A place in the log: everything up to and including this segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -43,75 +45,6 @@ pub enum RunStatus {
     Failed,
     /// It was asked to stop and can be resumed.
     Stopped,
-}
-
-/// What an attempt starts from, as the journal writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RestoreFrom {
-    /// The newest checkpoint that verifies.
-    #[default]
-    Newest,
-    /// The newest that verifies among those before this one.
-    Before(CheckpointId),
-    /// Nothing: from the beginning.
-    Zero,
-}
-
-impl From<Restore> for RestoreFrom {
-    fn from(restore: Restore) -> Self {
-        match restore {
-            Restore::Newest => Self::Newest,
-            Restore::Before(checkpoint) => Self::Before(checkpoint),
-            Restore::Zero => Self::Zero,
-        }
-    }
-}
-
-impl From<RestoreFrom> for Restore {
-    fn from(restore: RestoreFrom) -> Self {
-        match restore {
-            RestoreFrom::Newest => Self::Newest,
-            RestoreFrom::Before(checkpoint) => Self::Before(checkpoint),
-            RestoreFrom::Zero => Self::Zero,
-        }
-    }
-}
-
-/// The conditions of a step's next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NextTry {
-    /// How long to wait first.
-    #[serde(rename = "delay_ms")]
-    pub delay: Span,
-    /// The memory to give in place of what the step starts with.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "memory_bytes")]
-    pub memory: Option<ByteSize>,
-    /// Where it goes on.
-    #[serde(default)]
-    pub restore: RestoreFrom,
-    /// Whether the interval between checkpoints is halved.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub checkpoint_sooner: bool,
-    /// Whether another node is better, if there is one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub avoid_node: bool,
-    /// Whether the node cache is drained first.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub drain_cache: bool,
-}
-
-impl From<Retry> for NextTry {
-    fn from(retry: Retry) -> Self {
-        Self {
-            delay: retry.delay.into(),
-            memory: retry.memory,
-            restore: retry.restore.into(),
-            checkpoint_sooner: retry.checkpoint_sooner,
-            avoid_node: retry.avoid_node,
-            drain_cache: retry.drain_cache,
-        }
-    }
 }
 
 /// A part of a condition and the value that it had, for people.
@@ -400,6 +333,40 @@ pub enum Event {
         /// The step that was given up.
         by: StepId,
     },
+    /// Everything that a step does to the outside is done for this run.
+    EffectsDone {
+        /// The step.
+        step: StepId,
+        /// The commit whose artifacts it was done with.
+        slot: SlotId,
+        /// Each of them.
+        effects: Vec<EffectDone>,
+    },
+    /// An effect of a step could not be done; the commit stands.
+    EffectFailed {
+        /// The step.
+        step: StepId,
+        /// The commit.
+        slot: SlotId,
+        /// The output.
+        output: PortName,
+        /// What it was to be done to.
+        target: String,
+        /// What was in the way, for people.
+        why: String,
+        /// Whether trying again is useless until somebody clears the way.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hopeless: bool,
+    },
+    /// The effects of a step were given up; the commit stands.
+    EffectsGivenUp {
+        /// The step.
+        step: StepId,
+        /// The commit.
+        slot: SlotId,
+        /// Why they are not tried again, for people.
+        why: String,
+    },
     /// The run was asked to stop.
     StopRequested {
         /// How.
@@ -449,7 +416,10 @@ impl Event {
             | Self::CommitDamaged { step, .. }
             | Self::StepRebound { step }
             | Self::StepFailed { step, .. }
-            | Self::StepBlocked { step, .. } => Some(step),
+            | Self::StepBlocked { step, .. }
+            | Self::EffectsDone { step, .. }
+            | Self::EffectFailed { step, .. }
+            | Self::EffectsGivenUp { step, .. } => Some(step),
         }
     }
 
@@ -482,6 +452,9 @@ impl Event {
             Self::StepRebound { .. } => "step_rebound",
             Self::StepFailed { .. } => "step_failed",
             Self::StepBlocked { .. } => "step_blocked",
+            Self::EffectsDone { .. } => "effects_done",
+            Self::EffectFailed { .. } => "effect_failed",
+            Self::EffectsGivenUp { .. } => "effects_given_up",
             Self::StopRequested { .. } => "stop_requested",
             Self::RunConcluded { .. } => "run_concluded",
             Self::RunEnded { .. } => "run_ended",
@@ -513,6 +486,9 @@ impl Event {
         "step_rebound",
         "step_failed",
         "step_blocked",
+        "effects_done",
+        "effect_failed",
+        "effects_given_up",
         "stop_requested",
         "run_ended",
         "commit_damaged",

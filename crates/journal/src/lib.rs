@@ -7,11 +7,13 @@
 //! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md).
 
 mod agenda;
+mod effects;
 mod event;
 mod fan;
 mod keys;
 mod log;
 mod metrics;
+mod next_try;
 mod run;
 mod segment;
 mod set;
@@ -20,7 +22,8 @@ mod summary;
 mod topology;
 
 pub use agenda::Todo;
-pub use event::{Event, NextTry, Observation, Position, RestoreFrom, RunStatus, Stamped, StopHow};
+pub use effects::{EffectDone, EffectTries};
+pub use event::{Event, Observation, Position, RunStatus, Stamped, StopHow};
 pub use fan::{Fan, Need};
 pub use log::{
     Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
@@ -28,6 +31,7 @@ pub use log::{
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
+pub use next_try::{NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, decode_about, encode, write_line};
 pub use set::StepSet;

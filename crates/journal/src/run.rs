@@ -7,6 +7,7 @@ use prunella_model::{Digest, PipelineName, RunId, Span, StepId};
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::Agenda;
+use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::state::{Around, Artifacts, Stage, StepState, open_state};
 use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
@@ -137,6 +138,7 @@ pub struct RunState {
     open: u32,
     agenda: Agenda,
     keys: Keys,
+    pub(crate) effects: Effects,
     running: StepSet,
     /// Those of which no process runs any more; as short-lived as `issued`.
     vacated: StepSet,
@@ -179,6 +181,7 @@ impl RunState {
             open: (count - topology.handlers().len()) as u32,
             agenda,
             keys: Keys::default(),
+            effects: Effects::new(count),
             running: StepSet::new(count),
             vacated: StepSet::new(count),
             to_interrupt: StepSet::new(count),
@@ -223,6 +226,13 @@ impl RunState {
                 self.run_accepts(event)?;
                 self.apply_to_run(event);
             }
+            Some(id) if event.is_of_effects() => {
+                let step = self.effects_accept(id, event)?;
+                self.effects.apply(step, event, *mono);
+                if self.whole.concluded != self.outlook() {
+                    self.void_conclusion();
+                }
+            }
             Some(id) => {
                 let (step, next) = self.step_accepts(id, *mono, event)?;
                 self.apply_to_step(step, next, event);
@@ -241,6 +251,7 @@ impl RunState {
     pub fn check(&self, event: &Event) -> Result<(), IllegalEvent> {
         match event.step() {
             None => self.run_accepts(event),
+            Some(id) if event.is_of_effects() => self.effects_accept(id, event).map(|_| ()),
             Some(id) => self.step_accepts(id, self.whole.clock, event).map(|_| ()),
         }
     }
@@ -267,12 +278,26 @@ impl RunState {
             }
             Event::RunEnded { status: RunStatus::Stopped } if whole.stopping.is_none() => "nobody asked it to stop",
             Event::RunEnded { status: RunStatus::Succeeded } if !self.all_settled() => "a step is not done",
-            Event::RunEnded { status: RunStatus::Failed } if self.open > 0 || self.all_settled() => {
+            Event::RunEnded { status: RunStatus::Succeeded } if self.any_effects_given_up() => "an effect was given up",
+            Event::RunEnded { status: RunStatus::Failed }
+                if self.open > 0 || (self.all_settled() && !self.any_effects_given_up()) =>
+            {
                 "a step is open, or none was given up"
             }
             _ => return Ok(()),
         };
         Err(IllegalEvent { event: event.kind(), step: None, why })
+    }
+
+    /// Effects change nothing of a step, but are those of the commit that stands for it.
+    fn effects_accept(&self, id: &StepId, event: &Event) -> Result<StepIndex, IllegalEvent> {
+        let illegal = |why| IllegalEvent { event: event.kind(), step: Some(id.clone()), why };
+        self.run_accepts(event).map_err(|e| illegal(e.why))?;
+        let step = self.topology.index(id).ok_or_else(|| illegal("the run has no such step"))?;
+        match (self.state(step), event.effects_slot()) {
+            (StepState::Done(done), Some(slot)) if done.slot == slot => Ok(step),
+            (state, _) => Err(illegal(state.stage().as_str())),
+        }
     }
 
     fn step_accepts(&self, id: &StepId, now: Span, event: &Event) -> Result<(StepIndex, StepState), IllegalEvent> {

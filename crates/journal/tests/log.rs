@@ -46,6 +46,7 @@ const LATER: &[(&[u8], &[&str])] = &[
     (include_bytes!("golden/checkpoints.jsonl"), &["snapshot_skipped", "checkpoint_interval_chosen"]),
     (include_bytes!("golden/conditions.jsonl"), &["step_decided", "step_skipped"]),
     (include_bytes!("golden/ends.jsonl"), &["run_concluded"]),
+    (include_bytes!("golden/effects.jsonl"), &["effects_done", "effect_failed", "effects_given_up"]),
     (include_bytes!("golden/again.jsonl"), &["commit_damaged"]),
 ];
 

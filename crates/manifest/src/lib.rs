@@ -19,6 +19,7 @@ mod pipeline;
 mod policy;
 mod ports;
 mod project;
+mod publish;
 mod reader;
 mod references;
 mod render;

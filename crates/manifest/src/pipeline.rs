@@ -71,6 +71,7 @@ impl<'s> Reader<'s> {
         self.bound_defaults(&fields, drafts.len() + handlers.len())?;
         let known = Known { params: &params, data: &data, bad_steps: &bad_names };
         self.references(&drafts, &handlers, &known);
+        self.publications(&drafts, &data);
         self.cycles(&drafts);
         let steps = self.resolve(drafts, handlers, &defaults);
         Some(Pipeline {
@@ -353,6 +354,11 @@ impl<'s> Reader<'s> {
                 // A name that is not one has been noted with the references.
                 after: draft.after.iter().filter_map(|name| StepName::new(name.value).ok()).collect(),
                 code: draft.code,
+                publish: draft
+                    .publish
+                    .into_iter()
+                    .filter_map(|publish| Some((publish.output.value, publish.path?.value)))
+                    .collect(),
                 when: draft.when.map(|condition| condition.when),
                 handler,
             };

@@ -172,6 +172,8 @@ mod spec {
         pub inputs: Option<BTreeMap<Name, Reference>>,
         /// What it writes, by name: a path in its workspace, with `/` at the end for a folder.
         pub outputs: Option<BTreeMap<Name, Output>>,
+        /// Where its outputs are published once they are committed, by name: a path relative to this file, or an absolute one.
+        pub publish: Option<BTreeMap<Name, Publication>>,
         /// Steps that must have succeeded before, without using their data.
         pub after: Option<OneOrMany>,
         /// The condition under which it runs: a part of CEL over JSON outputs (`STEP.OUTPUT`) and `params.NAME`.
@@ -308,6 +310,22 @@ mod spec {
         pub path: String,
         /// What must hold of it before it counts.
         pub check: Option<Check>,
+    }
+
+    /// A path, or a mapping with the path.
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub(super) enum Publication {
+        Path(String),
+        Full(PublicationFull),
+    }
+
+    /// Where an output is published.
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub(super) struct PublicationFull {
+        /// A path relative to this file, or an absolute one.
+        pub path: String,
     }
 
     /// What must hold of an output before it counts; without any of this it must not be empty.

@@ -29,7 +29,7 @@ sections! {
         "checkpoint", "capacity",
     ];
     STEP = "a step" [
-        "run", "for_each", "inputs", "outputs", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
+        "run", "for_each", "inputs", "outputs", "publish", "after", "when", "code", "reuse", "resources", "env", "pass_env", "secrets", "retry",
         "timeout", "stall", "deterministic", "on_notice", "checkpoint", "capacity",
     ];
     HANDLER = "a command at the end of the run" [
@@ -37,6 +37,7 @@ sections! {
         "checkpoint", "capacity",
     ];
     OUTPUT = "an output" ["path", "check"];
+    PUBLICATION = "a publication" ["path"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];
     CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed", "ranks"];
     CHECKPOINT_MARKER = "`format`" ["marker"];

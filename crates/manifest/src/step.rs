@@ -10,6 +10,7 @@ use crate::{
     diagnostic::{Mark, clip, clip_to},
     policy::Policy,
     ports::OutputDraft,
+    publish::PublishDraft,
     reader::{Marked, Reader},
     section,
     tree::{NodeId, Value},
@@ -28,6 +29,7 @@ pub(crate) struct StepDraft<'s> {
     pub outputs: Vec<OutputDraft>,
     pub after: Vec<Marked<&'s str>>,
     pub when: Option<ConditionDraft>,
+    pub publish: Vec<PublishDraft>,
     pub code: Option<Vec<String>>,
     pub reuse: Option<Reuse>,
     pub policy: Policy,
@@ -51,6 +53,7 @@ impl StepDraft<'_> {
             for_each: None,
             for_each_wrong: false,
             code,
+            publish: Vec::new(),
             reuse: Some(Reuse::Run),
             policy,
         }
@@ -87,6 +90,7 @@ impl<'s> Reader<'s> {
                 })
                 .collect(),
             when: fields.get("when").and_then(|id| self.condition(id)),
+            publish: fields.get("publish").map(|id| self.publish(id)).unwrap_or_default(),
             code: fields.get("code").map(|id| self.code(id)),
             reuse: fields.get("reuse").and_then(|id| {
                 let choices = [("always", Reuse::Always), ("run", Reuse::Run), ("never", Reuse::Never)];

@@ -6,8 +6,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, CapacityWish, DataName, EnvName, ForEach, Handler, Item, ParamName, PipelineName, PortName, RetryPolicy,
-    Span, StepName, Template, When,
+    ByteSize, CapacityWish, DataName, EnvName, ForEach, Handler, Item, ParamName, PipelineName, PortName, Publication,
+    RetryPolicy, Span, StepName, Template, When,
 };
 
 /// A value of a parameter; decimals stay the text that the user wrote, lists are shown as JSON.
@@ -379,6 +379,9 @@ pub struct Step {
     /// Patterns of the code it sees, narrower than the pipeline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Vec<String>>,
+    /// Where its outputs are published for each run; not in the key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish: BTreeMap<PortName, Publication>,
     /// The condition under which it runs; without one it always does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,

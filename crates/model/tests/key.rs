@@ -175,6 +175,7 @@ prop_compose! {
             for_each: None,
             after: Vec::new(),
             code: None,
+            publish: BTreeMap::new(),
             when: None,
             handler: None,
         }

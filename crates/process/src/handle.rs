@@ -219,6 +219,13 @@ impl Guardian {
         }
     }
 
+    /// Returns whether the guardian is gone, or is going: nothing can be started by it any more.
+    ///
+    /// Whoever has heard the end of a step of a guardian that died finds this true.
+    pub fn is_dying(&self) -> bool {
+        lock(&self.handle.shared.attempts).closed
+    }
+
     /// Resolves when the guardian is gone and everything that it had spawned is dead.
     ///
     /// By then this process, the next subreaper, has killed and reaped what the guardian left, and every [`Running`]

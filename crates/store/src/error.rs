@@ -82,6 +82,14 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Something stands where an artifact is to be published that is not Prunella's to replace, or nothing can stand there.
+    #[error("nothing can be published at `{}`: {problem}", path.display())]
+    Occupied {
+        /// The target.
+        path: PathBuf,
+        /// What is in the way.
+        problem: String,
+    },
     /// The local file system refused.
     #[error("could not access `{}`", path.display())]
     Io {
@@ -103,7 +111,7 @@ impl StoreError {
                 R::ReadBack => Remedy::Leave,
                 R::MakeAnew => Remedy::MakeAnew,
             },
-            Self::Record { .. } | Self::NoRun { .. } | Self::GivenUp { .. } => Remedy::AskUser,
+            Self::Record { .. } | Self::NoRun { .. } | Self::GivenUp { .. } | Self::Occupied { .. } => Remedy::AskUser,
             Self::Superseded { .. } => Remedy::Leave,
             Self::Damaged { .. } => Remedy::MakeAnew,
             Self::Tree { .. } | Self::Unfit { .. } => Remedy::Reject,

@@ -1,6 +1,8 @@
 //! Where each record lies (protocol: Store layout).
 
-use prunella_model::{CheckpointId, Epoch, PipelineName, RunId, SlotId, StepId, StepKey, descending, from_descending};
+use prunella_model::{
+    CheckpointId, Digest, EffectId, Epoch, PipelineName, RunId, SlotId, StepId, StepKey, descending, from_descending,
+};
 use prunella_objects::ObjectKey;
 
 /// The names of all records. Numbers are written so that the highest is listed first.
@@ -8,6 +10,16 @@ pub struct Layout;
 
 fn key(text: String) -> ObjectKey {
     ObjectKey::new(text).expect("names, digests and numbers are plain segments")
+}
+
+/// One of the records of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EffectPart {
+    Begun,
+    Done,
+    /// By the writer of what it leaves unfinished.
+    Doer(String),
+    Failed(u32),
 }
 
 /// One of the records of an attempt.
@@ -196,6 +208,42 @@ impl Layout {
         format!("runs/{run}/logs/{}/{:016x}/", step.segment(), epoch.0)
     }
 
+    /// Returns the prefix of everything about the effects of a run on one place: a digest of kind and target.
+    pub(crate) fn effects_on(run: &RunId, place: &Digest) -> String {
+        format!("runs/{run}/effects/{}/", place.hex())
+    }
+
+    /// Returns the prefix of all effects of a run.
+    pub(crate) fn effects(run: &RunId) -> String {
+        format!("runs/{run}/effects/")
+    }
+
+    /// Returns where a record of an effect lies.
+    pub(crate) fn effect(run: &RunId, place: &Digest, id: &EffectId, record: &EffectPart) -> ObjectKey {
+        let prefix = Self::effects_on(run, place);
+        key(match record {
+            EffectPart::Begun => format!("{prefix}{}.json", id.hex()),
+            EffectPart::Done => format!("{prefix}{}.done.json", id.hex()),
+            EffectPart::Doer(writer) => format!("{prefix}{}.doer-{writer}.json", id.hex()),
+            EffectPart::Failed(n) => format!("{prefix}{}.failed-{n:08}.json", id.hex()),
+        })
+    }
+
+    pub(crate) fn parse_effect(name: &str) -> Option<(EffectId, EffectPart)> {
+        let last = name.rsplit_once('/')?.1.strip_suffix(".json")?;
+        let (id, what) = last.split_once('.').map_or((last, None), |(id, what)| (id, Some(what)));
+        let part = match what {
+            None => EffectPart::Begun,
+            Some("done") => EffectPart::Done,
+            Some(what) => match what.split_once('-')? {
+                ("doer", writer) => EffectPart::Doer(writer.to_owned()),
+                ("failed", n) => EffectPart::Failed(n.parse().ok()?),
+                _ => return None,
+            },
+        };
+        Some((EffectId::from_hex(id)?, part))
+    }
+
     /// Returns where a request to stop a run lies: asked of its driver `n`.
     pub fn stop(run: &RunId, n: u64) -> ObjectKey {
         key(format!("runs/{run}/stop/{}.json", descending(n)))
@@ -230,8 +278,6 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use prunella_model::Digest;
-
     use super::*;
 
     #[test]
@@ -250,6 +296,21 @@ mod tests {
         assert_eq!(Layout::parse_attempt("attempts/x/y.start.json"), None);
         let id = CheckpointId { slot, seq: 3 };
         assert_eq!(Layout::parse_checkpoint(slot.key, Layout::checkpoint(&id).as_str()), Some(id));
+    }
+
+    #[test]
+    fn every_record_of_an_effect_is_read_back_from_its_name() {
+        let (run, place) = (RunId::new("r").expect("an id"), Digest::of(b"place"));
+        let id = EffectId::from_hex(&Digest::of(b"id").hex()).expect("a digest");
+        let doer = EffectPart::Doer("ab".repeat(16));
+        for part in [EffectPart::Begun, EffectPart::Done, doer, EffectPart::Failed(7)] {
+            let name = Layout::effect(&run, &place, &id, &part);
+            assert_eq!(Layout::parse_effect(name.as_str()), Some((id, part)));
+            assert!(name.as_str().starts_with(&Layout::effects_on(&run, &place)));
+        }
+        for strange in ["runs/r/effects/x/y.json", &format!("runs/r/effects/x/{}.later.json", id.hex())] {
+            assert_eq!(Layout::parse_effect(strange), None, "{strange}");
+        }
     }
 
     #[test]

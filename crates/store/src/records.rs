@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_model::{
-    Artifact, CheckpointId, Class, Digest, Graph, Item, ParamValue, PipelineName, PortName, RunId, SlotId, StepId,
-    StepName, WriterId,
+    Artifact, CheckpointId, Class, Digest, EffectHow, EffectKind, Graph, Item, ParamValue, PipelineName, PortName,
+    RunId, SlotId, StepId, StepName, WriterId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct StoredArtifact {
     pub artifact: Artifact,
     /// The object's key.
     pub object: String,
+    /// Whether a single file was executable; a tree's manifest says it of each of its files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
 }
 
 /// How a slot was filled: `attempts/<key>/<e>.end.json`.
@@ -302,6 +305,9 @@ pub struct GraphRecord {
     pub targets: Vec<StepName>,
     /// The number of the run among the runs of its pipeline.
     pub order: u64,
+    /// The directory of the pipeline file, absolute: what publications with a relative path lie beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Wall time, for people.
     pub at_ms: i64,
 }
@@ -402,4 +408,69 @@ pub struct GcDoneRecord {
     pub writer: WriterId,
     /// How many of the listed it deleted.
     pub deleted: usize,
+}
+
+/// Something is to be done to the outside for a run: `runs/<run>/effects/<place>/<id>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What.
+    pub kind: EffectKind,
+    /// Where: the canonical target.
+    pub target: String,
+    /// The step whose artifact it is.
+    pub step: StepId,
+    /// The output.
+    pub output: PortName,
+    /// The commit.
+    pub slot: SlotId,
+    /// The artifact.
+    pub stored: StoredArtifact,
+    /// Who wrote it.
+    pub writer: WriterId,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// Somebody does an effect, or did: `runs/<run>/effects/<place>/<id>.doer-<writer>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectDoerRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who.
+    pub owner: Owner,
+    /// The number of the step's binding for which it is done: of the effects of a run on one target the highest counts.
+    pub binding: u64,
+    /// The writer in the name of what it leaves unfinished.
+    pub writer: WriterId,
+}
+
+/// An effect is done: `runs/<run>/effects/<place>/<id>.done.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectDoneRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who wrote it.
+    pub writer: WriterId,
+    /// What the target and its file system allowed.
+    pub how: EffectHow,
+    /// The newer run whose artifact is at the target instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<RunId>,
+    /// Wall time, for people.
+    pub at_ms: i64,
+}
+
+/// An effect could not be done by `exec`: `runs/<run>/effects/<place>/<id>.failed-<n>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectFailedRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who tried.
+    pub writer: WriterId,
+    /// What was in the way, for people.
+    pub why: String,
+    /// Wall time, for people.
+    pub at_ms: i64,
 }

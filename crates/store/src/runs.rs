@@ -1,6 +1,9 @@
 //! Runs: their graphs, drivers, bindings, order and names.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
 use prunella_objects::{Created, ObjectKey, Op};
@@ -24,6 +27,8 @@ pub struct NewRun {
     pub brought: Vec<StoredArtifact>,
     /// The steps asked for; empty means all.
     pub targets: Vec<StepName>,
+    /// The directory of the pipeline file, absolute, where publications with a relative path lie.
+    pub base: Option<PathBuf>,
 }
 
 /// A run of a pipeline, as its order record shows it.
@@ -78,6 +83,7 @@ impl Store {
             brought: new.brought,
             targets: new.targets,
             order: n,
+            base: new.base.map(|base| base.display().to_string()),
             at_ms,
         };
         let _fresh_id = self.put(&Layout::graph(&new.run), encode(&record)).await?;

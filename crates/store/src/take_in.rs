@@ -53,7 +53,7 @@ pub struct TakenFile<'a> {
 impl Taken {
     /// Returns every file in it.
     pub fn files(&self) -> impl Iterator<Item = TakenFile<'_>> {
-        let StoredArtifact { artifact, object } = &self.stored;
+        let StoredArtifact { artifact, object, .. } = &self.stored;
         let single = TakenFile { path: "", size_bytes: artifact.size_bytes, object: Some((object, 0)) };
         let single = self.manifest.is_none().then_some(single);
         let of_tree = self.manifest.iter().flat_map(|manifest| {
@@ -107,7 +107,8 @@ impl Store {
             (ArtifactKind::File, Some(FileKind::File)) => {
                 let (digest, file) = self.take_file(owner, path, take_over).await?;
                 let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes: file.size_bytes };
-                let stored = StoredArtifact { artifact, object: file.object.to_string() };
+                let executable = meta.is_some_and(|meta| meta.mode_exec);
+                let stored = StoredArtifact { artifact, object: file.object.to_string(), executable };
                 let objects = file.inline.map(|bytes| (file.object, bytes)).into_iter().collect();
                 Ok(Taken { stored, objects, manifest: None })
             }

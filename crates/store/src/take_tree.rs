@@ -94,7 +94,8 @@ impl Store {
         let manifest = TreeManifest { format: TREE_FORMAT, objects: table, entries };
         let object = self.object_name(owner);
         objects.push((object.clone(), encode(&manifest)));
-        Ok(Taken { stored: StoredArtifact { artifact, object: object.to_string() }, objects, manifest: Some(manifest) })
+        let stored = StoredArtifact { artifact, object: object.to_string(), executable: false };
+        Ok(Taken { stored, objects, manifest: Some(manifest) })
     }
 
     async fn take_load(

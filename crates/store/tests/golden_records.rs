@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use prunella_store::records::{
-    AliveRecord, BindingRecord, CheckpointRecord, CondemnedRecord, DamagedRecord, DriverRecord, EndRecord,
-    GcDoneRecord, GraphRecord, NamesRecord, OrderRecord, PinRecord, RetiredRecord, StartRecord, StopRecord,
-    TreeManifest, UsesRecord,
+    AliveRecord, BindingRecord, CheckpointRecord, CondemnedRecord, DamagedRecord, DriverRecord, EffectDoerRecord,
+    EffectDoneRecord, EffectFailedRecord, EffectRecord, EndRecord, GcDoneRecord, GraphRecord, NamesRecord, OrderRecord,
+    PinRecord, RetiredRecord, StartRecord, StopRecord, TreeManifest, UsesRecord,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn through<T: Serialize + DeserializeOwned>(example: Value) -> Result<Value, ser
 }
 
 /// Every kind of record; the number is how many examples there are at least.
-const KINDS: [(&str, usize, Through); 17] = [
+const KINDS: [(&str, usize, Through); 21] = [
     ("start", 1, through::<StartRecord>),
     ("end", 2, through::<EndRecord>),
     ("alive", 1, through::<AliveRecord>),
@@ -36,6 +36,10 @@ const KINDS: [(&str, usize, Through); 17] = [
     ("binding", 1, through::<BindingRecord>),
     ("stop", 1, through::<StopRecord>),
     ("order", 1, through::<OrderRecord>),
+    ("effect", 1, through::<EffectRecord>),
+    ("effect-doer", 1, through::<EffectDoerRecord>),
+    ("effect-done", 1, through::<EffectDoneRecord>),
+    ("effect-failed", 1, through::<EffectFailedRecord>),
     ("names", 1, through::<NamesRecord>),
     ("retired", 1, through::<RetiredRecord>),
     ("condemned", 1, through::<CondemnedRecord>),

@@ -47,6 +47,9 @@ pub struct Meta {
     pub nlink: u64,
 }
 
+/// A directory that nobody else may change by agreement; let go of when it is dropped, and when its process dies.
+pub trait DirLock: Send + Sync {}
+
 /// A file open for reading.
 pub trait FsRead: Read + Seek + Send {}
 impl<T: Read + Seek + Send> FsRead for T {}
@@ -83,6 +86,8 @@ pub trait Fs: Send + Sync {
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<bool>;
     /// Exchanges two existing paths in one step; `Unsupported` where the file system cannot.
     fn exchange(&self, a: &Path, b: &Path) -> io::Result<()>;
+    /// Takes a directory for those who agree to ask; nothing if somebody has it, be it another thread of this process.
+    fn try_lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
     /// Gives the file at `from` a second name.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Creates `to` sharing the blocks of `from`; false, leaving nothing, where that is not supported.

@@ -7,6 +7,7 @@
 mod accelerators;
 mod blocking;
 mod clock;
+mod dir_lock;
 mod env;
 mod fs;
 mod lease;
@@ -23,7 +24,7 @@ pub use accelerators::{Accelerators, BadAccelerator, Visibility};
 pub use blocking::blocking;
 pub use clock::{Clock, ManualClock, RealClock};
 pub use env::{Env, MapEnv, RealEnv};
-pub use fs::{DirEntry, FileKind, Fs, FsFile, FsRead, Meta};
+pub use fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 pub use lease::{LeaseHeld, ReadLease, read_lease};
 pub use machine::{FakeMachine, Machine, OsArch, RealMachine};
 pub use random::{Random, RealRandom, SeededRandom, random_hex};

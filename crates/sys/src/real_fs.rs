@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 
-use crate::fs::{DirEntry, FileKind, Fs, FsFile, FsRead, Meta};
+use crate::dir_lock::try_lock_dir;
+use crate::fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 use crate::long_path::reach;
 use crate::remove_tree::remove_tree;
 
@@ -86,6 +87,10 @@ impl Fs for RealFs {
         rename_with(a, b, RenameFlags::EXCHANGE).map_err(|error| {
             if is_unsupported(&error) { io::Error::new(io::ErrorKind::Unsupported, error) } else { error }
         })
+    }
+
+    fn try_lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        try_lock_dir(&reach(path)?)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

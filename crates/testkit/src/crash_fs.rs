@@ -1,6 +1,6 @@
 //! A file system in memory that logs every operation, so that every state a crash can leave is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub base_transactions: Vec<Vec<u8>>,
     /// One entry an operation.
     pub log: Vec<Vec<Effect>>,
+    /// The directories that somebody has locked.
+    pub locked: BTreeSet<usize>,
     failing: Option<(usize, io::ErrorKind)>,
     reflinks: bool,
 }
@@ -84,6 +86,7 @@ impl CrashFs {
             modes: BTreeMap::new(),
             base_transactions: transactions,
             log: Vec::new(),
+            locked: BTreeSet::new(),
             failing: None,
             reflinks,
         };

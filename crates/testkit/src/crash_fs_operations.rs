@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use prunella_sys::{DirEntry, FileKind, Fs, FsFile, FsRead, Meta};
+use prunella_sys::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 
 use crate::crash_fs::{CrashFs, Effect, Node, names};
 
@@ -28,6 +28,20 @@ impl FsFile for OpenFile {
     fn sync(&mut self) -> io::Result<()> {
         self.fs.change()?.apply(vec![Effect::SyncFile(self.node)]);
         Ok(())
+    }
+}
+
+/// A directory that somebody has; a crash leaves nothing of it.
+struct Locked {
+    fs: CrashFs,
+    node: usize,
+}
+
+impl DirLock for Locked {}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.fs.state().locked.remove(&self.node);
     }
 }
 
@@ -82,6 +96,12 @@ impl Fs for CrashFs {
         let (a_node, b_node) = (state.find(a)?, state.find(b)?);
         state.apply(vec![names([(a_dir, a_name, Some(b_node)), (b_dir, b_name, Some(a_node))])]);
         Ok(())
+    }
+
+    fn try_lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        let mut state = self.state();
+        let node = state.find(path)?;
+        Ok(state.locked.insert(node).then(|| Box::new(Locked { fs: self.clone(), node }) as Box<dyn DirLock>))
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Args;
 use prunella_attempt::{Control, Failure, Request, RestoreFrom, Success, Told, Verdict, attempt};
-use prunella_engine::{Upstream, exec_request};
+use prunella_engine::{Upstream, do_effects, effects_of, exec_request};
 use prunella_healing::{
-    Evidence, ExitCode, JitterSeed, Remedy, Restore, Spent, Traits, backoff, exit_code, memory_for, remedy,
+    Evidence, ExitCode, JitterSeed, Remedy, Restore, Spent, Traits, backoff, exit_code, limit_of, memory_for, remedy,
     restore_point, root_cause,
 };
-use prunella_model::{Backoff, Digest, Epoch, NameError, RunId, SlotId, Span, Step, StepAddress, StepId, StepKey};
+use prunella_model::{
+    Backoff, Class, Digest, Epoch, NameError, RunId, SlotId, Span, Step, StepAddress, StepId, StepKey,
+};
 use prunella_objects::Created;
 use prunella_process::Stream;
 use prunella_store::{
@@ -210,9 +212,31 @@ impl Exec {
         success: &Success,
         word: &'static str,
     ) -> Result<(&'static str, String, ExitCode), CliError> {
-        bind(store, &request.run, &request.step, success.slot).await?;
+        let binding = bind(store, &request.run, &request.step, success.slot).await?;
         let name = present::attempt(&request.step, &success.slot);
+        if let Some((problem, code)) = self.effects(store, request, success.slot, binding).await? {
+            return Ok((word, format!("{word}: {name}, but {problem}"), code));
+        }
         Ok((word, format!("{word}: {name} ({}@{})", request.key.hex(), success.slot.epoch), ExitCode::DONE))
+    }
+
+    /// Sees to it that what the step does to the outside is done; answers what could not be done.
+    async fn effects(
+        &self,
+        store: &Store,
+        request: &Request,
+        slot: SlotId,
+        binding: u64,
+    ) -> Result<Option<(String, ExitCode)>, CliError> {
+        let effects = effects_of(store, &request.run, &request.graph, &request.step, slot, binding).await?;
+        let Err(trouble) = do_effects(store, &store.this_owner(None), effects, false).await else { return Ok(None) };
+        let failed = store.effect_failed(&trouble.effect, &trouble.why()).await?;
+        let spec = request.graph.graph.pipeline.steps.get(request.step.name.as_str());
+        let limit = spec.and_then(|spec| limit_of(&spec.retry, &Traits::of(spec), Class::Effect)).unwrap_or(0);
+        let useless = trouble.is_hopeless() || failed > limit;
+        store.sync().await?;
+        let what = format!("`{}` could not be published: {}", trouble.effect.output, trouble.why());
+        Ok(Some((what, if useless { ExitCode::USELESS } else { ExitCode::AGAIN })))
     }
 
     async fn failed(
@@ -265,7 +289,7 @@ pub fn heal(request: &mut Request, spec: &Step, view: &KeyView) {
         Restore::Before(checkpoint) => RestoreFrom::Before(checkpoint),
         Restore::Zero => RestoreFrom::Zero,
     };
-    request.checkpoint_sooner = spec.checkpoint.is_some() && spent.count(prunella_model::Class::NoProgress) > 0;
+    request.checkpoint_sooner = spec.checkpoint.is_some() && spent.count(Class::NoProgress) > 0;
 }
 
 /// Returns how long to wait: some time up to 2^(k−2) s, at most 5 min, if the k ≥ 2 attempts before lived only briefly.
@@ -300,17 +324,17 @@ async fn was_short(store: &Store, slot: &SlotId, closed: &Closed) -> Result<bool
     Ok(store.read::<AliveRecord>(&Layout::alive(slot)).await?.is_none_or(|alive| alive.counter == 0))
 }
 
-/// Binds the step of the run to a slot, unless it is bound to it already.
-async fn bind(store: &Store, run: &RunId, step: &StepId, slot: SlotId) -> Result<(), CliError> {
+/// Binds the step of the run to a slot, unless it is bound to it already, and returns the number of the binding.
+async fn bind(store: &Store, run: &RunId, step: &StepId, slot: SlotId) -> Result<u64, CliError> {
     loop {
         let n = match store.bindings(run).await?.get(step) {
-            Some((_, bound)) if *bound == slot => return Ok(()),
+            Some((n, bound)) if *bound == slot => return Ok(*n),
             Some((n, _)) => n + 1,
             None => 1,
         };
         let created = store.objects().batch(vec![store.binding_op(run, step, n, slot)]).await?;
         if matches!(created.first(), Some(Created::New)) {
-            return Ok(());
+            return Ok(n);
         }
         // Another binding took the number: look again.
     }

@@ -299,7 +299,7 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
 }
 
 /// Returns which step an address means in a run, and its items if it is one that fans out.
-async fn items_of(
+pub(super) async fn items_of(
     store: &Store,
     run: &RunId,
     address: &StepAddress,

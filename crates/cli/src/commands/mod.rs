@@ -15,6 +15,7 @@ pub mod logs;
 pub mod man;
 pub mod pin;
 pub mod plan;
+pub mod publish;
 pub mod resume;
 pub mod retry;
 pub mod run;
@@ -71,6 +72,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Explain(command) => command.run(&context).await,
         Command::Shell(command) => command.run(&context).await,
         Command::Get(command) => command.run(&context).await,
+        Command::Publish(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
         Command::Diff(command) => command.run(&context).await,
         Command::Exec(command) => command.run(&context).await,

@@ -80,8 +80,12 @@ impl Plan {
             store => store?,
         };
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
-        let going_on =
-            if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
+        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        let going_on = if self.new || !force.is_empty() {
+            None
+        } else {
+            unfinished(&store, &prepared.graph, &targets, &base).await?
+        };
         let state = match &going_on {
             Some((run, _)) => Some(load_state(&store, run).await?.2),
             None => None,

@@ -85,8 +85,12 @@ impl Run {
         let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
         let store = open::store(context, &place.store)?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
-        let unfinished =
-            if self.new || !force.is_empty() { None } else { unfinished(&store, &prepared.graph, &targets).await? };
+        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        let unfinished = if self.new || !force.is_empty() {
+            None
+        } else {
+            unfinished(&store, &prepared.graph, &targets, &base).await?
+        };
         let (run, record) = match unfinished {
             Some(found) => found,
             None => prepared.create_run(context, &store, &place, &targets).await?,
@@ -125,14 +129,18 @@ pub async fn unfinished(
     store: &Store,
     graph: &Graph,
     targets: &[StepName],
+    base: &std::path::Path,
 ) -> Result<Option<(RunId, GraphRecord)>, CliError> {
     let Some(newest) = store.runs_of(&graph.pipeline.name, 1).await?.into_iter().next() else { return Ok(None) };
     let Some(record) = store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await? else {
         return Ok(None);
     };
+    // A project that was moved publishes elsewhere than the run that began there would.
+    let publishes = graph.pipeline.steps.values().any(|step| !step.publish.is_empty());
+    let moved = publishes && record.base.as_deref().is_some_and(|there| std::path::Path::new(there) != base);
     // Without a word of it, a run goes on with what its steps began with.
     let same_start = graph.warm.is_empty() || graph.warm == record.graph.warm;
-    let same = record.graph.digest() == graph.digest() && record.targets == targets && same_start;
+    let same = record.graph.digest() == graph.digest() && record.targets == targets && same_start && !moved;
     Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
 }
 
@@ -183,6 +191,8 @@ pub async fn drive_run(
     let outcome = outcome.inspect_err(|_| screen.clear())?;
     let code = match outcome.status {
         RunStatus::Succeeded => 0,
+        // Every step is done: what could not be done is outside, and trying again alone is useless.
+        RunStatus::Failed if outcome.state.all_settled() => 78,
         RunStatus::Failed => 1,
         RunStatus::Stopped => 75,
     };

@@ -18,6 +18,7 @@ use crate::{
     error::CliError,
     history,
     present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
+    publications::Publications,
     skips::{at_end, expression, why_skipped},
 };
 
@@ -45,6 +46,9 @@ struct Answer<'a> {
     condition: Condition,
     figures: &'a RunMetrics,
     bound: Bound,
+    publications: Publications,
+    /// The steps of which they have something to say.
+    published: BTreeSet<StepIndex>,
 }
 
 /// How a run is, for programs; the names in the order of the alphabet, as everywhere.
@@ -85,6 +89,8 @@ struct StepShown<'a> {
     items: Option<ItemsShown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publications: Option<Value>,
     state: StepCondition,
     step: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +113,9 @@ impl Status {
         let run = which_run(&store, self.run.as_deref()).await?;
         let binding = Binding::begin(&store, &run).await?;
         let seen = Seen::of(&store, &run).await?;
-        let closer = seen.closer(&store, &with_more_to_say(&seen.state)).await?;
+        let publications = Publications::of(&store, &run).await?;
+        let published = publications.steps(&seen.state);
+        let closer = seen.closer(&store, &(&with_more_to_say(&seen.state) | &published)).await?;
         let (driver, condition) = condition::of(&store, &run, seen.state.ended()).await?;
         let mut events: HashMap<&StepId, Vec<&Stamped>> = HashMap::new();
         for stamped in &closer.events {
@@ -125,6 +133,8 @@ impl Status {
             condition,
             figures: &seen.figures,
             bound: binding.of_open_steps(&store, &run, &seen.state).await?,
+            publications,
+            published,
         };
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
@@ -173,6 +183,7 @@ impl Answer<'_> {
         };
         let has_items = self.plan.topology().members(step).is_some();
         let (done, all) = self.state.items_done(step);
+        let published = self.published.contains(&step).then_some(());
         let mut detail = String::new();
         self.detail(step, &mut detail);
         StepShown {
@@ -184,6 +195,7 @@ impl Answer<'_> {
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
             items: has_items.then_some(ItemsShown { all, done }),
             key: state.key().map(|key| key.hex()),
+            publications: published.and_then(|()| self.publications.as_json(self.plan, self.state, step)),
             state: self.condition_of(step),
             step: id.to_string(),
             why,
@@ -301,7 +313,14 @@ impl Answer<'_> {
                 let (tone, mark) = is.mark();
                 table.cell(|text| put(text, format_args!("{mark} {}", self.plan.id(step))));
                 table.cell(|text| text.push_str(is.as_str()));
-                table.cell(|text| self.detail(step, text));
+                table.cell(|text| {
+                    self.detail(step, text);
+                    if self.published.contains(&step)
+                        && let Some(published) = self.publications.words(self.plan, self.state, step)
+                    {
+                        put(text, format_args!(", {published}"));
+                    }
+                });
                 table.end_line(tone);
             }
         }
@@ -325,6 +344,9 @@ impl Answer<'_> {
             Condition::Interrupted | Condition::Stopped => format!("  next: prunella resume {run}\n"),
             Condition::Failed => {
                 let failed = self.plan.indices().find(|step| self.condition_of(*step) == StepCondition::Failed);
+                if failed.is_none() && self.state.any_effects_given_up() {
+                    return format!("  next: clear the way, then prunella resume {run}\n");
+                }
                 failed.map_or_else(String::new, |step| {
                     let step = self.plan.id(step);
                     format!("  next: prunella explain {run} {step}     prunella logs {run} {step}\n")

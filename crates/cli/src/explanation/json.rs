@@ -52,6 +52,9 @@ impl Subject<'_> {
             StepState::Skipped { by } => out["why"] = why_skipped(self.plan, self.place, *by).into(),
             _ => {}
         }
+        if let Some(publications) = self.publications.as_json(self.plan, self.state, self.place) {
+            out["publications"] = publications;
+        }
         if let Some(when) = &self.plan.step(self.place).when {
             out["when"] = json!({
                 "expression": when.expression,

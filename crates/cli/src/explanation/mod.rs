@@ -18,6 +18,7 @@ use crate::{
     error::CliError,
     history,
     present::{attempt, short},
+    publications::Publications,
     skips::{Decided, decided},
 };
 use tried::Tried;
@@ -42,6 +43,7 @@ pub struct Subject<'a> {
     checkpoints: Vec<CheckpointId>,
     /// How its condition was answered.
     decided: Option<Decided<'a>>,
+    publications: Publications,
 }
 
 impl<'a> Subject<'a> {
@@ -126,6 +128,7 @@ impl<'a> Subject<'a> {
             inputs,
             checkpoints,
             decided: decided(events, step),
+            publications: Publications::of(store, run).await?,
         })
     }
 }

@@ -54,6 +54,12 @@ impl Subject<'_> {
                 .map(|(name, stored)| Line(Tone::Plain, vec![format!("  {name}"), artifact(&stored.artifact)]));
             out.push_str(&columns(paint, &lines.collect::<Vec<_>>()));
         }
+        let published = self.publications.lines(self.plan, self.state, self.place);
+        if !published.is_empty() {
+            out.push_str("published\n");
+            let lines: Vec<Line> = published.into_iter().map(|words| Line(Tone::Plain, words.into())).collect();
+            out.push_str(&columns(paint, &lines));
+        }
         if let Some(newest) = self.checkpoints.first() {
             out.push_str(&format!("checkpoints of this key: {}, the newest {newest}\n", self.checkpoints.len()));
         }

@@ -34,7 +34,7 @@ use self::{
     ending::{End, GivenUp},
     frame::frame,
     model::Model,
-    plain::{Plain, output_line, stopping},
+    plain::{Plain, effect_words, output_line, stopping},
     terminal::{InPlace, size},
 };
 use crate::{
@@ -282,7 +282,16 @@ impl Spectator for Screen {
             inner.last_seen.insert(step, (*slot, evidence.clone()));
         }
         match &mut inner.mode {
-            Mode::InPlace { .. } => {}
+            Mode::InPlace { above, .. } => match &event.event {
+                Event::EffectsDone { step, effects, .. } => {
+                    let new = effects.iter().filter(|effect| !effect.before);
+                    above.extend(new.map(|effect| effect_words(effect, step, plan)));
+                }
+                Event::EffectFailed { step, output, why, .. } => {
+                    above.push(format!("{step}.{output} could not be published: {}", text::line(why)));
+                }
+                _ => {}
+            },
             Mode::Lines(plain) => {
                 let mut lines = Vec::new();
                 plain.event(event, step, &inner.model, plan, &mut lines);

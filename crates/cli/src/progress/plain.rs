@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use prunella_attempt::Told;
 use prunella_engine::Plan;
 use prunella_healing::Evidence;
-use prunella_journal::{Event, NextTry, Stamped, StepIndex, StopHow};
-use prunella_model::Span;
+use prunella_journal::{EffectDone, Event, NextTry, Stamped, StepIndex, StopHow};
+use prunella_model::{EffectHow, PortName, Span, StepId};
 
 use super::{
     model::{Model, Phase, word},
@@ -135,6 +135,18 @@ impl Plain {
                     _ => "skipped".to_owned(),
                 }
             }
+            Event::EffectsDone { step: id, effects, .. } => {
+                self.flush(model, out);
+                for effect in effects.iter().filter(|effect| !effect.before) {
+                    out.push(self.at(now, &id.to_string(), &effect_words(effect, id, plan)));
+                }
+                return;
+            }
+            Event::EffectFailed { step: id, output, target, why, .. } => {
+                let shown = step.map_or_else(|| target.clone(), |step| place_of(plan, step, output, target));
+                format!("{id}.{output} could not be published to {shown}: {}", line(why))
+            }
+            Event::EffectsGivenUp { why, .. } => format!("publishing is given up: {}", line(why)),
             Event::StopRequested { how } => {
                 self.flush(model, out);
                 out.push(stopping(*how).to_owned());
@@ -202,6 +214,25 @@ impl Plain {
 /// Returns a line of a step's output, behind the step's name.
 pub fn output_line(name: &str, width: usize, text: &str) -> String {
     format!("{name:width$} | {}", line(text))
+}
+
+/// Returns what became of an effect: `published report.page → out/report.html`.
+pub fn effect_words(effect: &EffectDone, step: &StepId, plan: &Plan) -> String {
+    let place = plan
+        .index(step)
+        .map_or_else(|| effect.target.clone(), |index| place_of(plan, index, &effect.output, &effect.target));
+    let name = format!("{step}.{}", effect.output);
+    match (effect.how, &effect.by) {
+        (EffectHow::Superseded, Some(by)) => format!("{name} is not published to {place}: the newer run {by} is there"),
+        (EffectHow::Superseded, None) => format!("{name} is not published to {place}: something newer is there"),
+        (EffectHow::Unchanged, _) => format!("published {name} → {place} (it was there)"),
+        _ => format!("published {name} → {place}"),
+    }
+}
+
+/// Returns a target as the pipeline file names it.
+fn place_of(plan: &Plan, step: StepIndex, output: &PortName, target: &str) -> String {
+    plan.step(step).publish.get(output).map_or_else(|| target.to_owned(), |publication| publication.path.clone())
 }
 
 /// Returns what a request to stop means.

@@ -209,7 +209,14 @@ impl Prepared {
             }
             brought.push(stored.clone());
         }
-        let new = NewRun { run: run.clone(), graph: self.graph.clone(), brought, targets: targets.to_vec() };
+        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        let new = NewRun {
+            run: run.clone(),
+            graph: self.graph.clone(),
+            brought,
+            targets: targets.to_vec(),
+            base: Some(base),
+        };
         let record = store.create_run(new).await?;
         for measured in self.data.values() {
             store.forget_notes(&measured.contents.artifact, &notes);

@@ -19,6 +19,7 @@ mod looking;
 mod manual;
 mod notices;
 mod planning;
+mod publishing;
 mod shells;
 mod starting;
 mod stopping;

@@ -68,6 +68,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             for_each: spec.for_each.clone(),
             after: spec.after.iter().map(|step| name(step)).collect(),
             code: None,
+            publish: BTreeMap::new(),
             when: spec.when.as_ref().map(|step| When {
                 expression: format!("{step}.out"),
                 reads: vec![OutputRead { step: name(step), output: out.clone() }],

@@ -320,6 +320,7 @@ impl<'a> Sim<'a> {
             }
             Command::Append(event) => self.tell(event),
             Command::WakeAt(at) => assert!(at.as_millis() > self.now, "wakes in the past"),
+            Command::DoEffects { .. } => unreachable!("no step here publishes"),
             Command::EndRun { .. } => unreachable!("looked at before"),
         }
     }

@@ -18,12 +18,12 @@ crate::tests![
 ];
 
 /// A file system in memory, unmounted when dropped.
-struct Disk {
+pub struct Disk {
     at: tempfile::TempDir,
 }
 
 impl Disk {
-    fn new(size: &str) -> Option<Self> {
+    pub fn new(size: &str) -> Option<Self> {
         let at = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "prunella-test"])
@@ -38,7 +38,7 @@ impl Disk {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.at.path().join(name)
     }
 
@@ -48,7 +48,7 @@ impl Disk {
     }
 
     /// Takes every byte that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = std::fs::File::create(self.path("filler")).unwrap();
         let block = vec![1; 1 << 16];
         for size in [1 << 16, 4096, 1] {
@@ -56,7 +56,7 @@ impl Disk {
         }
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         std::fs::remove_file(self.path("filler")).unwrap();
     }
 }

@@ -21,6 +21,7 @@ mod limits;
 mod notices;
 mod output;
 mod power;
+mod publications;
 mod scene;
 mod secrets;
 mod summaries;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         secrets::TESTS,
         output::TESTS,
         power::TESTS,
+        publications::TESTS,
         disks::TESTS,
         engines::TESTS,
         ends::TESTS,

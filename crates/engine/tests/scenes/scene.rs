@@ -143,6 +143,7 @@ impl Scene {
         let (word, control) = watch::channel(Control::Run);
         Engine {
             host,
+            base: self.scratch.path().to_owned(),
             body,
             word,
             control,
@@ -251,6 +252,7 @@ impl Eye {
 
 pub struct Engine {
     pub host: Host,
+    base: PathBuf,
     body: Child,
     word: watch::Sender<Control>,
     control: watch::Receiver<Control>,
@@ -267,7 +269,13 @@ impl Engine {
     /// Begins a run that brings this in.
     pub async fn begin_with(&self, run: &str, graph: &Graph, brought: Vec<StoredArtifact>) -> RunId {
         let run = RunId::new(run).unwrap();
-        let new = NewRun { run: run.clone(), graph: graph.clone(), brought, targets: Vec::new() };
+        let new = NewRun {
+            run: run.clone(),
+            graph: graph.clone(),
+            brought,
+            targets: Vec::new(),
+            base: Some(self.base.clone()),
+        };
         self.host.store.create_run(new).await.unwrap();
         run
     }

@@ -128,6 +128,9 @@ impl MetricsFold {
             | Event::SnapshotSkipped { .. }
             | Event::CheckpointIntervalChosen { .. }
             | Event::StepRebound { .. }
+            | Event::EffectsDone { .. }
+            | Event::EffectFailed { .. }
+            | Event::EffectsGivenUp { .. }
             | Event::StopRequested { .. }
             | Event::RunConcluded { .. }
             | Event::RunEnded { .. } => {}

@@ -20,9 +20,9 @@ impl RunState {
         self.whole.conclusions
     }
 
-    /// Returns how the run ends if all its steps are settled.
+    /// Returns how the run ends if all its steps are settled; it fails, too, with an effect that was given up.
     pub fn outlook(&self) -> Option<RunStatus> {
-        match (self.open(), self.all_settled()) {
+        match (self.open(), self.all_settled() && !self.any_effects_given_up()) {
             (0, true) => Some(RunStatus::Succeeded),
             (0, false) => Some(RunStatus::Failed),
             _ => None,

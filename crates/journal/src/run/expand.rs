@@ -31,6 +31,7 @@ impl RunState {
     fn grow(&mut self) {
         let (known, count) = (self.steps.len(), self.topology.len());
         self.agenda.grow(count);
+        self.effects.grow(count);
         for set in [&mut self.running, &mut self.vacated, &mut self.to_interrupt] {
             set.grow(count);
         }

@@ -94,6 +94,10 @@ impl RunState {
             return;
         }
         entry.settled = settled;
+        match settled {
+            true => self.effects.settled(step),
+            false => self.effects.unsettled(step),
+        }
         let mut changed = false;
         if settled {
             if let (Some(basis), Some(outcome)) = (entry.basis.take(), Outcome::of(&entry.state)) {
@@ -254,6 +258,9 @@ impl RunState {
         let tried = |step: &StepIndex| retried.as_ref().map(|steps| steps.contains(step));
         self.whole = Whole { driver, stopping: None, ended: None, clock: now, ..std::mem::take(&mut self.whole) };
         (self.conclusion_issued, self.end_issued) = (false, false);
+        if self.effects.start_driver(again, budgets_reset) {
+            self.void_conclusion();
+        }
         self.to_interrupt = StepSet::new(self.steps.len());
         self.vacated = StepSet::new(self.steps.len());
         for step in self.topology.indices() {

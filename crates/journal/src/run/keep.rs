@@ -7,6 +7,7 @@ use prunella_model::{Epoch, SlotId, Span, StepKey};
 
 use super::{Entry, Outcome, RunState, Whole};
 use crate::agenda::Agenda;
+use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::state::{Done, SkippedBy, Stage, StepState};
 use crate::summary::octets::{Put, Take};
@@ -44,6 +45,7 @@ impl RunState {
             out.number(queue.len() as u64);
             queue.iter().for_each(|step| out.number(u64::from(step.get())));
         }
+        out.json(&self.effects.keep());
     }
 
     fn keep_step(&self, step: StepIndex, entry: &Entry, out: &mut Put) {
@@ -113,8 +115,14 @@ impl RunState {
                 keys.queue(key, step_below(from, count)?);
             }
         }
+        let stands = |step: StepIndex| match &steps[step.as_usize()].state {
+            StepState::Done(done) => Some(done.slot),
+            _ => None,
+        };
+        let effects = Effects::from_kept(from.json()?, count, stands)?;
         let mut run = Self {
             whole,
+            effects,
             steps,
             counts: [0; Stage::ALL.len()],
             open: 0,

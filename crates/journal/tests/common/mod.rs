@@ -121,6 +121,28 @@ pub fn sample_of(kind: &str, step: StepId, slot: SlotId) -> Event {
             compute: Span::from_secs(9),
             lost: Span::from_secs(1),
         },
+        "effects_done" => Event::EffectsDone {
+            step,
+            slot,
+            effects: vec![EffectDone {
+                effect: EffectId::of(EffectKind::Publication, "/p/out/page.html", &slot.key, &Digest::of(b"page")),
+                kind: EffectKind::Publication,
+                output: PortName::new("page").expect("a name"),
+                target: "/p/out/page.html".to_owned(),
+                how: EffectHow::Superseded,
+                by: Some(RunId::new("run-2").expect("a run id")),
+                before: true,
+            }],
+        },
+        "effect_failed" => Event::EffectFailed {
+            step,
+            slot,
+            output: PortName::new("page").expect("a name"),
+            target: "/p/out/page.html".to_owned(),
+            why: "a directory is there".to_owned(),
+            hopeless: true,
+        },
+        "effects_given_up" => Event::EffectsGivenUp { step, slot, why: "tried 21 times".to_owned() },
         "step_healing" => Event::StepHealing {
             step,
             class: Class::Killed,

@@ -19,6 +19,7 @@ crate::tests![
     kill_9_of_the_guardian_leaves_nothing_running_and_is_told,
     kill_9_of_both_leaves_nothing_once_swept,
     an_engine_that_goes_well_takes_its_steps_along,
+    whoever_hears_of_a_step_that_died_with_its_guardian_finds_it_dying,
     a_dead_guardian_costs_another_one_nothing,
     a_dead_guardian_costs_the_engines_own_children_nothing,
     a_guardian_killed_amid_spawning_leaves_nothing_and_nobody_waits,
@@ -250,6 +251,18 @@ fn an_engine_that_goes_well_takes_its_steps_along() {
         std::mem::forget((guardian, running));
     });
     lifeline.wait_dead();
+}
+
+fn whoever_hears_of_a_step_that_died_with_its_guardian_finds_it_dying() {
+    run(async {
+        let guardian = guardian().await;
+        let mut step = guardian.spawn(shell("echo ready; exec sleep 1000")).await.unwrap();
+        wait_for(&mut step, "ready").await;
+        assert!(!guardian.is_dying());
+        kill(guardian.identity().pid, Signal::KILL);
+        assert_eq!(finish(step).await.2.status, EndStatus::GuardianDied);
+        assert!(guardian.is_dying(), "the next step is not given to it");
+    });
 }
 
 fn a_dead_guardian_costs_another_one_nothing() {

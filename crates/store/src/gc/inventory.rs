@@ -51,6 +51,8 @@ pub(super) struct Inventory {
     pub started: BTreeSet<SlotId>,
     pub filled: BTreeSet<SlotId>,
     pub pipelines_with_names: BTreeSet<PipelineName>,
+    /// Runs that have effects.
+    pub with_effects: BTreeSet<RunId>,
 }
 
 impl Store {
@@ -97,6 +99,11 @@ impl Inventory {
             ("pins", [_]) => {
                 Owner::of_pin(text)?;
                 self.candidates.insert(key.clone(), size);
+            }
+            ("runs", [run, "effects", place, _]) => {
+                self.with_effects.insert(RunId::new(run).ok()?);
+                Digest::from_hex(place).ok()?;
+                Layout::parse_effect(text)?;
             }
             ("runs", [run, rest @ ..]) => {
                 RunId::new(run).ok()?;
@@ -185,8 +192,15 @@ mod tests {
         ] {
             assert!(enter(known).is_some(), "{known}");
         }
-        for strange in ["keep/x", "runs/r/effects/x", "gc/x.json", "attempts/k/x.start.json", "x", "runs/r/later.json"]
-        {
+        for strange in [
+            "keep/x",
+            "runs/r/effects/x",
+            "runs/r/effects/x/y.json",
+            "gc/x.json",
+            "attempts/k/x.start.json",
+            "x",
+            "runs/r/later.json",
+        ] {
             assert!(enter(strange).is_none(), "{strange}");
         }
     }

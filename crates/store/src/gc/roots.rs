@@ -85,6 +85,7 @@ impl Reader<'_> {
         let open = self.open(&inventory).await?;
         reading.filled = inventory.filled.union(&self.supposed.closed).copied().collect();
         reading.runs = self.store.judge_runs(self.caretaker, self.retention, &open, self.supposed).await?;
+        self.effects(&inventory, &mut reading, manifests).await?;
         let named = self.names(&inventory, &mut reading, manifests).await?;
         let used = self.uses(&mut reading, manifests).await?;
         let views = self.commits(&named, &used, &mut reading, manifests).await?;
@@ -123,6 +124,29 @@ impl Reader<'_> {
             }
         }
         Ok(open)
+    }
+
+    /// Roots the artifacts of open effects, and keeps the runs that owe them: whoever comes next does them (I8).
+    async fn effects(
+        &self,
+        inventory: &Inventory,
+        reading: &mut Reading,
+        manifests: &mut Manifests,
+    ) -> Result<(), StoreError> {
+        for run in &inventory.with_effects {
+            let prefix = Layout::effects(run);
+            for (key, bytes) in self.store.objects.read_prefix(&prefix, usize::MAX).await? {
+                check_format(&key, &bytes)?;
+            }
+            for seen in self.store.effects_under(&prefix).await?.into_values() {
+                if let (Some(begun), None) = (seen.begun, seen.done) {
+                    reading.runs.forgotten.remove(run);
+                    reading.runs.finished.remove(run);
+                    self.artifact(&begun.stored, Why::Run, reading, manifests).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Roots what the current names show, keeps the runs that moved them, and returns their slots.

@@ -113,7 +113,8 @@ async fn of_changed_data_only_what_changed_is_stored_again() {
         let data = Data::new(bench);
         let store = data.bench.member();
         let first = data.bring_in(&store, &run("first"), &HashMap::new()).await.unwrap();
-        let new = NewRun { run: run("first"), graph: graph("p"), brought: vec![first], targets: Vec::new() };
+        let new =
+            NewRun { run: run("first"), graph: graph("p"), brought: vec![first], targets: Vec::new(), base: None };
         store.create_run(new).await.unwrap();
         let before = data.objects().await;
         data.bench.file("tree/0/7", b"changed");

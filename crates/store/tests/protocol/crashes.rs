@@ -142,8 +142,13 @@ async fn a_crash_while_code_is_brought_in_leaves_it_whole_or_unnamed() {
     let taken = store.take_brought(&run("r"), Path::new("/p/code"), ArtifactKind::Tree).await.unwrap();
     let brought = taken.stored.clone();
     store.put_small(taken.objects).await.unwrap();
-    let new =
-        prunella_store::NewRun { run: run("r"), graph: graph("p"), brought: vec![taken.stored], targets: Vec::new() };
+    let new = prunella_store::NewRun {
+        run: run("r"),
+        graph: graph("p"),
+        brought: vec![taken.stored],
+        targets: Vec::new(),
+        base: None,
+    };
     store.create_run(new).await.unwrap();
     let mut seen = BTreeSet::new();
     for point in before..=fs.crash_points() {

@@ -56,7 +56,13 @@ impl Part {
         let known = self.store.brought_before(&PipelineName::new("p").unwrap()).await.unwrap();
         let stored =
             self.store.bring_in(id, &path, &artifact.into(), &known, &self.scratch.0.join("notes")).await.unwrap();
-        let new = NewRun { run: id.clone(), graph: graph("p"), brought: vec![stored.clone()], targets: Vec::new() };
+        let new = NewRun {
+            run: id.clone(),
+            graph: graph("p"),
+            brought: vec![stored.clone()],
+            targets: Vec::new(),
+            base: None,
+        };
         self.store.create_run(new).await.unwrap();
         stored
     }
@@ -314,7 +320,7 @@ fn i8_gc_at_every_pair_of_places_with_a_run_that_is_resumed() {
 }
 
 /// Two ended runs of different content and an open attempt with a pin and a checkpoint; what must survive.
-async fn settled(bench: &Bench, journals: &Journals) -> Vec<StoredArtifact> {
+pub async fn settled(bench: &Bench, journals: &Journals) -> Vec<StoredArtifact> {
     let store = bench.member();
     let mut kept = Vec::new();
     for (pid, id, name) in [(1, "first", "a"), (2, "second", "b")] {

@@ -33,7 +33,7 @@ async fn goes_on_from_the_oldest(store: Store, asked: ClaimRequest, to: std::pat
 async fn two_at_once(first: usize, second: usize) -> bool {
     let bench = Bench::memory();
     let (store, journals) = (bench.member(), Journals::default());
-    let new = NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new() };
+    let new = NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new(), base: None };
     store.create_run(new).await.unwrap();
     // Something to collect for the first: without, it would write no list.
     let staged = |n: u64| bench.file(&format!("staged-{n}"), format!("state {n}").as_bytes());

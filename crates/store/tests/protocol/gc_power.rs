@@ -57,7 +57,8 @@ impl Place {
         let taken = store.take_brought(&run(id), &self.file(&format!("{id}-code"), byte), ArtifactKind::File).await;
         let taken = taken.unwrap();
         store.put_small(taken.objects).await.unwrap();
-        let new = NewRun { run: run(id), graph: graph("p"), brought: vec![taken.stored], targets: Vec::new() };
+        let new =
+            NewRun { run: run(id), graph: graph("p"), brought: vec![taken.stored], targets: Vec::new(), base: None };
         store.create_run(new).await.unwrap();
         let owner = self.owner(bench, pid);
         let DriverLease::Ours { n, .. } = store.drive(&run(id), &owner, false, false).await.unwrap() else {

@@ -179,7 +179,7 @@ async fn uses_that_cannot_be_written_mean_no_reuse() {
 #[tokio::test]
 async fn a_run_is_numbered_once_whatever_gets_lost() {
     at_every_operation(async |_, store, calm| {
-        let new = || NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new() };
+        let new = || NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new(), base: None };
         let created = store.create_run(new()).await;
         let when = calm.calm();
         let listed = store.runs().await.unwrap();

@@ -13,6 +13,8 @@ mod gc_collectors;
 mod gc_power;
 mod gc_world;
 mod lost;
+mod publish;
+mod publish_together;
 mod ratchet;
 mod reuse;
 mod runs;

@@ -9,7 +9,7 @@ use prunella_store::{DriverLease, NewRun, Store, StoreError};
 use crate::bench::*;
 
 fn new(id: &str) -> NewRun {
-    NewRun { run: run(id), graph: graph("p"), brought: Vec::new(), targets: Vec::new() }
+    NewRun { run: run(id), graph: graph("p"), brought: Vec::new(), targets: Vec::new(), base: None }
 }
 
 fn number(lease: DriverLease) -> u64 {

@@ -107,7 +107,7 @@ async fn the_digest_of_a_tree_does_not_know_how_it_is_packed() {
 
 async fn put(bench: &Bench, name: &str, bytes: &[u8], artifact: &Artifact) -> StoredArtifact {
     let _new = bench.objects.create(&ObjectKey::new(name).unwrap(), bytes.to_vec().into()).await.unwrap();
-    StoredArtifact { artifact: *artifact, object: name.to_owned() }
+    StoredArtifact { artifact: *artifact, object: name.to_owned(), executable: false }
 }
 
 #[tokio::test]

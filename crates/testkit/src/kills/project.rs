@@ -1,8 +1,12 @@
-//! The pipeline that is killed: two trainings side by side and a step that joins their models, without Python.
+//! The pipeline that is killed: two trainings side by side and a step that joins their models, without Python. All of them
+//! publish.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use prunella_model::Digest;
 
 /// A pipeline in a directory of its own.
 pub(crate) struct Project {
@@ -38,15 +42,18 @@ steps:
   one:
     run: sh train.sh ${{ params.seed }} ${{ params.epochs }} ${{ params.pace }} file
     outputs: { model: model.txt }
+    publish: { model: out/one.txt }
     checkpoint: { format: files, grace: 2s }
   two:
     run: sh train.sh ${{ params.seed }} ${{ params.epochs }} ${{ params.pace }} tree
     outputs: { model: model/ }
+    publish: { model: out/two }
     checkpoint: { format: files, grace: 2s }
   join:
     run: cat inputs/one/model.txt inputs/two/model/deep/state > joined.txt; sleep ${{ params.pace }}
     inputs: { one: one.model, two: two.model }
     outputs: { joined: joined.txt }
+    publish: { joined: out/joined.txt }
 ";
 
 impl Project {
@@ -69,6 +76,22 @@ impl Project {
     /// Where the engines write.
     pub(crate) fn output(&self) -> PathBuf {
         self.dir.join("engine.log")
+    }
+
+    /// Returns every file that lies where publications go, by its path; nothing if there is none.
+    pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
+        let (out, mut found, mut left) = (self.dir.join("out"), BTreeMap::new(), vec![self.dir.join("out")]);
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+                Err(_) => {
+                    let Ok(bytes) = fs::read(&path) else { continue };
+                    let name = path.strip_prefix(&out).expect("it lies below").display().to_string();
+                    found.insert(name, Digest::of(&bytes));
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {

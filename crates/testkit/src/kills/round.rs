@@ -109,8 +109,14 @@ pub(crate) fn round(binary: &Path, scratch: &Path, seed: u64, actions: usize) ->
     }
 }
 
+/// What comes out when nobody disturbs: what was made, and what lies where others read it.
+struct Expected {
+    results: BTreeMap<String, Digest>,
+    published: BTreeMap<String, Digest>,
+}
+
 /// Returns what comes out when nobody disturbs.
-fn undisturbed(binary: &Path, dir: &Path, params: Params) -> Result<BTreeMap<String, Digest>, Broken> {
+fn undisturbed(binary: &Path, dir: &Path, params: Params) -> Result<Expected, Broken> {
     let project = Project::new(dir, binary);
     let mut engine = project.run(params);
     let status = engine.wait().expect("the engine is our child");
@@ -119,8 +125,9 @@ fn undisturbed(binary: &Path, dir: &Path, params: Params) -> Result<BTreeMap<Str
         return Err(broken("I10 ends", format!("an undisturbed run ends with {status}:\n{output}")));
     }
     let results = Oracle::new(&project.store()).results();
+    let published = project.published();
     let _scratch = fs::remove_dir_all(dir);
-    results
+    Ok(Expected { results: results?, published })
 }
 
 impl Live<'_> {
@@ -293,7 +300,7 @@ impl Live<'_> {
         self.killed.push(Killed { step: step.clone(), epoch: epoch.0, at, fresh });
     }
 
-    fn finish(&mut self, oracle: &mut Oracle, expected: &BTreeMap<String, Digest>) -> Result<(), Broken> {
+    fn finish(&mut self, oracle: &mut Oracle, expected: &Expected) -> Result<(), Broken> {
         let until = Instant::now() + DEADLINE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -306,9 +313,14 @@ impl Live<'_> {
         self.tick();
         oracle.check(&self.started)?;
         let results = oracle.results()?;
-        if results != *expected {
-            let what = format!("other bytes than undisturbed: {results:?} instead of {expected:?}");
+        if results != expected.results {
+            let what = format!("other bytes than undisturbed: {results:?} instead of {:?}", expected.results);
             return Err(broken("I1 visible", what));
+        }
+        let published = self.project.published();
+        if published != expected.published {
+            let what = format!("published {published:?} instead of {:?}", expected.published);
+            return Err(broken("I3 whole", what));
         }
         let until = Instant::now() + Duration::from_secs(5);
         loop {
