@@ -24,6 +24,7 @@ struct Shape {
     cpu: u32,
     memory_gib: u64,
     gpu: u32,
+    publish: bool,
     /// How its first attempts go.
     troubles: Vec<u8>,
 }
@@ -41,6 +42,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
                 cpu: cpu * 700,
                 memory_gib,
                 gpu: u32::from(command.saturating_sub(3)),
+                publish: bits >> 11 & 1 == 1,
                 troubles,
             })
             .collect()
@@ -98,6 +100,7 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
         needs: shape.needs.iter().map(|need| step_name(*need)).collect(),
         after: shape.after.iter().map(|need| step_name(*need)).collect(),
         when: shape.when.map(step_name),
+        publish: shape.publish,
         resources: Resources {
             cpu_millis: shape.cpu,
             memory: (shape.memory_gib > 0).then_some(ByteSize(shape.memory_gib << 30)),
@@ -172,6 +175,7 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
     prop_assert_eq!(&stages, &expected, "{:?}", sim.stages());
     let well = expected.iter().all(|end| matches!(end, Stage::Done | Stage::Skipped));
     prop_assert_eq!(status, if well { RunStatus::Succeeded } else { RunStatus::Failed });
+    sim.all_is_published("the run has ended");
     // The end is consistent: what stands for a step was keyed with what stands for its producers.
     let scope = prunella_model::KeyScope {
         run: prunella_model::RunId::new("run-1").expect("a run id"),
@@ -211,6 +215,7 @@ fn of_two_steps_that_read_what_is_skipped_one_may_have_to_wait_for_the_other() {
         cpu: 700,
         memory_gib: 0,
         gpu: 0,
+        publish: true,
         troubles: troubles.to_vec(),
     };
     let shapes = [

@@ -20,6 +20,8 @@ pub struct Spec {
     pub for_each: Option<ForEach>,
     /// Whether it runs at the end of the run.
     pub handler: Option<Handler>,
+    /// Whether its output is published.
+    pub publish: bool,
     pub resources: Resources,
     pub retry: RetryPolicy,
 }
@@ -68,7 +70,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             for_each: spec.for_each.clone(),
             after: spec.after.iter().map(|step| name(step)).collect(),
             code: None,
-            publish: BTreeMap::new(),
+            publish: spec.publish.then(|| (out.clone(), Publication { path: own.to_owned() })).into_iter().collect(),
             when: spec.when.as_ref().map(|step| When {
                 expression: format!("{step}.out"),
                 reads: vec![OutputRead { step: name(step), output: out.clone() }],

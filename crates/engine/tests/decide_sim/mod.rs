@@ -86,6 +86,11 @@ pub struct Sim<'a> {
     doing: BTreeMap<StepIndex, (u64, Doing)>,
     /// Items that went while something was under way about them: it comes to nothing.
     went: BTreeSet<StepIndex>,
+    /// Publications under way: when they are done, and of which commit.
+    publishing: BTreeMap<StepIndex, (u64, SlotId)>,
+    /// What lies outside, of each step the commit that was published last; and how often publishing it failed.
+    pub outside: BTreeMap<StepIndex, SlotId>,
+    refused: BTreeMap<(StepIndex, SlotId), u32>,
     random: u64,
 }
 
@@ -108,6 +113,9 @@ impl<'a> Sim<'a> {
             epochs: BTreeMap::new(),
             doing: BTreeMap::new(),
             went: BTreeSet::new(),
+            publishing: BTreeMap::new(),
+            outside: BTreeMap::new(),
+            refused: BTreeMap::new(),
             random: seed | 1,
         };
         let graph = sim.plan.graph().digest();
@@ -126,6 +134,9 @@ impl<'a> Sim<'a> {
     }
 
     fn tell(&mut self, event: Event) {
+        if matches!(event, Event::RunConcluded { .. }) {
+            self.all_is_published("the end is told");
+        }
         let stamped = Stamped { at_ms: 0, mono: Span::from_millis(self.now), event };
         self.state.apply(&stamped).unwrap_or_else(|e| panic!("{e}: {:?}", stamped.event));
         if matches!(stamped.event, Event::StepExpanded { .. }) {
@@ -134,6 +145,16 @@ impl<'a> Sim<'a> {
             self.went.extend(self.doing.keys().filter(dropped));
         }
         self.journal.push(stamped);
+    }
+
+    /// What stands for a step that publishes lies outside, and the journal says so.
+    pub fn all_is_published(&self, when: &str) {
+        for step in self.plan.indices().filter(|step| !self.plan.step(*step).publish.is_empty()) {
+            if let Some(done) = self.state.done(step) {
+                assert!(self.state.effects_done(step), "{when} and {} is not published", self.plan.id(step));
+                assert_eq!(self.outside.get(&step), Some(&done.slot), "{when}: something else lies outside");
+            }
+        }
     }
 
     fn tell_if_legal(&mut self, event: Event) {
@@ -159,6 +180,7 @@ impl<'a> Sim<'a> {
     pub fn crash(&mut self) {
         self.doing.clear();
         self.went.clear();
+        self.cut_publications();
         self.state = RunState::fold(Arc::clone(&self.planned), &self.journal).expect("its own journal");
         self.plan.follow(Arc::clone(self.state.topology()));
         self.new_driver();
@@ -171,6 +193,38 @@ impl<'a> Sim<'a> {
                 Some(artifacts) => self.committed(step, slot, artifacts),
                 None => self.ended(step, slot, Evidence::of(Ending::SupervisorDied, Phase::Run)),
             }
+        }
+    }
+
+    /// Of what was under way some is done and nobody could say so.
+    fn cut_publications(&mut self) {
+        for (step, (_, slot)) in std::mem::take(&mut self.publishing) {
+            if self.random(2) == 0 {
+                self.outside.insert(step, slot);
+            }
+        }
+    }
+
+    /// A publication ends: it is done, or fails, at most twice.
+    fn published(&mut self, step: StepIndex, slot: SlotId) {
+        let refused = self.random(3) == 0;
+        let count = self.refused.entry((step, slot)).or_insert(0);
+        let refused = refused && *count < 2;
+        *count += u32::from(refused);
+        let id = self.plan.id(step).clone();
+        let output = PortName::new("out").expect("a name");
+        let event = if refused {
+            let (target, why) = (String::new(), "the disk is full".to_owned());
+            Event::EffectFailed { step: id, slot, output, target, why, hopeless: false }
+        } else {
+            self.outside.insert(step, slot);
+            Event::EffectsDone { step: id, slot, effects: Vec::new() }
+        };
+        // The step may be made anew meanwhile.
+        if self.state.check(&event).is_ok() {
+            self.tell(event);
+        } else {
+            self.state.release_effects(step);
         }
     }
 
@@ -240,6 +294,7 @@ impl<'a> Sim<'a> {
                         | Command::Guard { .. }
                         | Command::StartAttempt { .. }
                         | Command::Watch { .. }
+                        | Command::DoEffects { .. }
                         | Command::WakeAt(_)
                 );
                 if let Command::EndRun { status } = command {
@@ -320,7 +375,12 @@ impl<'a> Sim<'a> {
             }
             Command::Append(event) => self.tell(event),
             Command::WakeAt(at) => assert!(at.as_millis() > self.now, "wakes in the past"),
-            Command::DoEffects { .. } => unreachable!("no step here publishes"),
+            Command::DoEffects { step, slot } => {
+                assert!(self.state.stopping().is_none(), "nothing is published while the run stops");
+                assert!(!self.plan.step(step).publish.is_empty(), "it publishes nothing");
+                let at = self.now + self.random(20);
+                self.publishing.insert(step, (at, slot));
+            }
             Command::EndRun { .. } => unreachable!("looked at before"),
         }
     }
@@ -357,7 +417,18 @@ impl<'a> Sim<'a> {
     /// Lets time pass until something happens, and answers whether anything can.
     pub fn pass(&mut self) -> bool {
         let next = self.doing.iter().map(|(step, (at, _))| (*at, *step)).min();
-        let timer = self.state.next_timer().map(Span::as_millis).filter(|_| self.state.stopping().is_none());
+        let timers = self.state.next_timer().into_iter().chain(self.state.next_effects()).min();
+        let timer = timers.map(Span::as_millis).filter(|_| self.state.stopping().is_none());
+        let published = self.publishing.iter().map(|(step, (at, slot))| (*at, *step, *slot)).min();
+        if let Some((at, step, slot)) = published
+            && next.is_none_or(|(next, _)| at <= next)
+            && timer.is_none_or(|timer| at <= timer)
+        {
+            self.publishing.remove(&step);
+            self.now = self.now.max(at);
+            self.published(step, slot);
+            return true;
+        }
         match (next, timer) {
             (None, None) => return false,
             (Some((at, step)), timer) if timer.is_none_or(|timer| at <= timer) => {
@@ -462,6 +533,7 @@ impl<'a> Sim<'a> {
     pub fn resume(&mut self) {
         self.doing.clear();
         self.went.clear();
+        self.cut_publications();
         self.new_driver();
     }
 
