@@ -63,13 +63,18 @@ impl Seen {
     async fn from_summary(store: &Store, run: &RunId) -> Option<Self> {
         let objects = &**store.objects();
         let summary = read_summary(objects, run).await?;
-        let read = read_since(objects, run, summary.position()).await.ok()?;
+        // Beside it: either takes its time.
+        let (beside, here) = (store.objects().clone(), tokio::runtime::Handle::current());
+        let (position, id) = (summary.position(), run.clone());
+        let reading = tokio::task::spawn_blocking(move || here.block_on(read_since(&*beside, &id, position)));
+        let state = summary.state();
+        let read = reading.await.ok()?.ok()?;
         if read.anew {
             // A new driver left out what the summary has.
             return None;
         }
         let since = read.events;
-        let mut state = summary.state()?;
+        let mut state = state?;
         let figures = if since.is_empty() { summary.finished()? } else { figures_since(&summary, &state, &since)? };
         since.iter().try_for_each(|event| state.apply(event)).ok()?;
         Some(Self { run: run.clone(), state, figures, from: From::Summary { summary: Box::new(summary), since } })
