@@ -9,7 +9,7 @@ use prunella_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{EffectDone, NextTry};
+use crate::{EffectDone, NextTry, RunStatus, StopHow};
 
 /// A place in the log: everything up to and including this segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -23,28 +23,6 @@ pub struct Position {
 impl Position {
     /// Before everything.
     pub const START: Self = Self { driver: 0, seq: 0 };
-}
-
-/// How a run was asked to stop; the later the stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopHow {
-    /// Running steps get their notice and end in checkpoints.
-    Checkpoint,
-    /// Running steps are killed.
-    Now,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RunStatus {
-    /// Every step is done.
-    Succeeded,
-    /// A step was given up.
-    Failed,
-    /// It was asked to stop and can be resumed.
-    Stopped,
 }
 
 /// A part of a condition and the value that it had, for people.

@@ -18,12 +18,13 @@ mod run;
 mod segment;
 mod set;
 mod state;
+mod stop;
 mod summary;
 mod topology;
 
 pub use agenda::Todo;
 pub use effects::{EffectDone, EffectTries};
-pub use event::{Event, Observation, Position, RunStatus, Stamped, StopHow};
+pub use event::{Event, Observation, Position, Stamped};
 pub use fan::{Fan, Need};
 pub use log::{
     Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
@@ -36,5 +37,6 @@ pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, decode_about, encode, write_line};
 pub use set::StepSet;
 pub use state::{Around, Artifacts, Done, Ended, Running, SkippedBy, Stage, StepState};
+pub use stop::{RunStatus, StopHow};
 pub use summary::{Glance, Kept, Summary, Whereabouts, glance, keep, read_summary, write_summary};
 pub use topology::{Node, StepIndex, Topology, TopologyError};
