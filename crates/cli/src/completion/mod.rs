@@ -36,7 +36,7 @@ fn wanted(command: &str) -> Option<Wanted> {
     Some(match command {
         "resume" | "stop" | "status" | "verify" | "heal" | "diff" => Wanted::Run,
         "logs" | "explain" | "shell" | "retry" => Wanted::RunOrStep,
-        "get" => Wanted::RunOrOutput,
+        "get" | "publish" => Wanted::RunOrOutput,
         "run" | "plan" | "graph" => Wanted::Steps,
         _ => return None,
     })

@@ -42,6 +42,7 @@ fn runs_steps_items_and_outputs_are_offered_where_they_fit() {
     assert_eq!(line(&format!("prunella resume {}", &run[..5])), [run.as_str()]);
     assert_eq!(line("prunella shell train:fold=1"), ["train:fold=1", "train:fold=10"]);
     assert_eq!(line("prunella get tr"), ["train.log", "train.model"]);
+    assert_eq!(line("prunella publish tr"), line("prunella get tr"));
     assert_eq!(line("prunella get train:fold=0"), ["train:fold=0.log", "train:fold=0.model"]);
     // These items stand in no graph, only in what a step made.
     assert_eq!(line("prunella explain each:"), ["each:3", "each:5"]);
