@@ -176,7 +176,8 @@ fn forget(home: &Home, run: &RunId) {
 
 #[test]
 fn of_a_run_that_has_a_summary_its_journal_is_not_read() {
-    let home = Home::with(EVENTFUL);
+    // Of a step that its condition skipped the answer is shown, and that stands in some segment.
+    let home = Home::with(&EVENTFUL.replace("    when: evaluate.metrics.accuracy > params.least\n", ""));
     home.run(&["run"]).exits(1);
     let run = newest_run(&home);
     wait_for(summarize(&store(&home), &run)).expect("room");
