@@ -281,26 +281,7 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
         }
     });
     let mut sim = Sim::new(graph(&steps), capacity, seed, fates);
-    let mut status = None;
-    for &(after, crash) in disturbances {
-        for _ in 0..after {
-            status = sim.ask();
-            if status.is_some() || !sim.pass() {
-                break;
-            }
-        }
-        if status.is_some() {
-            break;
-        }
-        if crash {
-            sim.crash();
-        } else {
-            sim.stop();
-            prop_assert!(matches!(sim.finish(), RunStatus::Stopped | RunStatus::Succeeded | RunStatus::Failed));
-            sim.resume();
-        }
-    }
-    let status = status.unwrap_or_else(|| sim.finish());
+    let status = sim.disturbed(disturbances);
     let mut naive = Naive { shapes, sim: &sim, ends: BTreeMap::new(), turns: Vec::new() };
     naive.evaluate();
     for (unit, expected) in &naive.ends {

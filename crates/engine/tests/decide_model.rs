@@ -142,26 +142,7 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
         }
     });
     let mut sim = Sim::new(graph(&steps), capacity, seed, fates);
-    let mut status = None;
-    for &(after, crash) in disturbances {
-        for _ in 0..after {
-            status = sim.ask();
-            if status.is_some() || !sim.pass() {
-                break;
-            }
-        }
-        if status.is_some() {
-            break;
-        }
-        if crash {
-            sim.crash();
-        } else {
-            sim.stop();
-            prop_assert!(matches!(sim.finish(), RunStatus::Stopped | RunStatus::Succeeded | RunStatus::Failed));
-            sim.resume();
-        }
-    }
-    let status = status.unwrap_or_else(|| sim.finish());
+    let status = sim.disturbed(disturbances);
     let holds = |read: usize| {
         let place = sim.plan.index(&id(&step_name(read))).expect("a step");
         sim.state.done(place).is_some_and(|done| done.artifacts.iter().all(|(_, artifact)| holds(artifact)))

@@ -48,8 +48,6 @@ pub enum EffectHow {
     Created,
     /// What was there was replaced in one step.
     Replaced,
-    /// A symbolic link was made to point to it, since the file system cannot exchange directories.
-    Linked,
     /// A newer run's artifact is, or was put, there: an older run never replaces it.
     Superseded,
 }
@@ -61,7 +59,6 @@ impl EffectHow {
             Self::Unchanged => "unchanged",
             Self::Created => "created",
             Self::Replaced => "replaced",
-            Self::Linked => "linked",
             Self::Superseded => "superseded",
         }
     }

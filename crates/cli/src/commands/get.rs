@@ -8,13 +8,13 @@ use std::{
 use clap::Args;
 use prunella_attempt::{FanIn, Part};
 use prunella_engine::load_state;
-use prunella_model::{Artifact, ArtifactKind, PortName, RunId, SlotId, StepAddress, StepId, StepName, fan_in};
+use prunella_model::{Artifact, ArtifactKind, PortName, RunId, SlotId, StepAddress, StepId, fan_in};
 use prunella_objects::ObjectKey;
 use prunella_store::{Store, StoreError, records::StoredArtifact};
 use prunella_sys::random_hex;
 use serde_json::json;
 
-use super::{among, reading, which_run};
+use super::{reading, step_and_output, which_run};
 use crate::{
     answer::{note, say, say_bytes, say_json},
     args::Output,
@@ -226,19 +226,8 @@ async fn find(store: &Store, run: Option<&str>, name: &str) -> Result<Wanted, Cl
     let named = run.is_some();
     let run = which_run(store, run).await?;
     let graph = store.graph(&run).await?.graph;
-    let unknown = |what: String, names: Vec<&str>, of: &str| CliError::Usage(what, Some(among(of, &names)));
-    // The label of an item may have dots in it, the name of an output has none.
-    let (step, output) = name.rsplit_once('.').unwrap_or((name, ""));
-    let steps = &graph.pipeline.steps;
-    let address = step.parse::<StepAddress>().ok();
-    let Some((spec, address)) = address.and_then(|address| Some((steps.get(&address.name)?, address))) else {
-        let names = steps.keys().map(StepName::as_str).collect();
-        return Err(unknown(format!("run {run} has no step `{step}`"), names, "steps"));
-    };
-    let Some((port, declared)) = PortName::new(output).ok().and_then(|name| spec.outputs.get_key_value(&name)) else {
-        let names = spec.outputs.keys().map(PortName::as_str).collect();
-        return Err(unknown(format!("step `{step}` has no output `{output}`"), names, "outputs"));
-    };
+    let (address, spec, port) = step_and_output(&run, &graph, name)?;
+    let (port, declared) = (&port, &spec.outputs[&port]);
     let current = match named {
         true => None,
         false => store.names(&graph.pipeline.name).await?,

@@ -31,7 +31,7 @@ use std::path::Path;
 
 use prunella_engine::load_state;
 use prunella_healing::ExitCode;
-use prunella_model::{Epoch, RunId, StepAddress, StepId, StepName};
+use prunella_model::{Epoch, Graph, PortName, RunId, Step, StepAddress, StepId, StepName};
 use prunella_store::Store;
 
 use crate::{
@@ -157,6 +157,33 @@ pub fn among(what: &str, names: &[&str]) -> String {
     const MOST: usize = 12;
     let more = if names.len() > MOST { ", …" } else { "" };
     format!("the {what} are {}{more}", names[..names.len().min(MOST)].join(", "))
+}
+
+/// Returns the step, or the item of one, and the output that `STEP.OUTPUT` means in a run.
+///
+/// # Errors
+/// [`CliError::Usage`] if there is no such step or output.
+pub fn step_and_output<'a>(
+    run: &RunId,
+    graph: &'a Graph,
+    name: &str,
+) -> Result<(StepAddress, &'a Step, PortName), CliError> {
+    // The label of an item may have dots in it, the name of an output has none.
+    let (step, output) = name.rsplit_once('.').unwrap_or((name, ""));
+    let steps = &graph.pipeline.steps;
+    let address = step.parse::<StepAddress>().ok();
+    let Some((spec, address)) = address.and_then(|address| Some((steps.get(&address.name)?, address))) else {
+        let names: Vec<&str> = steps.keys().map(StepName::as_str).collect();
+        return Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))));
+    };
+    match PortName::new(output).ok().filter(|name| spec.outputs.contains_key(name)) {
+        Some(port) => Ok((address, spec, port)),
+        None => {
+            let names: Vec<&str> = spec.outputs.keys().map(PortName::as_str).collect();
+            let what = format!("step `{step}` has no output `{output}`");
+            Err(CliError::Usage(what, Some(among("outputs", &names))))
+        }
+    }
 }
 
 /// Returns the run that `text` names, by its id or a unique beginning of it; the newest if there is no text.

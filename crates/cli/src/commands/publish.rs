@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use prunella_engine::{do_effects, effects_of};
 use prunella_journal::EffectDone;
-use prunella_model::{EffectHow, PortName, RunId, StepAddress, StepId, StepName};
+use prunella_model::{EffectHow, PortName, RunId, StepId};
 use prunella_store::{Overwrite, Store, records::GraphRecord};
 use serde_json::{Value, json};
 
-use super::{among, get::items_of, which_run, writing};
+use super::{get::items_of, step_and_output, which_run, writing};
 use crate::{
     answer::{say, say_json},
     args::Output,
@@ -156,25 +156,14 @@ fn split(words: &[String]) -> Result<Words<'_>, CliError> {
 
 /// Returns the step, or the item of one, and the output that `name` means in a run.
 async fn known(store: &Store, record: &GraphRecord, run: &RunId, name: &str) -> Result<(StepId, PortName), CliError> {
-    // The label of an item may have dots in it, the name of an output has none.
-    let (step, output) = name.rsplit_once('.').unwrap_or((name, ""));
-    let steps = &record.graph.pipeline.steps;
-    let address = step.parse::<StepAddress>().ok();
-    let Some((spec, address)) = address.and_then(|address| Some((steps.get(&address.name)?, address))) else {
-        let names: Vec<&str> = steps.keys().map(StepName::as_str).collect();
-        return Err(CliError::Usage(format!("run {run} has no step `{step}`"), Some(among("steps", &names))));
-    };
-    let Some((port, _)) = PortName::new(output).ok().and_then(|name| spec.outputs.get_key_value(&name)) else {
-        let names: Vec<&str> = spec.outputs.keys().map(PortName::as_str).collect();
-        return Err(CliError::Usage(format!("step `{step}` has no output `{output}`"), Some(among("outputs", &names))));
-    };
+    let (address, spec, port) = step_and_output(run, &record.graph, name)?;
     let (id, items) = match spec.for_each {
         None if address.item.is_none() => (StepId::plain(address.name), None),
         _ => items_of(store, run, &address).await?,
     };
     if let Some(items) = items {
         let hint = items.first().map(|item| format!("name one of its {} items, such as `{item}.{port}`", items.len()));
-        return Err(CliError::Usage(format!("`{step}` has items, and every one has its own `{port}`"), hint));
+        return Err(CliError::Usage(format!("`{id}` has items, and every one has its own `{port}`"), hint));
     }
-    Ok((id, port.clone()))
+    Ok((id, port))
 }

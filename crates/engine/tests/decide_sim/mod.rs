@@ -1,7 +1,9 @@
 //! A driver without a machine: it carries out what `decide` says against a store in memory, in virtual time.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+mod disturb;
 mod graph;
+mod publishing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -147,16 +149,6 @@ impl<'a> Sim<'a> {
         self.journal.push(stamped);
     }
 
-    /// What stands for a step that publishes lies outside, and the journal says so.
-    pub fn all_is_published(&self, when: &str) {
-        for step in self.plan.indices().filter(|step| !self.plan.step(*step).publish.is_empty()) {
-            if let Some(done) = self.state.done(step) {
-                assert!(self.state.effects_done(step), "{when} and {} is not published", self.plan.id(step));
-                assert_eq!(self.outside.get(&step), Some(&done.slot), "{when}: something else lies outside");
-            }
-        }
-    }
-
     fn tell_if_legal(&mut self, event: Event) {
         if self.state.check(&event).is_ok() {
             self.tell(event);
@@ -174,62 +166,6 @@ impl<'a> Sim<'a> {
             budgets_reset: false,
             retried: None,
         });
-    }
-
-    /// The engine dies: everything that is not in the journal or the store is gone, and another engine goes on.
-    pub fn crash(&mut self) {
-        self.doing.clear();
-        self.went.clear();
-        self.cut_publications();
-        self.state = RunState::fold(Arc::clone(&self.planned), &self.journal).expect("its own journal");
-        self.plan.follow(Arc::clone(self.state.topology()));
-        self.new_driver();
-        let running: Vec<StepIndex> = self.state.running().iter().collect();
-        for step in running {
-            let StepState::Running(running) = self.state.state(step) else { unreachable!() };
-            let slot = running.slot;
-            let commit = self.commits.get(&slot.key).and_then(|all| all.iter().find(|commit| commit.slot == slot));
-            match commit.map(|commit| commit.artifacts.clone()) {
-                Some(artifacts) => self.committed(step, slot, artifacts),
-                None => self.ended(step, slot, Evidence::of(Ending::SupervisorDied, Phase::Run)),
-            }
-        }
-    }
-
-    /// Of what was under way some is done and nobody could say so.
-    fn cut_publications(&mut self) {
-        for (step, (_, slot)) in std::mem::take(&mut self.publishing) {
-            if self.random(2) == 0 {
-                self.outside.insert(step, slot);
-            }
-        }
-    }
-
-    /// A publication ends: it is done, or fails, at most twice.
-    fn published(&mut self, step: StepIndex, slot: SlotId) {
-        let refused = self.random(3) == 0;
-        let count = self.refused.entry((step, slot)).or_insert(0);
-        let refused = refused && *count < 2;
-        *count += u32::from(refused);
-        let id = self.plan.id(step).clone();
-        let output = PortName::new("out").expect("a name");
-        let event = if refused {
-            let (target, why) = (String::new(), "the disk is full".to_owned());
-            Event::EffectFailed { step: id, slot, output, target, why, hopeless: false }
-        } else {
-            self.outside.insert(step, slot);
-            Event::EffectsDone { step: id, slot, effects: Vec::new() }
-        };
-        // The step may be made anew meanwhile.
-        if self.state.check(&event).is_ok() {
-            self.tell(event);
-        } else {
-            self.state.release_effects(step);
-        }
-    }
-
-    pub fn stop(&mut self) {
-        self.tell_if_legal(Event::StopRequested { how: StopHow::Checkpoint });
     }
 
     fn committed(&mut self, step: StepIndex, slot: SlotId, artifacts: BTreeMap<PortName, Artifact>) {
@@ -419,14 +355,8 @@ impl<'a> Sim<'a> {
         let next = self.doing.iter().map(|(step, (at, _))| (*at, *step)).min();
         let timers = self.state.next_timer().into_iter().chain(self.state.next_effects()).min();
         let timer = timers.map(Span::as_millis).filter(|_| self.state.stopping().is_none());
-        let published = self.publishing.iter().map(|(step, (at, slot))| (*at, *step, *slot)).min();
-        if let Some((at, step, slot)) = published
-            && next.is_none_or(|(next, _)| at <= next)
-            && timer.is_none_or(|timer| at <= timer)
-        {
-            self.publishing.remove(&step);
-            self.now = self.now.max(at);
-            self.published(step, slot);
+        let first = next.map(|(at, _)| at).into_iter().chain(timer).min();
+        if self.publishes_before(first) {
             return true;
         }
         match (next, timer) {
@@ -517,24 +447,6 @@ impl<'a> Sim<'a> {
             }
             Fate::Waits(_) => unreachable!("never claims a slot"),
         }
-    }
-
-    /// Goes on until the run ends.
-    pub fn finish(&mut self) -> RunStatus {
-        for _ in 0..100_000 {
-            if let Some(status) = self.ask() {
-                return status;
-            }
-            assert!(self.pass(), "nothing is under way, and the run has not ended: {:?}", self.stages());
-        }
-        panic!("the run does not end: {:?}", self.stages());
-    }
-
-    pub fn resume(&mut self) {
-        self.doing.clear();
-        self.went.clear();
-        self.cut_publications();
-        self.new_driver();
     }
 
     pub fn stages(&self) -> Vec<(String, Stage)> {
