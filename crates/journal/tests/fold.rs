@@ -445,6 +445,26 @@ fn a_failed_run_that_is_resumed_comes_to_another_end() {
 }
 
 #[test]
+fn i10_publications_that_are_tried_again_do_not_wait_for_what_ran_at_the_end() {
+    let mut told = Told::new(&[("a", &[]), ("on_exit", &[])]);
+    told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);
+    let why = "a directory is in the way".to_owned();
+    told.tell(Event::EffectsGivenUp { step: id("a"), slot: slot(1, 1), why });
+    told.tell(Event::RunConcluded { status: RunStatus::Failed });
+    told.kinds("on_exit", slot(2, 1), &["step_keyed", "step_reused"]);
+    told.tell(Event::RunEnded { status: RunStatus::Failed });
+    told.tell(driver_started(2));
+    assert_eq!(told.stage("on_exit"), Stage::Waiting, "another end comes");
+    let a = told.index("a");
+    while let Some(step) = told.run.take_unsorted() {
+        if step == a {
+            told.run.owe_effects(step);
+        }
+    }
+    assert_eq!(told.run.take_owed(), Some(a));
+}
+
+#[test]
 fn a_run_that_succeeded_and_is_driven_again_keeps_what_ran_at_its_end() {
     let mut told = Told::new(&[("a", &[]), ("on_exit", &[])]);
     told.kinds("a", slot(1, 1), &["step_keyed", "step_reused"]);

@@ -94,9 +94,11 @@ impl RunState {
             return;
         }
         entry.settled = settled;
-        match settled {
-            true => self.effects.settled(step),
-            false => self.effects.unsettled(step),
+        match (self.topology.handler(step), settled) {
+            // It does nothing to the outside that could be owed, and nothing that is owed depends on it: it waits for that.
+            (Some(_), _) => {}
+            (None, true) => self.effects.settled(step),
+            (None, false) => self.effects.unsettled(step),
         }
         let mut changed = false;
         if settled {
