@@ -145,6 +145,15 @@ fn a_run_that_goes_on_is_shown_the_same_with_a_summary_and_without_and_so_is_wha
     home.write("pipeline.yaml", &text);
     let mut engine = home.start(&["run"]);
     hear(&begun);
+    // The program says that it has begun before its engine has written so down.
+    let since = std::time::Instant::now();
+    let told = |status: &serde_json::Value| {
+        let waits = status["steps"].as_array().into_iter().flatten().find(|step| step["step"] == "wait");
+        waits.and_then(|step| step["detail"].as_str()).is_some_and(|detail| detail.starts_with("wait@2, process "))
+    };
+    while !told(&home.json(&["status"])) {
+        assert!(since.elapsed().as_secs() < 30, "{}", home.json(&["status"]));
+    }
     assert_eq!(home.json(&["status"])["status"], "running");
     every_answer_is_the_same(&home);
     // The summary of before, and what happened since.

@@ -43,8 +43,16 @@ impl Disk {
     }
 
     fn read_only(&self) {
-        let status = Command::new("mount").args(["-o", "remount,ro"]).arg(self.at.path()).status().unwrap();
-        assert!(status.success());
+        // A process that another test is starting may hold a copy of a writing descriptor for a moment.
+        let since = std::time::Instant::now();
+        loop {
+            let output = Command::new("mount").args(["-o", "remount,ro"]).arg(self.at.path()).output().unwrap();
+            if output.status.success() {
+                return;
+            }
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(why.contains("busy") && since.elapsed().as_secs() < 10, "{why}");
+        }
     }
 
     /// Takes every byte that is left.
