@@ -52,6 +52,38 @@ pub enum ObjectsError {
         /// The directory.
         path: PathBuf,
     },
+    /// The store did not answer, or only that it has no time, for as long as this process waits. Nothing is known to be done.
+    #[error("`{store}` cannot be reached: {message}")]
+    Unreachable {
+        /// The store's address.
+        store: String,
+        /// What happened last.
+        message: String,
+    },
+    /// The store does not let this user do that. Nothing was done.
+    #[error("`{store}` refuses access: {message}")]
+    Forbidden {
+        /// The store's address.
+        store: String,
+        /// What it said.
+        message: String,
+    },
+    /// There is no such bucket. Nothing was done.
+    #[error("there is no bucket for `{store}`: {message}")]
+    NoBucket {
+        /// The store's address.
+        store: String,
+        /// What was said.
+        message: String,
+    },
+    /// The store does not do what the protocol needs, or not the way that it needs it. Nothing was done.
+    #[error("`{store}` cannot be used: {message}")]
+    Unfit {
+        /// The store's address.
+        store: String,
+        /// What it lacks.
+        message: String,
+    },
     /// The file system refused. Nothing was created.
     #[error("could not access `{}`", path.display())]
     Io {
@@ -121,10 +153,14 @@ impl ObjectsError {
     /// Returns what the caller must do.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Busy { .. } | Self::Io { .. } | Self::Database { .. } => Remedy::TryAgain,
-            Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::NewerFormat { .. } | Self::NoStore { .. } => {
-                Remedy::AskUser
-            }
+            Self::Busy { .. } | Self::Io { .. } | Self::Database { .. } | Self::Unreachable { .. } => Remedy::TryAgain,
+            Self::NoSpace { .. }
+            | Self::ReadOnly { .. }
+            | Self::NewerFormat { .. }
+            | Self::NoStore { .. }
+            | Self::Forbidden { .. }
+            | Self::NoBucket { .. }
+            | Self::Unfit { .. } => Remedy::AskUser,
             Self::Undecided { .. } => Remedy::ReadBack,
             Self::Corrupt { .. } => Remedy::MakeAnew,
             Self::TooLarge { .. } | Self::Immutable { .. } | Self::InvalidKey { .. } => Remedy::FixCaller,

@@ -201,6 +201,13 @@ pub trait Objects: Send + Sync + 'static {
     /// Opens an object of any size; `None` only if it is definitely absent.
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError>;
 
+    /// Opens an object past every copy that this machine keeps: what is read is what the store has now.
+    ///
+    /// Damage is believed only of bytes that were read so (protocol: Damage).
+    async fn open_fresh(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        self.open(key).await
+    }
+
     /// Returns the random id given to this store when it was made.
     fn store_id(&self) -> &str;
 }

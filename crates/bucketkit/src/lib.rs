@@ -1,0 +1,13 @@
+//! Object stores on loopback for tests and benches, with faults and delays on demand.
+//!
+//! [`S3Server`] speaks S3 (signatures included) over a map in memory whose conditions are checked under the lock that writes,
+//! so that exactly one of many creators wins by construction. [`Faults`] make it fail on demand, as HTTP, before or after the work.
+
+mod faults;
+mod objects;
+mod s3;
+mod server;
+
+pub use faults::{Asked, Fault, Faults};
+pub use objects::{Objects, Stored};
+pub use server::{ACCESS_KEY, REGION, S3Server, SECRET_KEY};

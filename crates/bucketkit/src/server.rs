@@ -1,0 +1,182 @@
+//! A server on a port of loopback, in a thread of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use s3s::Body;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::faults::{Fault, Faults};
+use crate::objects::Objects;
+use crate::s3::Service;
+
+/// The key id that the server takes.
+pub const ACCESS_KEY: &str = "loopback";
+/// The secret that goes with it; it opens nothing but this server.
+pub const SECRET_KEY: &str = "loopback-secret-word";
+/// The region that it says it is in.
+pub const REGION: &str = "us-east-1";
+
+/// An S3 server. It ends when it is dropped.
+pub struct S3Server {
+    address: SocketAddr,
+    objects: Arc<Objects>,
+    faults: Faults,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl S3Server {
+    /// Starts a server with one empty bucket.
+    ///
+    /// # Panics
+    /// If loopback cannot be listened on.
+    pub fn start(bucket: &str) -> Self {
+        let objects = Arc::new(Objects::default());
+        objects.make_bucket(bucket);
+        let faults = Faults::default();
+        let mut builder = S3ServiceBuilder::new(Service(objects.clone()));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let (service, meet) = (builder.build(), faults.clone());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
+        let address = listener.local_addr().expect("a listener has an address");
+        listener.set_nonblocking(true).expect("a listener can be asked without waiting");
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("s3".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).expect("the listener is fit");
+                tokio::select! {
+                    () = serve(listener, service, meet) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { address, objects, faults, end: Some(end), thread: Some(thread.expect("a thread starts")) }
+    }
+
+    /// Returns the address, as an endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the address of a store in a bucket of this server.
+    pub fn url(&self, bucket: &str, prefix: &str) -> String {
+        format!("s3://{bucket}/{prefix}?endpoint={}&region={REGION}", self.endpoint())
+    }
+
+    /// Returns what it holds.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Returns what goes wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _panicked_already = thread.join();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, service: S3Service, faults: Faults) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _slower = stream.set_nodelay(true);
+        let (service, faults) = (service.clone(), faults.clone());
+        tokio::spawn(async move {
+            let answer = hyper::service::service_fn(move |request| {
+                let (service, faults) = (service.clone(), faults.clone());
+                async move { answer(&service, &faults, request).await }
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+            // A client that went away is its own business.
+            let _went_away = connection.await;
+        });
+    }
+}
+
+/// Says that the connection breaks now.
+#[derive(Debug)]
+struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection was broken on demand")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+async fn answer(service: &S3Service, faults: &Faults, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let fault = faults.meet(request.method().as_str(), &path);
+    let every = faults.every();
+    if !every.is_zero() {
+        tokio::time::sleep(every).await;
+    }
+    match &fault {
+        Some(Fault::Status { status, code, retry_after }) => {
+            // The body is read first: a server that closes early looks like a broken connection.
+            let _whole = http_body_util::BodyExt::collect(request.into_body()).await;
+            return Ok(refusal(*status, code, *retry_after));
+        }
+        Some(Fault::Lost) => return Err(Broken),
+        Some(Fault::Slow(by)) => tokio::time::sleep(*by).await,
+        _ => {}
+    }
+    let done = service.call(request.map(Body::from)).await.map_err(|_| Broken)?;
+    match fault {
+        Some(Fault::LostReply) => Err(Broken),
+        Some(Fault::DoneAndStatus(status)) => Ok(refusal(status, "InternalError", None)),
+        Some(Fault::CutBody(after)) => {
+            let (parts, body) = done.into_parts();
+            let bytes = collected(body).await?;
+            let cut = bytes.slice(..after.min(bytes.len() / 2));
+            let broken = futures_util::stream::iter([Ok(cut), Err(std::io::Error::other("cut on demand"))]);
+            let body = http_body_util::StreamBody::new(broken.map_ok(hyper::body::Frame::data));
+            Ok(Response::from_parts(parts, Body::http_body_unsync(body)))
+        }
+        Some(Fault::FlipBody) => {
+            let (parts, body) = done.into_parts();
+            let mut bytes = collected(body).await?.to_vec();
+            let middle = bytes.len() / 2;
+            if let Some(byte) = bytes.get_mut(middle) {
+                *byte ^= 1;
+            }
+            Ok(Response::from_parts(parts, Body::from(Bytes::from(bytes))))
+        }
+        _ => Ok(done),
+    }
+}
+
+async fn collected(body: Body) -> Result<Bytes, Broken> {
+    Ok(http_body_util::BodyExt::collect(body).await.map_err(|_| Broken)?.to_bytes())
+}
+
+fn refusal(status: u16, code: &str, retry_after: Option<u64>) -> Response<Body> {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>on demand</Message></Error>"
+    );
+    let mut response = Response::new(Body::from(Bytes::from(text)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/xml"));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
+}

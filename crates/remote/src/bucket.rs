@@ -1,0 +1,484 @@
+//! One request at a time to a bucket: tried again while that may help, with an outcome that says only what is known.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use opendal::services::{Azblob, Gcs, S3};
+use opendal::{HttpTransporter, OperationContext, Operator};
+use prunella_objects::{Listed, ObjectKey, ObjectsError};
+use prunella_sys::Sys;
+
+use crate::answer::{Answer, answer};
+use crate::pace::{Flow, wait};
+use crate::transport::{Traffic, Transport, hearing};
+use crate::url::{Kind, StoreUrl};
+
+/// A bucket, and how patient its user is.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    op: Operator,
+    url: Arc<StoreUrl>,
+    sys: Sys,
+    flow: Arc<Flow>,
+    traffic: Arc<Traffic>,
+    patience: Duration,
+}
+
+/// The outcome of a conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It was written now.
+    New,
+    /// The condition did not hold; after an answer that was lost, what is there may be one's own.
+    There,
+}
+
+/// Why the tries ended.
+enum Ended {
+    Absent,
+    There,
+    Error(ObjectsError),
+}
+
+/// What a request may have to wait for beside its bytes.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The slowest transfer that is waited for.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+impl Bucket {
+    /// Returns the bucket at `url`; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`ObjectsError::Unfit`] if the environment lacks what is needed to ask.
+    pub(crate) fn new(
+        sys: &Sys,
+        url: &StoreUrl,
+        at_once: usize,
+        patience: Duration,
+        traffic: Arc<Traffic>,
+    ) -> Result<Self, ObjectsError> {
+        let unfit = |message: String| ObjectsError::Unfit { store: url.to_string(), message };
+        let transport = Transport::new(traffic.clone()).map_err(|error| unfit(error.to_string()))?;
+        let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
+        let op = operator(sys, url).map_err(|error| unfit(error.message().to_owned()))?.with_context(context);
+        let flow = Arc::new(Flow::new(at_once));
+        Ok(Self { op, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience })
+    }
+
+    /// Returns the address.
+    pub(crate) fn url(&self) -> &StoreUrl {
+        &self.url
+    }
+
+    /// Writes an object unless one is there.
+    ///
+    /// # Errors
+    /// [`ObjectsError::Undecided`] if it may have been written and no later answer told.
+    pub(crate) async fn put_new(&self, key: &ObjectKey, bytes: Bytes) -> Result<Put, ObjectsError> {
+        let size = bytes.len() as u64;
+        let write = || {
+            let (op, bytes, key) = (self.op.clone(), bytes.clone(), key.clone());
+            async move { op.write_with(key.as_str(), bytes).if_not_exists(true).await.map(drop) }
+        };
+        match self.tried(Some(key), size, write).await {
+            Ok(()) => Ok(Put::New),
+            Err(Ended::There) => Ok(Put::There),
+            Err(Ended::Absent) => Err(self.odd("a write was answered with `absent`")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Writes an object, replacing what is there, and marks it as a hint.
+    pub(crate) async fn put_hint(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
+        let size = bytes.len() as u64;
+        let write = || {
+            let (op, bytes, key) = (self.op.clone(), bytes.clone(), key.clone());
+            async move {
+                let mark = [(HINT.to_owned(), "true".to_owned())];
+                op.write_with(key.as_str(), bytes).user_metadata(mark).await.map(drop)
+            }
+        };
+        match self.tried(Some(key), size, write).await {
+            Ok(()) => Ok(()),
+            Err(Ended::Absent | Ended::There) => Err(self.odd("a write without a condition was answered with one")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns whether what stands at `key` is a hint; nothing if nothing is there.
+    pub(crate) async fn is_hint(&self, key: &ObjectKey) -> Result<Option<bool>, ObjectsError> {
+        // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
+        if !self.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key) {
+            return Ok(None);
+        }
+        let stat = || {
+            let (op, key) = (self.op.clone(), key.clone());
+            async move { op.stat(key.as_str()).await }
+        };
+        match self.tried(None, 0, stat).await {
+            Ok(meta) => Ok(Some(meta.user_metadata().is_some_and(|meta| meta.get(HINT).is_some()))),
+            Err(Ended::Absent) => Ok(None),
+            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns an object's bytes; nothing only if it is definitely absent.
+    ///
+    /// # Errors
+    /// [`ObjectsError::TooLarge`] above `limit`.
+    pub(crate) async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Option<Bytes>, ObjectsError> {
+        match self.get_begin(key, limit).await? {
+            None => Ok(None),
+            Some((bytes, size)) if size == bytes.len() as u64 => Ok(Some(bytes)),
+            Some((_, size_bytes)) => {
+                Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: limit })
+            }
+        }
+    }
+
+    /// Returns an object's first bytes, all of it if it has at most `limit`, and its size; nothing only if it is definitely absent.
+    pub(crate) async fn get_begin(&self, key: &ObjectKey, limit: u64) -> Result<Option<(Bytes, u64)>, ObjectsError> {
+        let read = || {
+            let (op, key) = (self.op.clone(), key.clone());
+            async move {
+                let mut stream = op.reader(key.as_str()).await?.into_stream(..).await?;
+                let size = stream.metadata().await?.content_length();
+                let (mut parts, mut have) = (Vec::new(), 0);
+                while have < limit.min(size) {
+                    let Some(some) = stream.try_next().await? else { break };
+                    have += some.len() as u64;
+                    parts.extend(some);
+                }
+                if have < size.min(limit) || have > size {
+                    let cut = format!("{have} bytes came of {size}");
+                    return Err(opendal::Error::new(opendal::ErrorKind::Unexpected, cut).set_temporary());
+                }
+                Ok((join(parts), size))
+            }
+        };
+        match self.tried(None, limit.min(SIZE_UNKNOWN), read).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Ended::Absent) => Ok(None),
+            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns `size` bytes of an object from `offset` on; nothing only if it is definitely absent.
+    pub(crate) async fn get_range(&self, key: &ObjectKey, offset: u64, size: u64) -> Result<Option<Bytes>, ObjectsError> {
+        let read = || {
+            let (op, key) = (self.op.clone(), key.clone());
+            async move { op.read_with(key.as_str()).range(offset..offset + size).await }
+        };
+        match self.tried(None, size, read).await {
+            Ok(bytes) => Ok(Some(bytes.to_bytes())),
+            Err(Ended::Absent) => Ok(None),
+            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, ObjectsError> {
+        let mut found: Vec<Listed> = Vec::new();
+        while found.len() < limit {
+            // Page by page, so that a failure does not begin the whole listing anew.
+            let from = found.last().map(|last| last.key.to_string()).or_else(|| after.map(str::to_owned));
+            let from = from.filter(|from| from.as_str() >= prefix);
+            let page = (limit - found.len()).min(PAGE);
+            let (more, ended) = self.page(prefix, from, page).await?;
+            found.extend(more);
+            if ended {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns one page, and whether it was the last.
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, bool), ObjectsError> {
+        let ask = || {
+            let (op, after, prefix) = (self.op.clone(), after.clone(), prefix.to_owned());
+            async move {
+                let knows = op.info().capability().list_with_start_after;
+                let mut asked = op.lister_with(&prefix).recursive(true).limit(limit);
+                if let Some(after) = after.as_deref().filter(|_| knows) {
+                    asked = asked.start_after(after);
+                }
+                let mut lister = asked.await?;
+                let mut page = Vec::new();
+                while page.len() < limit {
+                    let Some(entry) = lister.try_next().await? else { return Ok((page, true)) };
+                    let name = entry.path();
+                    // A service without `start_after` lists from the beginning.
+                    let seen = after.as_deref().is_some_and(|after| name <= after);
+                    if !seen && name.starts_with(&prefix) && !name.ends_with('/') {
+                        page.push((name.to_owned(), entry.metadata().content_length()));
+                    }
+                }
+                Ok((page, false))
+            }
+        };
+        let (page, ended) = match self.tried(None, SIZE_UNKNOWN, ask).await {
+            Ok(page) => page,
+            Err(Ended::Absent) => (Vec::new(), true),
+            Err(Ended::There) => return Err(self.odd("a listing was answered with a condition")),
+            Err(Ended::Error(error)) => return Err(error),
+        };
+        // What is no key was put there by somebody else, and is none of ours.
+        let ours = |(name, size): (String, u64)| Some(Listed { key: ObjectKey::new(name).ok()?, size });
+        Ok((page.into_iter().filter_map(ours).collect(), ended))
+    }
+
+    /// Deletes an object; done as well if it was absent.
+    pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<(), ObjectsError> {
+        let delete = || {
+            let (op, key) = (self.op.clone(), key.clone());
+            async move { op.delete(key.as_str()).await }
+        };
+        match self.tried(Some(key), 0, delete).await {
+            Ok(()) | Err(Ended::Absent) => Ok(()),
+            Err(Ended::There) => Err(self.odd("a deletion was answered with a condition")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    /// Writes a large object unless one is there, from pieces; all of it is visible at once, or nothing.
+    pub(crate) async fn put_new_in_parts<F>(&self, key: &ObjectKey, size: u64, parts: F) -> Result<Put, ObjectsError>
+    where
+        F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
+    {
+        let write = || {
+            let (op, key, parts) = (self.op.clone(), key.clone(), parts.clone());
+            async move {
+                let mut writer =
+                    op.writer_with(key.as_str()).if_not_exists(true).chunk(PART_BYTES).concurrent(PARTS_AT_ONCE).await?;
+                let mut at = 0;
+                while at < size {
+                    let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
+                    let parts = parts.clone();
+                    let read = prunella_sys::blocking(move || parts(at, want)).await;
+                    match read {
+                        Ok(bytes) => {
+                            at += bytes.len() as u64;
+                            writer.write(bytes).await?;
+                        }
+                        Err(error) => {
+                            // The upload is given up; what has no name is no object.
+                            let _given_up = writer.abort().await;
+                            return Ok(Err(error));
+                        }
+                    }
+                }
+                writer.close().await?;
+                Ok(Ok(()))
+            }
+        };
+        match self.tried(Some(key), size, write).await {
+            Ok(Ok(())) => Ok(Put::New),
+            Ok(Err(source)) => Err(ObjectsError::Io { path: key.as_str().into(), source }),
+            Err(Ended::There) => Ok(Put::There),
+            Err(Ended::Absent) => Err(self.odd("an upload was lost before it was complete")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
+    fn odd(&self, message: &str) -> ObjectsError {
+        ObjectsError::Unreachable { store: self.url.to_string(), message: message.to_owned() }
+    }
+
+    /// Makes a request until its answer is one that the same request would get again, or patience ends.
+    ///
+    /// `written` names what a write writes: if it may have been done, the end is [`ObjectsError::Undecided`].
+    async fn tried<T, F>(&self, written: Option<&ObjectKey>, bytes: u64, request: impl Fn() -> F) -> Result<T, Ended>
+    where
+        F: Future<Output = opendal::Result<T>>,
+    {
+        let limit = ANSWER + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
+        let (began, mut failed, mut undecided) = (self.sys.clock.monotonic(), 0, false);
+        loop {
+            let running = self.flow.enter().await;
+            let (outcome, heard) = hearing(tokio::time::timeout(limit, request())).await;
+            drop(running);
+            let (meaning, message) = match outcome {
+                Ok(Ok(done)) => {
+                    self.flow.good();
+                    return Ok(done);
+                }
+                Ok(Err(error)) => (answer(self.url.kind, &error, heard), said(&error, heard.status)),
+                Err(_) => {
+                    let waited = format!("no answer within {} s", limit.as_secs());
+                    (Answer::Again { throttled: false, maybe_done: true }, waited)
+                }
+            };
+            let store = self.url.to_string();
+            let ended = match meaning {
+                Answer::Absent => return Err(Ended::Absent),
+                Answer::There => return Err(Ended::There),
+                Answer::Forbidden => ObjectsError::Forbidden { store, message },
+                Answer::NoBucket => ObjectsError::NoBucket { store, message },
+                Answer::Unfit => ObjectsError::Unfit { store, message },
+                Answer::Again { throttled, maybe_done } => {
+                    undecided |= maybe_done;
+                    failed += 1;
+                    if throttled {
+                        self.flow.throttled();
+                    }
+                    let mut bits = [0; 8];
+                    self.sys.random.fill(&mut bits);
+                    let pause = wait(failed, throttled, heard.retry_after, u64::from_le_bytes(bits));
+                    if self.sys.clock.monotonic().saturating_sub(began) + pause < self.patience {
+                        self.traffic.retried();
+                        self.sys.clock.sleep(pause).await;
+                        continue;
+                    }
+                    ObjectsError::Unreachable { store, message }
+                }
+            };
+            return Err(Ended::Error(match (written, undecided, ended) {
+                (Some(key), true, ObjectsError::Unreachable { message, .. }) => {
+                    ObjectsError::Undecided { key: key.clone(), message }
+                }
+                (_, _, ended) => ended,
+            }));
+        }
+    }
+}
+
+/// The mark of an object that may be overwritten, among its metadata.
+const HINT: &str = "prunella-hint";
+
+/// What an answer of unknown size is reckoned with.
+const SIZE_UNKNOWN: u64 = 8 << 20;
+
+/// How many names one listing asks for; the most that S3 gives.
+const PAGE: usize = 1000;
+
+/// How large the parts of a large upload are; five times the smallest that S3 takes, at most 10,000 of them.
+const PART_BYTES: usize = 24 << 20;
+const PARTS_AT_ONCE: usize = 4;
+
+fn join(mut parts: Vec<Bytes>) -> Bytes {
+    match parts.len() {
+        0 => Bytes::new(),
+        1 => parts.remove(0),
+        _ => parts.concat().into(),
+    }
+}
+
+/// Returns what an error says, in one line and without what the library adds for its own authors.
+fn said(error: &opendal::Error, status: Option<u16>) -> String {
+    let mut text = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    if let Some(status) = status {
+        text = format!("{text} (HTTP {status})");
+    }
+    if text.len() > SAID_BYTES {
+        let end = (0..=SAID_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+const SAID_BYTES: usize = 600;
+
+fn operator(sys: &Sys, url: &StoreUrl) -> opendal::Result<Operator> {
+    let root = url.root();
+    match url.kind {
+        Kind::S3 => {
+            let mut made = S3::default().bucket(&url.bucket).root(&root);
+            let variable = |names: &[&str]| names.iter().find_map(|name| sys.env.var(name)).filter(|v| !v.is_empty());
+            let endpoint =
+                url.endpoint.clone().or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]));
+            if let Some(endpoint) = &endpoint {
+                made = made.endpoint(endpoint);
+            }
+            let region = url.region.clone().or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
+            // Look-alikes have none, or do not mind which.
+            made = made.region(region.as_deref().unwrap_or("us-east-1"));
+            // Through `sys`, as everything that is read of the machine; the rest of the usual chain (shared files, web identity,
+            // containers, instance metadata) is the library's.
+            let key = variable(&["AWS_ACCESS_KEY_ID"]).zip(variable(&["AWS_SECRET_ACCESS_KEY"]));
+            match (&url.profile, key) {
+                (Some(profile), _) => made = made.profile(profile),
+                (None, Some((id, secret))) => {
+                    made = made.access_key_id(&id).secret_access_key(&secret);
+                    if let Some(token) = variable(&["AWS_SESSION_TOKEN"]) {
+                        made = made.session_token(&token);
+                    }
+                }
+                (None, None) => {}
+            }
+            // Of Amazon's own endpoints, the bucket belongs into the name of the host; a dot in it would break the certificate.
+            if !url.path_style.unwrap_or(endpoint.is_some() || url.bucket.contains('.')) {
+                made = made.enable_virtual_host_style();
+            }
+            if url.checksums {
+                made = made.checksum_algorithm("crc32c");
+            }
+            if url.anonymous {
+                made = made.skip_signature();
+            }
+            Operator::new(made)
+        }
+        Kind::Gcs => {
+            let mut made = Gcs::default().bucket(&url.bucket).root(&root);
+            if let Some(endpoint) = url.endpoint.clone().or_else(|| sys.env.var("STORAGE_EMULATOR_HOST").map(with_scheme)) {
+                made = made.endpoint(&endpoint);
+            }
+            if url.anonymous {
+                made = made.skip_signature();
+            }
+            Operator::new(made)
+        }
+        Kind::Azure => {
+            let account = url.account.clone().or_else(|| sys.env.var("AZURE_STORAGE_ACCOUNT_NAME"));
+            let account = account.or_else(|| sys.env.var("AZURE_STORAGE_ACCOUNT"));
+            let mut made = Azblob::default().container(&url.bucket).root(&root);
+            let endpoint = url.endpoint.clone().or_else(|| sys.env.var("AZURE_STORAGE_ENDPOINT"));
+            let of_account = || account.as_ref().map(|account| format!("https://{account}.blob.core.windows.net"));
+            if let Some(endpoint) = endpoint.or_else(of_account) {
+                made = made.endpoint(&endpoint);
+            }
+            if let Some(account) = &account {
+                made = made.account_name(account);
+            }
+            let key = sys.env.var("AZURE_STORAGE_ACCOUNT_KEY").or_else(|| sys.env.var("AZURE_STORAGE_KEY"));
+            if let Some(key) = &key {
+                made = made.account_key(key);
+            }
+            if let Some(token) = sys.env.var("AZURE_STORAGE_SAS_TOKEN") {
+                made = made.sas_token(&token);
+            }
+            if url.anonymous {
+                made = made.skip_signature();
+            }
+            Operator::new(made)
+        }
+    }
+}
+
+fn with_scheme(host: String) -> String {
+    if host.contains("://") { host } else { format!("http://{host}") }
+}

@@ -1,0 +1,133 @@
+//! Objects that were read on this machine, kept for whoever reads them next.
+//!
+//! No object's name is ever used twice (protocol: I8), so that a copy is never stale: it is right, or damaged. Whoever finds
+//! damage reads past the cache before believing it.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prunella_objects::ObjectKey;
+use prunella_sys::{FileKind, FsRead, Sys, random_hex};
+
+/// A directory of copies.
+#[derive(Clone)]
+pub(crate) struct Cache {
+    sys: Sys,
+    dir: PathBuf,
+}
+
+/// A copy that is being written; nobody sees it until it is complete.
+pub(crate) struct Filling {
+    sys: Sys,
+    part: PathBuf,
+    place: PathBuf,
+    file: Box<dyn prunella_sys::FsFile>,
+    bytes: u64,
+}
+
+impl Cache {
+    /// Returns the copies of the store with this id, below `base`.
+    pub(crate) fn new(sys: &Sys, base: &Path, store_id: &str) -> Self {
+        Self { sys: sys.clone(), dir: base.join(store_id) }
+    }
+
+    fn place(&self, key: &ObjectKey) -> Option<PathBuf> {
+        // A name may have 255 bytes on most file systems.
+        key.as_str().split('/').all(|segment| segment.len() <= 200).then(|| self.dir.join(key.as_str()))
+    }
+
+    /// Opens the copy of an object.
+    pub(crate) fn open(&self, key: &ObjectKey) -> Option<(Box<dyn FsRead>, u64)> {
+        let place = self.place(key)?;
+        let meta = self.sys.fs.metadata(&place).ok()??;
+        Some((self.sys.fs.open_read(&place).ok()?, meta.len))
+    }
+
+    /// Forgets the copy of an object.
+    pub(crate) fn forget(&self, key: &ObjectKey) {
+        if let Some(place) = self.place(key) {
+            let _absent = self.sys.fs.remove_file(&place);
+        }
+    }
+
+    /// Begins a copy.
+    ///
+    /// # Errors
+    /// What the file system says; the object can be read without a copy then only if it is small.
+    pub(crate) fn fill(&self, key: &ObjectKey) -> std::io::Result<Filling> {
+        let part = self.dir.join("part").join(random_hex(&*self.sys.random, 16));
+        let place = self.place(key).unwrap_or_else(|| part.clone());
+        self.sys.fs.create_dir_all(&self.dir.join("part"))?;
+        let file = self.sys.fs.create_new(&part)?;
+        Ok(Filling { sys: self.sys.clone(), part, place, file, bytes: 0 })
+    }
+
+    /// Keeps a small object that was just written or read.
+    pub(crate) fn keep(&self, key: &ObjectKey, bytes: &Bytes) {
+        // Without a copy, the next reader asks the store.
+        let _not_kept = self.fill(key).and_then(|mut filling| {
+            filling.write(bytes)?;
+            filling.done().map(drop)
+        });
+    }
+
+    /// Removes the oldest copies above `limit` bytes, and parts whose writer is gone.
+    pub(crate) fn shrink(&self, limit: u64) {
+        let mut copies = Vec::new();
+        self.walk(&self.dir, &mut copies);
+        copies.sort();
+        let mut all: u64 = copies.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in copies {
+            if all <= limit {
+                break;
+            }
+            // Whoever has it open goes on reading it.
+            let _gone = self.sys.fs.remove_file(&path);
+            all -= size;
+        }
+    }
+
+    fn walk(&self, dir: &Path, copies: &mut Vec<(i128, u64, PathBuf)>) {
+        for entry in self.sys.fs.list(dir).unwrap_or_default() {
+            let path = dir.join(&entry.name);
+            match self.sys.fs.metadata(&path) {
+                Ok(Some(meta)) if meta.kind == FileKind::Dir => self.walk(&path, copies),
+                Ok(Some(meta)) => copies.push((meta.mtime_ns, meta.len, path)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Filling {
+    /// Appends bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        use std::io::Write;
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    /// Completes the copy and opens it.
+    ///
+    /// It is not synced: after a loss of power it may be damaged, and readers verify what they read.
+    pub(crate) fn done(mut self) -> std::io::Result<(Box<dyn FsRead>, u64)> {
+        use std::io::Write;
+        self.file.flush()?;
+        let reader = self.sys.fs.open_read(&self.part)?;
+        let kept = self.place != self.part && {
+            let parent = self.place.parent().unwrap_or(Path::new("."));
+            self.sys.fs.create_dir_all(parent).is_ok()
+                && self.sys.fs.set_mode(&self.part, 0o444).is_ok()
+                && self.sys.fs.rename(&self.part, &self.place).is_ok()
+        };
+        if !kept {
+            let _stays_readable = self.sys.fs.remove_file(&self.part);
+        }
+        Ok((reader, self.bytes))
+    }
+
+    /// Gives the copy up.
+    pub(crate) fn give_up(self) {
+        let _left = self.sys.fs.remove_file(&self.part);
+    }
+}

@@ -1,0 +1,16 @@
+//! Stores of clouds: S3, Google Cloud Storage and Azure behind [`prunella_objects::Objects`], retried, probed and cached.
+//!
+//! [`StoreUrl`] says where, [`Remote`] is the store, and [`check`] finds out whether one is fit to be one. What an answer
+//! means is decided in one pure place, `answer.rs`; how long to wait before the next try in another, `pace.rs`.
+
+mod answer;
+mod bucket;
+mod cache;
+mod pace;
+mod remote;
+mod transport;
+mod url;
+
+pub use remote::{Options, Remote};
+pub use transport::Traffic;
+pub use url::{Kind, StoreUrl, UrlError};

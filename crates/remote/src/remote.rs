@@ -1,0 +1,328 @@
+//! The store in a bucket.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use prunella_objects::{
+    Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, SMALL_BYTES, TakeIn,
+};
+use prunella_sys::{Sys, blocking, random_hex};
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::{Bucket, Put};
+use crate::cache::Cache;
+use crate::transport::Traffic;
+use crate::url::StoreUrl;
+
+/// How a store is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory of copies of objects; shared by all processes of this machine.
+    pub cache: PathBuf,
+    /// How many bytes of copies are kept.
+    pub cache_bytes: u64,
+    /// How long a request is made again before it counts as failed.
+    pub patience: Duration,
+    /// How many requests run at once at most.
+    pub at_once: usize,
+}
+
+impl Options {
+    /// Returns the usual ones: 64 requests at once, a minute of patience, 20 GiB of copies.
+    pub fn new(cache: PathBuf) -> Self {
+        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64 }
+    }
+}
+
+/// A store in a bucket. Clones are handles on one store; many machines may use it at the same time.
+#[derive(Clone)]
+pub struct Remote {
+    bucket: Bucket,
+    cache: Cache,
+    sys: Sys,
+    id: Arc<str>,
+    traffic: Arc<Traffic>,
+    /// What this handle wrote as a hint: it may be overwritten without looking.
+    hints: Arc<Mutex<HashSet<ObjectKey>>>,
+}
+
+/// The first record of a store.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    store_id: String,
+}
+
+const HEAD: &str = "prunella.json";
+const FORMAT: u32 = 1;
+
+/// How many requests one call makes beside each other.
+const ABREAST: usize = 32;
+
+/// Objects up to this size are read in one request.
+const ONE_REQUEST_BYTES: u64 = 64 << 20;
+
+/// What is read at once of a larger one.
+const RANGE_BYTES: u64 = 8 << 20;
+
+impl Remote {
+    /// Opens the store at `url`, which is made if there is none.
+    ///
+    /// # Errors
+    /// [`ObjectsError::NewerFormat`], or what the bucket says.
+    pub async fn open(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
+        let (bucket, traffic) = Self::bucket(sys, url, options)?;
+        let head = Head { format: FORMAT, store_id: random_hex(&*sys.random, 16) };
+        let key = head_key();
+        let bytes: Bytes = serde_json::to_vec(&head).expect("a number and a text are JSON").into();
+        let there = match bucket.get(&key, SMALL_BYTES as u64).await? {
+            Some(there) => there,
+            None => match bucket.put_new(&key, bytes.clone()).await? {
+                Put::New => bytes,
+                Put::There => bucket.get(&key, SMALL_BYTES as u64).await?.ok_or_else(|| unfit(url, VANISHED))?,
+            },
+        };
+        Self::with_head(sys, url, options, bucket, traffic, &there)
+    }
+
+    /// Opens the store at `url`, which must be there. It writes nothing by itself.
+    ///
+    /// # Errors
+    /// [`ObjectsError::NoStore`] if there is none.
+    pub async fn open_existing(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
+        let (bucket, traffic) = Self::bucket(sys, url, options)?;
+        match bucket.get(&head_key(), SMALL_BYTES as u64).await? {
+            Some(there) => Self::with_head(sys, url, options, bucket, traffic, &there),
+            None => Err(ObjectsError::NoStore { path: url.to_string().into() }),
+        }
+    }
+
+    fn bucket(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<(Bucket, Arc<Traffic>), ObjectsError> {
+        let traffic = Arc::<Traffic>::default();
+        Ok((Bucket::new(sys, url, options.at_once, options.patience, traffic.clone())?, traffic))
+    }
+
+    fn with_head(
+        sys: &Sys,
+        url: &StoreUrl,
+        options: &Options,
+        bucket: Bucket,
+        traffic: Arc<Traffic>,
+        head: &[u8],
+    ) -> Result<Self, ObjectsError> {
+        let head: Head = serde_json::from_slice(head)
+            .map_err(|error| unfit(url, &format!("its `{HEAD}` cannot be read: {error}")))?;
+        if head.format > FORMAT {
+            let path = url.to_string().into();
+            return Err(ObjectsError::NewerFormat { path, found: head.format, supported: FORMAT });
+        }
+        // It names a directory here.
+        if head.store_id.is_empty() || !head.store_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(unfit(url, &format!("its `{HEAD}` has no proper store id")));
+        }
+        let cache = Cache::new(sys, &options.cache, &head.store_id);
+        cache.shrink(options.cache_bytes);
+        Ok(Self { bucket, cache, sys: sys.clone(), id: head.store_id.into(), traffic, hints: Arc::default() })
+    }
+
+    /// Returns the address.
+    pub fn url(&self) -> &StoreUrl {
+        self.bucket.url()
+    }
+
+    /// Returns what went over the network.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Returns what is there after a create was answered `there`.
+    async fn there(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        match self.bucket.get(key, MAX_GET_BYTES).await? {
+            Some(there) => Ok(Created::There(there)),
+            // Deleted in between: no name is used twice, so that this create was for nothing.
+            None => Ok(Created::There(bytes)),
+        }
+    }
+
+    async fn download(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        let Some((first, size)) = self.bucket.get_begin(key, ONE_REQUEST_BYTES).await? else { return Ok(None) };
+        if size <= SMALL_BYTES as u64 {
+            self.cache.keep(key, &first);
+            return Ok(Some(ObjectReader::from_bytes(first)));
+        }
+        let io = |source| ObjectsError::Io { path: key.as_str().into(), source };
+        let mut filling = self.cache.fill(key).map_err(io)?;
+        let have = first.len() as u64;
+        let ranges = (have..size).step_by(RANGE_BYTES as usize);
+        let rest = stream::iter(ranges.map(|at| {
+            let (bucket, key) = (self.bucket.clone(), key.clone());
+            async move { bucket.get_range(&key, at, RANGE_BYTES.min(size - at)).await }
+        }));
+        let mut rest = rest.buffered(RANGES_AT_ONCE);
+        let mut next = Some(first);
+        while let Some(bytes) = next {
+            filling = match blocking(move || filling.write(&bytes).map(|()| filling)).await {
+                Ok(filling) => filling,
+                Err(error) => return Err(io(error)),
+            };
+            next = match rest.try_next().await {
+                Ok(None) => None,
+                Ok(Some(Some(bytes))) => Some(bytes),
+                Ok(Some(None)) => {
+                    filling.give_up();
+                    return Ok(None);
+                }
+                Err(error) => {
+                    filling.give_up();
+                    return Err(error);
+                }
+            };
+        }
+        let (reader, size) = filling.done().map_err(io)?;
+        Ok(Some(ObjectReader::new(reader, size)))
+    }
+}
+
+const RANGES_AT_ONCE: usize = 8;
+
+const VANISHED: &str = "its `prunella.json` was there and then was not";
+
+fn unfit(url: &StoreUrl, message: &str) -> ObjectsError {
+    ObjectsError::Unfit { store: url.to_string(), message: message.to_owned() }
+}
+
+fn head_key() -> ObjectKey {
+    ObjectKey::new(HEAD).expect("it is a key")
+}
+
+#[async_trait]
+impl Objects for Remote {
+    async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        match self.bucket.put_new(key, bytes.clone()).await? {
+            Put::New => Ok(Created::New),
+            Put::There => self.there(key, bytes).await,
+        }
+    }
+
+    async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
+        if bytes.len() > SMALL_BYTES {
+            let (size_bytes, limit_bytes) = (bytes.len() as u64, SMALL_BYTES as u64);
+            return Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes });
+        }
+        let known = |hints: &Mutex<HashSet<ObjectKey>>| {
+            hints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(key)
+        };
+        if !known(&self.hints) {
+            // Only against mistakes in the caller: a key of a hint is never created.
+            if self.bucket.is_hint(key).await? == Some(false) {
+                return Err(ObjectsError::Immutable { key: key.clone() });
+            }
+            self.hints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key.clone());
+        }
+        self.bucket.put_hint(key, bytes).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError> {
+        self.bucket.get(key, MAX_GET_BYTES).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {
+        let mut found = self.bucket.list(prefix, after, limit.saturating_add(1)).await?;
+        found.retain(|listed| listed.key.as_str() != HEAD);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn read_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<(ObjectKey, Bytes)>, ObjectsError> {
+        let listed = self.list(prefix, None, limit).await?;
+        let reads = listed.into_iter().map(|Listed { key, .. }| async move {
+            let bytes = self.get(&key).await?;
+            Ok::<_, ObjectsError>(bytes.map(|bytes| (key, bytes)))
+        });
+        stream::iter(reads).buffered(ABREAST).try_filter_map(|found| async move { Ok(found) }).try_collect().await
+    }
+
+    async fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Bytes)>>, ObjectsError> {
+        let reads = prefixes.to_owned().into_iter().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
+        stream::iter(reads).buffered(ABREAST).try_collect().await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
+        self.cache.forget(key);
+        let there = self.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key);
+        if there {
+            self.bucket.delete(key).await?;
+        }
+        Ok(there)
+    }
+
+    async fn sync(&self) -> Result<(), ObjectsError> {
+        // What a cloud answered is durable there (protocol: I9).
+        Ok(())
+    }
+
+    async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
+        let io = |source_error| ObjectsError::Io { path: source.to_owned(), source: source_error };
+        let absent = || io(std::io::ErrorKind::NotFound.into());
+        let size_bytes = self.sys.fs.metadata(source).map_err(io)?.ok_or_else(absent)?.len;
+        let put = if size_bytes <= ONE_REQUEST_BYTES {
+            let (sys, path) = (self.sys.clone(), source.to_owned());
+            let bytes = Bytes::from(blocking(move || sys.fs.read(&path)).await.map_err(io)?);
+            let put = self.bucket.put_new(key, bytes.clone()).await?;
+            if put == Put::New {
+                self.cache.keep(key, &bytes);
+            }
+            put
+        } else {
+            let (sys, path) = (self.sys.clone(), source.to_owned());
+            self.bucket.put_new_in_parts(key, size_bytes, move |at, size| read_part(&sys, &path, at, size)).await?
+        };
+        match put {
+            Put::New => {
+                if matches!(how, TakeIn::Move { .. }) {
+                    self.sys.fs.remove_file(source).map_err(io)?;
+                }
+                Ok(CreatedFile::New { size_bytes })
+            }
+            Put::There => {
+                let listed = self.list(key.as_str(), None, 1).await?;
+                let there = listed.first().filter(|listed| listed.key == *key);
+                Ok(CreatedFile::There { size_bytes: there.map_or(size_bytes, |listed| listed.size) })
+            }
+        }
+    }
+
+    async fn local_path(&self, _key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {
+        Ok(None)
+    }
+
+    async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        if let Some((reader, size)) = self.cache.open(key) {
+            return Ok(Some(ObjectReader::new(reader, size)));
+        }
+        self.download(key).await
+    }
+
+    async fn open_fresh(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        self.cache.forget(key);
+        self.download(key).await
+    }
+
+    fn store_id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = sys.fs.open_read(path)?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = vec![0; size];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes.into())
+}
