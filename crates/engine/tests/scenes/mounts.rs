@@ -1,6 +1,6 @@
 //! Mounted data is read where it lies: what is not what the run is of commits nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use prunella_journal::{Event, RunStatus};
 use prunella_model::{ArtifactKind, Class, DataName, DataPin, Graph, PortName, Source, StepName};
@@ -31,7 +31,7 @@ fn data(scene: &Scene, name: &str, text: &str) -> PathBuf {
 }
 
 /// The graph of a step `read`, which reads the mounted data `big`.
-fn graph(scene: &Scene, path: &PathBuf, script: &str) -> Graph {
+fn graph(scene: &Scene, path: &Path, script: &str) -> Graph {
     let mut graph = scene.graph(&format!("read:\n  run: |\n    {script}\n  outputs: {{ out: out.txt }}\n"));
     let artifact = measure(&scene.sys, path, scene.scratch.path(), Remembered::Ignored).unwrap().artifact;
     let pin = DataPin {
@@ -120,7 +120,7 @@ async fn mounted_data_that_is_gone_ends_the_step_and_says_how_to_go_on() {
 }
 
 /// Drives a run whose step waits in its middle, and does something meanwhile.
-async fn meanwhile(scene: &Scene, engine: &Engine, path: &PathBuf, act: impl FnOnce()) -> prunella_engine::Outcome {
+async fn meanwhile(scene: &Scene, engine: &Engine, path: &Path, act: impl FnOnce()) -> prunella_engine::Outcome {
     let script = "cat inputs/in/big/deep/words > out.txt; echo ready; while ! test -e $OUT/go; do sleep 0.02; done";
     let run = engine.begin("r", &graph(scene, path, script)).await;
     let acts = async {
@@ -132,7 +132,8 @@ async fn meanwhile(scene: &Scene, engine: &Engine, path: &PathBuf, act: impl FnO
 }
 
 async fn mounted_data_that_changes_while_the_step_runs_commits_nothing() {
-    let changes: [(&str, fn(&PathBuf)); 4] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 4] = [
         ("a file of the same length", |path| std::fs::write(path.join("deep/words"), "two ").unwrap()),
         ("a file more", |path| std::fs::write(path.join("deep/more"), "more").unwrap()),
         ("a file less", |path| std::fs::remove_file(path.join("long")).unwrap()),
