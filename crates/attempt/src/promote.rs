@@ -12,9 +12,10 @@ use prunella_store::{
 use crate::{
     InputBytes, Success, Told, Verdict,
     end::trouble,
+    mounts::Mount,
     run::Run,
     validate::{self, run_validator, validate},
-    workspace::Workspace,
+    workspace::{NoWorkspace, Workspace},
 };
 
 /// What is known of a program that ended well.
@@ -37,6 +38,19 @@ impl Run<'_> {
             finished;
         timeline.phases.push(("validate".to_owned(), self.at_ms()));
         evidence.phase = Phase::Validate;
+        let mut remarks = Vec::new();
+        for mount in &workspace.mounts {
+            match mount.look_again(&self.host.ground()).await {
+                Ok(remark) => remarks.extend(remark),
+                Err(NoWorkspace::Changed { problem, .. }) => {
+                    evidence.contract = Some(problem);
+                    let _log = self.host.store.put_small(last_log).await;
+                    return self.fail(evidence, timeline).await;
+                }
+                Err(NoWorkspace::Store(error)) => return self.fail_late(evidence, timeline, &error).await,
+                Err(NoWorkspace::Damaged { .. }) => unreachable!("nothing of mounted data is in the store"),
+            }
+        }
         let checked_by_commands = self.step.outputs.values().any(|output| output.check.command.is_some());
         if !checked_by_commands {
             self.tell.tell(Told::Storing);
@@ -90,7 +104,7 @@ impl Run<'_> {
         objects.extend(last_log);
         timeline.phases.push(("promote".to_owned(), self.at_ms()));
         evidence.phase = Phase::Promote;
-        let provenance = self.provenance(restored, command);
+        let provenance = self.provenance(restored, command, remarks, &workspace.mounts);
         let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
         let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
         match self.host.store.commit(&self.slot, ready).await {
@@ -124,7 +138,13 @@ impl Run<'_> {
         }
     }
 
-    fn provenance(&self, restored: Option<CheckpointId>, command: Vec<String>) -> Provenance {
+    fn provenance(
+        &self,
+        restored: Option<CheckpointId>,
+        command: Vec<String>,
+        mut remarks: Vec<String>,
+        mounts: &[Mount],
+    ) -> Provenance {
         let graph = &self.request.graph.graph;
         let referenced = self.step.run.templates().iter().flat_map(|template| template.references());
         let params = referenced
@@ -137,13 +157,13 @@ impl Run<'_> {
             .collect();
         let inputs = self.request.inputs.iter().map(|(name, input)| {
             let items = match &input.bytes {
-                InputBytes::Stored { .. } => Vec::new(),
+                InputBytes::Stored { .. } | InputBytes::Mounted(_) => Vec::new(),
                 InputBytes::FanIn(fan_in) => fan_in.parts.iter().map(|part| (part.item.clone(), part.slot)).collect(),
             };
             let (artifact, slot, source) = (input.artifact(), input.slot(), input.source.clone());
-            (name.clone(), InputProvenance { artifact, slot, source, items })
+            let mounted = mounts.iter().find(|mount| mount.input == *name).map(Mount::record);
+            (name.clone(), InputProvenance { artifact, slot, source, items, mounted })
         });
-        let mut remarks = Vec::new();
         for (name, pin) in &graph.data {
             let source = format!("data.{name}");
             if !pin.pinned && self.request.inputs.values().any(|input| input.source == source) {

@@ -189,6 +189,11 @@ impl Run<'_> {
                 evidence.input_damaged = Some(InputDamaged { input, item, detail: problem });
                 return self.fail(evidence, timeline).await;
             }
+            Err(NoWorkspace::Changed { problem, .. }) => {
+                let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
+                evidence.contract = Some(problem);
+                return self.fail(evidence, timeline).await;
+            }
             Err(NoWorkspace::Store(error)) => return self.fail_with(Phase::Workspace, &error, timeline).await,
         };
         let verdict = self.work(&workspace, timeline).await;
@@ -247,7 +252,7 @@ impl Run<'_> {
             socket: Some(&socket.path),
         };
         let variables = variables(&self.host.ground(), self.request, self.step, workspace, &seen);
-        let command = command(self.request, self.step);
+        let command = command(self.request, self.step, &workspace.mounts);
         let spec = SpawnSpec {
             attempt_id: id.to_string(),
             argv: command.iter().map(OsString::from).collect(),

@@ -92,7 +92,12 @@ pub fn prepare(
         }
         data.insert(
             name.clone(),
-            DataPin { artifact: found.contents.artifact, base_name: found.base_name.clone(), pinned },
+            DataPin {
+                artifact: found.contents.artifact,
+                base_name: found.base_name.clone(),
+                pinned,
+                mounted: pipeline.mounted.contains(name).then(|| mounted_at(found)).transpose()?,
+            },
         );
     }
     if !problems.is_empty() {
@@ -187,7 +192,8 @@ impl Prepared {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
         let (mut brought, notes) = (Vec::new(), place.store.join("work/brought"));
-        for measured in self.data.values() {
+        let mounted = |name| self.graph.pipeline.mounted.contains(name);
+        for (_, measured) in self.data.iter().filter(|(name, _)| !mounted(*name)) {
             brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
         }
         for code in &self.codes {
@@ -223,6 +229,14 @@ impl Prepared {
         }
         Ok((run, record))
     }
+}
+
+/// Returns where data is mounted from.
+fn mounted_at(found: &Measured) -> Result<String, CliError> {
+    found.full.to_str().map(str::to_owned).ok_or_else(|| {
+        let what = format!("`{}` lies at `{}`, which is no UTF-8", found.path, found.full.display());
+        CliError::Refused(what, Some("mount it from another path, or copy it (`access: copy`)".to_owned()))
+    })
 }
 
 /// Returns an id that begins with the time, so that people find runs sorted; nothing else relies on that.
