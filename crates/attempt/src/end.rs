@@ -78,7 +78,9 @@ pub(crate) fn trouble(error: &StoreError) -> StorageTrouble {
         error if error.is_no_space() => StorageKind::NoSpace,
         error if error.is_read_only() => StorageKind::ReadOnly,
         StoreError::Objects(ObjectsError::Busy { .. } | ObjectsError::Undecided { .. }) => StorageKind::Unreachable,
-        StoreError::Objects(ObjectsError::NoStore { .. }) => StorageKind::Missing,
+        StoreError::Objects(ObjectsError::Unreachable { .. }) => StorageKind::Unreachable,
+        StoreError::Objects(ObjectsError::Forbidden { .. }) => StorageKind::Forbidden,
+        StoreError::Objects(ObjectsError::NoStore { .. } | ObjectsError::NoBucket { .. }) => StorageKind::Missing,
         StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             StorageKind::Forbidden
         }

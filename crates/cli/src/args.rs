@@ -24,8 +24,8 @@ pub struct Args {
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 
-    /// The store's directory [default: `.prunella` beside the pipeline file].
-    #[arg(long, global = true, value_name = "DIR", env = "PRUNELLA_STORE")]
+    /// The store: a directory, or `s3://BUCKET/PREFIX`, `gs://…`, `az://…` [default: `.prunella` beside the pipeline file].
+    #[arg(long, global = true, value_name = "DIR|URL", env = "PRUNELLA_STORE")]
     pub store: Option<PathBuf>,
 
     /// The project file [default: `prunella.toml` beside the pipeline file, or the nearest above it].

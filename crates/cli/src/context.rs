@@ -10,6 +10,7 @@ use prunella_sys::Sys;
 use crate::{
     args::{Args, Command, Output},
     error::CliError,
+    project::StoreAt,
     settings::{Origin, Settings},
 };
 
@@ -20,7 +21,7 @@ pub struct Context {
     /// How to answer.
     pub output: Output,
     /// The store that was named, or that the project file names.
-    pub store: Option<PathBuf>,
+    pub store: Option<StoreAt>,
     /// Who named it.
     pub store_from: Origin,
     /// What the project file says.
@@ -37,7 +38,7 @@ impl Context {
     pub fn new(args: &Args) -> Result<Self, CliError> {
         let (settings, unread) = (Settings::default(), None);
         let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
-        let (sys, store) = (Sys::real(), args.store.clone());
+        let (sys, store) = (Sys::real(), args.store.as_deref().map(StoreAt::named).transpose()?);
         let mut context = Self { sys, output: args.output, store, store_from, settings, unread };
         if let Some(base) = args.command.base() {
             let color = context.is_terminal();
@@ -46,7 +47,7 @@ impl Context {
                 Err(error) if matches!(args.command, Command::Doctor(_)) => context.unread = Some(error),
                 Err(error) => return Err(error),
             }
-            if let (None, Some(store)) = (&context.store, context.settings.store()) {
+            if let (None, Some(store)) = (&context.store, context.settings.store()?) {
                 (context.store, context.store_from) = (Some(store), Origin::File);
             }
         }
@@ -60,7 +61,10 @@ impl Context {
     pub fn naming(&self, store: Option<&str>, config: Option<&str>) -> Result<Self, CliError> {
         let config = config.map(str::to_owned).or_else(|| self.sys.env.var("PRUNELLA_CONFIG"));
         let settings = Settings::read(&self.sys, config.as_deref().map(Path::new), Path::new(""), false)?;
-        let store = store.map(PathBuf::from).or_else(|| self.store.clone()).or_else(|| settings.store());
+        let store = match store.map(Path::new).map(StoreAt::named).transpose()?.or_else(|| self.store.clone()) {
+            Some(store) => Some(store),
+            None => settings.store()?,
+        };
         Ok(Self {
             sys: self.sys.clone(),
             output: self.output,

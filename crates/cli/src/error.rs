@@ -92,7 +92,8 @@ impl CliError {
             },
             Self::Store(StoreError::NoRun { .. }) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => 2,
-            Self::Store(StoreError::Objects(ObjectsError::NewerFormat { .. })) => 78,
+            Self::Store(StoreError::Objects(ObjectsError::NewerFormat { .. } | ObjectsError::Unfit { .. })) => 78,
+            Self::Store(StoreError::Objects(ObjectsError::Forbidden { .. } | ObjectsError::NoBucket { .. })) => 78,
             Self::Store(StoreError::Damaged { .. } | StoreError::GivenUp { .. } | StoreError::Occupied { .. }) => 78,
             Self::Store(_) | Self::Io(..) => 75,
             // Whoever closed it had enough: `prunella runs | head -1`.
@@ -141,7 +142,18 @@ impl CliError {
             Self::Store(StoreError::NoRun { .. }) => Some("`prunella runs` lists them".to_owned()),
             Self::Store(StoreError::GivenUp { .. }) => Some("begin a new run with `prunella run`".to_owned()),
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => {
-                Some("run a pipeline first, or name its store with `--store DIR`".to_owned())
+                Some("run a pipeline first, or name its store with `--store DIR|URL`".to_owned())
+            }
+            Self::Store(StoreError::Objects(ObjectsError::Unreachable { .. } | ObjectsError::Undecided { .. })) => {
+                Some("what was committed stands; the same command goes on when the store answers again".to_owned())
+            }
+            Self::Store(StoreError::Objects(ObjectsError::Forbidden { .. })) => Some(
+                "credentials come from the environment, the shared configuration or the machine's identity; \
+                 `prunella store check URL` says which right is missing"
+                    .to_owned(),
+            ),
+            Self::Store(StoreError::Objects(ObjectsError::NoBucket { .. })) => {
+                Some("make the bucket first, or correct its name: prunella makes none".to_owned())
             }
             Self::Store(StoreError::Occupied { .. }) => Some(
                 "move it away, or publish to another path; `prunella publish` then does what is outstanding".to_owned(),

@@ -10,25 +10,43 @@ use std::{
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{EnvName, Graph, Step, StepName};
-use prunella_objects::Embedded;
+use prunella_objects::{Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
+use prunella_remote::Remote;
 use prunella_store::{Store, records::ProcessId};
 
-use crate::{context::Context, error::CliError, progress};
+use crate::{context::Context, error::CliError, progress, project::StoreAt};
 
 /// Time kept back before a deadline.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Returns the store at `dir`, made if it is not there.
-pub fn store(context: &Context, dir: &Path) -> Result<Store, CliError> {
-    let objects = Embedded::open(&context.sys, dir)?;
-    Ok(Store::new(Arc::new(objects), context.sys.clone()))
+/// Returns the store, made if it is not there.
+///
+/// # Errors
+/// [`CliError::Store`] if it cannot be opened.
+pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
+    let objects: Arc<dyn Objects> = match at {
+        StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)).await?),
+    };
+    Ok(Store::new(objects, context.sys.clone()))
 }
 
-/// Returns the store at `dir` for reading; it must be there.
-pub fn store_read_only(context: &Context, dir: &Path) -> Result<Store, CliError> {
-    let objects = Embedded::open_read_only(&context.sys, dir)?;
-    Ok(Store::new(Arc::new(objects), context.sys.clone()))
+/// Returns the store for reading; it must be there.
+///
+/// # Errors
+/// [`CliError::Store`] if there is none, or it cannot be opened.
+pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
+    let objects: Arc<dyn Objects> = match at {
+        StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)).await?),
+    };
+    Ok(Store::new(objects, context.sys.clone()))
+}
+
+/// Returns how buckets are used on this machine.
+fn bucket(context: &Context) -> prunella_remote::Options {
+    prunella_remote::Options::new(context.cache().join("objects"))
 }
 
 /// Starts a guardian and returns what attempts share.

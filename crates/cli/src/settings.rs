@@ -9,6 +9,7 @@ use prunella_manifest::{Gpus, NoticesOf, ProjectFile, Source, project_source, re
 use prunella_sys::{FileKind, Sys};
 use serde::Serialize;
 
+use crate::project::StoreAt;
 use crate::{error::CliError, present::path};
 
 /// The name of a project file.
@@ -82,11 +83,19 @@ impl Settings {
         Ok(Self { file: Some(file), project })
     }
 
-    /// Returns the store's directory.
-    pub fn store(&self) -> Option<PathBuf> {
-        let store = &self.project.defaults.store.as_ref()?.value;
+    /// Returns the store.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] if it is a wrong address.
+    pub fn store(&self) -> Result<Option<StoreAt>, CliError> {
+        let Some(store) = &self.project.defaults.store else { return Ok(None) };
         let beside = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        Some(beside.join(store))
+        match StoreAt::named_beside(Path::new(&store.value), beside) {
+            Err(CliError::Usage(text, hint)) => {
+                Err(CliError::Usage(format!("{}: {text}", self.line(store.line)), hint))
+            }
+            named => named.map(Some),
+        }
     }
 
     /// Returns how many steps run at once.

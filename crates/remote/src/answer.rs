@@ -73,9 +73,19 @@ fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, s
         409 if says(&["BlobAlreadyExists"]) || kind == ErrorKind::ConditionNotMatch => Answer::There,
         409 => again(false, false),
         401 | 403 => Answer::Forbidden,
-        400 if says(&["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"]) => Answer::Forbidden,
+        400 if says(&["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"]) => {
+            Answer::Forbidden
+        }
         // The bytes were damaged on their way, or the connection was too slow: nothing was done.
-        400 if says(&["BadDigest", "InvalidDigest", "ChecksumMismatch", "IncompleteBody", "RequestTimeout", "Md5Mismatch"]) => {
+        400 if says(&[
+            "BadDigest",
+            "InvalidDigest",
+            "ChecksumMismatch",
+            "IncompleteBody",
+            "RequestTimeout",
+            "Md5Mismatch",
+        ]) =>
+        {
             again(false, false)
         }
         429 => again(true, false),
@@ -128,7 +138,10 @@ mod tests {
         assert_eq!(s3(401, ""), Answer::Forbidden);
         assert_eq!(s3(400, "ExpiredToken"), Answer::Forbidden);
         assert_eq!(s3(412, "PreconditionFailed"), Answer::There);
-        assert_eq!(meaning(Kind::Azure, ErrorKind::ConditionNotMatch, Some(409), false, "BlobAlreadyExists"), Answer::There);
+        assert_eq!(
+            meaning(Kind::Azure, ErrorKind::ConditionNotMatch, Some(409), false, "BlobAlreadyExists"),
+            Answer::There
+        );
         assert_eq!(s3(501, "NotImplemented"), Answer::Unfit);
         assert_eq!(s3(301, "PermanentRedirect"), Answer::Unfit);
         assert_eq!(meaning(Kind::S3, ErrorKind::ConfigInvalid, None, false, "no credential"), Answer::Forbidden);

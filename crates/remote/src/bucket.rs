@@ -135,9 +135,7 @@ impl Bucket {
         match self.get_begin(key, limit).await? {
             None => Ok(None),
             Some((bytes, size)) if size == bytes.len() as u64 => Ok(Some(bytes)),
-            Some((_, size_bytes)) => {
-                Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: limit })
-            }
+            Some((_, size_bytes)) => Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: limit }),
         }
     }
 
@@ -170,7 +168,12 @@ impl Bucket {
     }
 
     /// Returns `size` bytes of an object from `offset` on; nothing only if it is definitely absent.
-    pub(crate) async fn get_range(&self, key: &ObjectKey, offset: u64, size: u64) -> Result<Option<Bytes>, ObjectsError> {
+    pub(crate) async fn get_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: u64,
+    ) -> Result<Option<Bytes>, ObjectsError> {
         let read = || {
             let (op, key) = (self.op.clone(), key.clone());
             async move { op.read_with(key.as_str()).range(offset..offset + size).await }
@@ -266,8 +269,12 @@ impl Bucket {
         let write = || {
             let (op, key, parts) = (self.op.clone(), key.clone(), parts.clone());
             async move {
-                let mut writer =
-                    op.writer_with(key.as_str()).if_not_exists(true).chunk(PART_BYTES).concurrent(PARTS_AT_ONCE).await?;
+                let mut writer = op
+                    .writer_with(key.as_str())
+                    .if_not_exists(true)
+                    .chunk(PART_BYTES)
+                    .concurrent(PARTS_AT_ONCE)
+                    .await?;
                 let mut at = 0;
                 while at < size {
                     let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
@@ -444,7 +451,9 @@ fn operator(sys: &Sys, url: &StoreUrl) -> opendal::Result<Operator> {
         }
         Kind::Gcs => {
             let mut made = Gcs::default().bucket(&url.bucket).root(&root);
-            if let Some(endpoint) = url.endpoint.clone().or_else(|| sys.env.var("STORAGE_EMULATOR_HOST").map(with_scheme)) {
+            if let Some(endpoint) =
+                url.endpoint.clone().or_else(|| sys.env.var("STORAGE_EMULATOR_HOST").map(with_scheme))
+            {
                 made = made.endpoint(&endpoint);
             }
             if url.anonymous {

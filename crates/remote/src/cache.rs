@@ -16,6 +16,15 @@ pub(crate) struct Cache {
     dir: PathBuf,
 }
 
+/// Whether what is read stays as a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// For whoever reads it next.
+    Copy,
+    /// It goes when its reader is done.
+    Nothing,
+}
+
 /// A copy that is being written; nobody sees it until it is complete.
 pub(crate) struct Filling {
     sys: Sys,
@@ -44,19 +53,19 @@ impl Cache {
     }
 
     /// Forgets the copy of an object.
-    pub(crate) fn forget(&self, key: &ObjectKey) {
-        if let Some(place) = self.place(key) {
-            let _absent = self.sys.fs.remove_file(&place);
-        }
+    ///
+    /// Returns whether there was one.
+    pub(crate) fn forget(&self, key: &ObjectKey) -> bool {
+        self.place(key).is_some_and(|place| self.sys.fs.remove_file(&place).is_ok())
     }
 
     /// Begins a copy.
     ///
     /// # Errors
     /// What the file system says; the object can be read without a copy then only if it is small.
-    pub(crate) fn fill(&self, key: &ObjectKey) -> std::io::Result<Filling> {
+    pub(crate) fn fill(&self, key: &ObjectKey, keep: Keep) -> std::io::Result<Filling> {
         let part = self.dir.join("part").join(random_hex(&*self.sys.random, 16));
-        let place = self.place(key).unwrap_or_else(|| part.clone());
+        let place = self.place(key).filter(|_| keep == Keep::Copy).unwrap_or_else(|| part.clone());
         self.sys.fs.create_dir_all(&self.dir.join("part"))?;
         let file = self.sys.fs.create_new(&part)?;
         Ok(Filling { sys: self.sys.clone(), part, place, file, bytes: 0 })
@@ -65,7 +74,7 @@ impl Cache {
     /// Keeps a small object that was just written or read.
     pub(crate) fn keep(&self, key: &ObjectKey, bytes: &Bytes) {
         // Without a copy, the next reader asks the store.
-        let _not_kept = self.fill(key).and_then(|mut filling| {
+        let _not_kept = self.fill(key, Keep::Copy).and_then(|mut filling| {
             filling.write(bytes)?;
             filling.done().map(drop)
         });

@@ -15,7 +15,7 @@ use prunella_sys::{Sys, blocking, random_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
-use crate::cache::Cache;
+use crate::cache::{Cache, Keep};
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
 
@@ -149,14 +149,16 @@ impl Remote {
         }
     }
 
-    async fn download(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+    async fn download(&self, key: &ObjectKey, keep: Keep) -> Result<Option<ObjectReader>, ObjectsError> {
         let Some((first, size)) = self.bucket.get_begin(key, ONE_REQUEST_BYTES).await? else { return Ok(None) };
         if size <= SMALL_BYTES as u64 {
-            self.cache.keep(key, &first);
+            if keep == Keep::Copy {
+                self.cache.keep(key, &first);
+            }
             return Ok(Some(ObjectReader::from_bytes(first)));
         }
         let io = |source| ObjectsError::Io { path: key.as_str().into(), source };
-        let mut filling = self.cache.fill(key).map_err(io)?;
+        let mut filling = self.cache.fill(key, keep).map_err(io)?;
         let have = first.len() as u64;
         let ranges = (have..size).step_by(RANGE_BYTES as usize);
         let rest = stream::iter(ranges.map(|at| {
@@ -248,12 +250,13 @@ impl Objects for Remote {
     }
 
     async fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Bytes)>>, ObjectsError> {
-        let reads = prefixes.to_owned().into_iter().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
+        let reads =
+            prefixes.to_owned().into_iter().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
         stream::iter(reads).buffered(ABREAST).try_collect().await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
-        self.cache.forget(key);
+        let _none = self.cache.forget(key);
         let there = self.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key);
         if there {
             self.bucket.delete(key).await?;
@@ -305,12 +308,13 @@ impl Objects for Remote {
         if let Some((reader, size)) = self.cache.open(key) {
             return Ok(Some(ObjectReader::new(reader, size)));
         }
-        self.download(key).await
+        self.download(key, Keep::Copy).await
     }
 
     async fn open_fresh(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
-        self.cache.forget(key);
-        self.download(key).await
+        // To look at a whole store does not fill this machine with it.
+        let keep = if self.cache.forget(key) { Keep::Copy } else { Keep::Nothing };
+        self.download(key, keep).await
     }
 
     fn store_id(&self) -> &str {

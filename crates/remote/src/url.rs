@@ -212,8 +212,12 @@ impl fmt::Display for StoreUrl {
             write!(f, "/{}", self.prefix)?;
         }
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let texts =
-            [("endpoint", &self.endpoint), ("region", &self.region), ("profile", &self.profile), ("account", &self.account)];
+        let texts = [
+            ("endpoint", &self.endpoint),
+            ("region", &self.region),
+            ("profile", &self.profile),
+            ("account", &self.account),
+        ];
         for (key, value) in texts {
             if let Some(value) = value {
                 query.append_pair(key, value);
@@ -256,7 +260,9 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_named_at_once_and_no_secret_is() {
-        let error = "s3://key:secret-word@b:9000/a b?secret_key=secret-word&style=odd&account=x".parse::<StoreUrl>().unwrap_err();
+        let error = "s3://key:secret-word@b:9000/a b?secret_key=secret-word&style=odd&account=x"
+            .parse::<StoreUrl>()
+            .unwrap_err();
         let said = error.to_string();
         assert!(!said.contains("secret-word"), "{said}");
         assert_eq!(error.problems.len(), 6, "{said}");

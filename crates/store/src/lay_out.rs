@@ -15,7 +15,7 @@ use crate::{
     abreast::abreast,
     hashing::{buffer_for, hash_either},
     pack::cut,
-    pieces::{Piece, Sink},
+    pieces::{Piece, Sink, Source},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
     store::decode_up_to,
 };
@@ -43,7 +43,7 @@ impl Store {
         match stored.artifact.kind {
             ArtifactKind::File => {
                 let files = vec![(to.to_owned(), false)];
-                self.whole(stored, Arc::new(Lay { fs, processors, files })).await?;
+                self.whole(Source::Nearest, stored, Arc::new(Lay { fs, processors, files })).await?;
             }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
@@ -61,7 +61,7 @@ impl Store {
                     made.map_err(StoreError::io(&path))?;
                 }
                 let to = to.to_owned();
-                self.pieces_of(manifest, move |manifest, members| {
+                self.pieces_of(Source::Nearest, manifest, move |manifest, members| {
                     let place = |at: &u32| {
                         let entry = &manifest.entries[*at as usize].entry;
                         let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
@@ -81,18 +81,18 @@ impl Store {
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads.
     pub async fn verify(&self, stored: &StoredArtifact) -> Result<u64, StoreError> {
         match stored.artifact.kind {
-            ArtifactKind::File => self.whole(stored, Arc::new(self.check(&stored.object))).await?,
+            ArtifactKind::File => self.whole(Source::Store, stored, Arc::new(self.check(&stored.object))).await?,
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
-                self.pieces_of(manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
+                self.pieces_of(Source::Store, manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
             }
         }
         Ok(stored.artifact.size_bytes)
     }
 
-    async fn whole(&self, stored: &StoredArtifact, sink: Arc<dyn Sink>) -> Result<(), StoreError> {
+    async fn whole(&self, source: Source, stored: &StoredArtifact, sink: Arc<dyn Sink>) -> Result<(), StoreError> {
         let piece = Piece { offset: 0, size: stored.artifact.size_bytes, digest: stored.artifact.digest, whole: true };
-        match self.read_pieces(&stored.object, [piece].into(), sink).await?.pop() {
+        match self.read_pieces_from(source, &stored.object, [piece].into(), sink).await?.pop() {
             Some((_, problem)) => Err(StoreError::Damaged { object: stored.object.clone(), problem }),
             None => Ok(()),
         }
@@ -101,6 +101,7 @@ impl Store {
     /// Reads the bytes of all files of a tree, many at once; what is damaged ends it.
     async fn pieces_of(
         &self,
+        source: Source,
         manifest: TreeManifest,
         sink: impl Fn(&TreeManifest, &[u32]) -> Arc<dyn Sink>,
     ) -> Result<(), StoreError> {
@@ -114,7 +115,7 @@ impl Store {
                 let pieces = members.iter().filter_map(|at| piece(&manifest.entries[*at as usize])).collect();
                 let place = members.first().and_then(|at| manifest.entries[*at as usize].place);
                 let object = place.map_or("", |place| manifest.object(place));
-                match store.read_pieces(object, pieces, sink).await?.into_iter().next() {
+                match store.read_pieces_from(source, object, pieces, sink).await?.into_iter().next() {
                     Some((at, problem)) => {
                         let path = prunella_model::shown(manifest.entries[members[at] as usize].entry.path.as_bytes());
                         Err(StoreError::Damaged { object: object.to_owned(), problem: format!("`{path}`: {problem}") })
@@ -137,15 +138,15 @@ impl Store {
     /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree;
     /// [`StoreError::Record`] if a newer program wrote it.
     pub async fn manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
-        match self.read_manifest(stored).await {
-            Err(StoreError::Damaged { .. }) => self.read_manifest(stored).await,
+        match self.read_manifest(Source::Nearest, stored).await {
+            Err(StoreError::Damaged { .. }) => self.read_manifest(Source::Store, stored).await,
             read => read,
         }
     }
 
-    async fn read_manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
+    async fn read_manifest(&self, source: Source, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: stored.object.clone(), problem };
-        let (key, mut reader) = self.open(&stored.object).await?;
+        let (key, mut reader) = self.open(source, &stored.object).await?;
         let mut bytes = Vec::with_capacity(usize::try_from(reader.size()).unwrap_or(0));
         reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
         let read = decode_up_to(&key, &bytes, TREE_FORMAT, |manifest: &TreeManifest| manifest.format);

@@ -56,6 +56,15 @@ impl Sink for Check {
     }
 }
 
+/// From where an object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A copy on this machine, if there is one.
+    Nearest,
+    /// The store itself: what damage is concluded from (protocol: Damage).
+    Store,
+}
+
 /// To hand so few pieces to another thread would take longer than to read them.
 const FEW: usize = 16;
 
@@ -77,23 +86,35 @@ impl Store {
         pieces: Arc<[Piece]>,
         sink: Arc<dyn Sink>,
     ) -> Result<Vec<Wrong>, StoreError> {
+        self.read_pieces_from(Source::Nearest, object, pieces, sink).await
+    }
+
+    /// Reads as [`Store::read_pieces`], the first time from `first`, the second time always past every copy.
+    pub(crate) async fn read_pieces_from(
+        &self,
+        first: Source,
+        object: &str,
+        pieces: Arc<[Piece]>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<Vec<Wrong>, StoreError> {
         let all: Vec<usize> = (0..pieces.len()).collect();
-        let wrong = self.read_once(object, &pieces, all, &sink).await?;
+        let wrong = self.read_once(first, object, &pieces, all, &sink).await?;
         if wrong.is_empty() {
             return Ok(wrong);
         }
         let again = wrong.into_iter().map(|(at, _)| at).collect();
-        self.read_once(object, &pieces, again, &sink).await
+        self.read_once(Source::Store, object, &pieces, again, &sink).await
     }
 
     async fn read_once(
         &self,
+        source: Source,
         object: &str,
         pieces: &Arc<[Piece]>,
         which: Vec<usize>,
         sink: &Arc<dyn Sink>,
     ) -> Result<Vec<Wrong>, StoreError> {
-        let (key, reader) = match self.open(object).await {
+        let (key, reader) = match self.open(source, object).await {
             Ok(opened) => opened,
             Err(StoreError::Damaged { problem, .. }) => {
                 return Ok(which.into_iter().map(|at| (at, problem.clone())).collect());
@@ -109,10 +130,14 @@ impl Store {
     }
 
     /// Opens an object that a record names; its absence, or damage that the backend is sure of, is damage.
-    pub(crate) async fn open(&self, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
+    pub(crate) async fn open(&self, source: Source, object: &str) -> Result<(ObjectKey, ObjectReader), StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
         let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
-        match self.objects.open(&key).await {
+        let opened = match source {
+            Source::Nearest => self.objects.open(&key).await,
+            Source::Store => self.objects.open_fresh(&key).await,
+        };
+        match opened {
             Ok(Some(reader)) => Ok((key, reader)),
             Ok(None) => Err(damaged("it is missing".to_owned())),
             Err(ObjectsError::Corrupt { what, .. }) => Err(damaged(what)),

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use prunella_model::{ArtifactKind, Digest};
 
-use crate::{Store, StoreError, records::StoredArtifact};
+use crate::{Store, StoreError, pieces::Source, records::StoredArtifact};
 
 impl Store {
     /// Returns the bytes of a file of at most `most` bytes, compared with their digest; nothing of anything else.
@@ -16,15 +16,15 @@ impl Store {
             return Ok(None);
         }
         // One wrong read is no damage: a bad cable is no bad object (protocol: Damage).
-        match self.read_small_once(stored).await {
-            Err(StoreError::Damaged { .. }) => self.read_small_once(stored).await,
+        match self.read_small_once(Source::Nearest, stored).await {
+            Err(StoreError::Damaged { .. }) => self.read_small_once(Source::Store, stored).await,
             read => read,
         }
         .map(Some)
     }
 
-    async fn read_small_once(&self, stored: &StoredArtifact) -> Result<Vec<u8>, StoreError> {
-        let (key, reader) = self.open(&stored.object).await?;
+    async fn read_small_once(&self, source: Source, stored: &StoredArtifact) -> Result<Vec<u8>, StoreError> {
+        let (key, reader) = self.open(source, &stored.object).await?;
         // One byte more than was recorded is enough to see that they are others.
         let mut bytes = Vec::new();
         let read = reader.take(stored.artifact.size_bytes + 1).read_to_end(&mut bytes);

@@ -13,7 +13,7 @@ use prunella_objects::ObjectKey;
 
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
-    pieces::Piece,
+    pieces::{Piece, Source},
     records::{End, EndRecord, GraphRecord, StoredArtifact, StoredEntry, TreeManifest, UsesRecord},
     store::decode,
 };
@@ -228,6 +228,7 @@ impl Store {
             digest: file.digest,
             whole: file.path.is_empty(),
         };
-        self.read_pieces(object, files.iter().map(piece).collect(), Arc::new(self.check(object))).await
+        self.read_pieces_from(Source::Store, object, files.iter().map(piece).collect(), Arc::new(self.check(object)))
+            .await
     }
 }

@@ -62,7 +62,7 @@ pub fn settings(context: &Context, place: &Place) -> Vec<Setting> {
 
 fn store(context: &Context, place: &Place) -> Setting {
     let variable = context.sys.env.var("PRUNELLA_STORE");
-    let shown = path(&place.store);
+    let shown = place.store.to_string();
     let line = context.settings.project.defaults.store.as_ref().map(|store| store.line);
     let (from, place) = match (context.store_from, line) {
         (Origin::Flag, _) if variable.as_deref() == Some(shown.as_str()) => {

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use prunella_model::ByteSize;
-use prunella_objects::{Embedded, ObjectKey, Objects};
-use prunella_store::Store;
+use prunella_objects::{Embedded, ObjectKey, Objects, ObjectsError};
+use prunella_store::{Store, StoreError};
 use prunella_sys::{ReadLease, random_hex, read_lease};
 
 use super::{Check, Health, check, filesystem};
@@ -17,7 +17,7 @@ use crate::{
     error::CliError,
     open,
     present::{count, path},
-    project::Place,
+    project::{Place, StoreAt},
 };
 
 /// How many writes are measured: the middle one counts.
@@ -29,20 +29,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks at the store that is there.
 pub async fn existing(context: &Context, place: &Place) -> Check {
-    let shown = path(&place.store);
-    if matches!(context.sys.fs.metadata(&place.store), Ok(None)) {
+    let dir = match &place.store {
+        StoreAt::Directory(dir) => dir,
+        StoreAt::Bucket(_) => return bucket(context, &place.store).await,
+    };
+    let shown = path(dir);
+    if matches!(context.sys.fs.metadata(dir), Ok(None)) {
         return check("store", Health::Good, format!("none yet at `{shown}`; the first run makes it"), "");
     }
-    let reads = match open::store_read_only(context, &place.store) {
+    let reads = match open::store_read_only(context, &place.store).await {
         Ok(store) => store.runs().await.map_err(CliError::from),
         Err(error) => Err(error),
     };
     let help = "see whether the directory is a store, and whether you may read it";
     match reads {
         Err(error) => check("store", Health::Bad, format!("`{shown}`: {}", error.message()), help),
-        Ok(runs) => match Embedded::open(&context.sys, &place.store) {
+        Ok(runs) => match Embedded::open(&context.sys, dir) {
             Ok(objects) => {
-                if let Some(found) = held(context, &place.store).await {
+                if let Some(found) = held(context, dir).await {
                     let help =
                         "a process that hangs in the middle of a write holds it: `fuser` on its store.db names it";
                     return check("store", Health::Bad, format!("`{shown}`: {found}"), help);
@@ -55,6 +59,24 @@ pub async fn existing(context: &Context, place: &Place) -> Check {
                 check("store", Health::Note, found, "you can look at its runs; give write access to run")
             }
         },
+    }
+}
+
+/// Looks at a store in a bucket; whether the bucket is fit to be one, `prunella store check` finds out.
+async fn bucket(context: &Context, store: &StoreAt) -> Check {
+    let reads = match open::store_read_only(context, store).await {
+        Ok(store) => store.runs().await.map(|runs| (runs.len(), store.id().to_owned())).map_err(CliError::from),
+        Err(error) => Err(error),
+    };
+    match reads {
+        Ok((runs, id)) => check("store", Health::Good, format!("`{store}`: {}, id {id}", count(runs, "run")), ""),
+        Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
+            check("store", Health::Good, format!("none yet at `{store}`; the first run makes it"), "")
+        }
+        Err(error) => {
+            let help = "`prunella store check URL` says what is missing: credentials, rights, or the bucket itself";
+            check("store", Health::Bad, error.message(), help)
+        }
     }
 }
 
@@ -71,7 +93,7 @@ async fn held(context: &Context, store: &Path) -> Option<String> {
 /// Measures in a directory of its own, where the store is or would be, and removes it.
 pub async fn measured(context: &Context, place: &Place) -> Vec<Check> {
     let fs = &*context.sys.fs;
-    let beside = match place.store.parent() {
+    let beside = match place.local.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };

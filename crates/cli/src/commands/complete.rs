@@ -40,6 +40,6 @@ impl Complete {
     async fn names(&self, context: &Context, line: &Line) -> Result<Vec<String>, CliError> {
         let asked = Asked::of(line);
         let named = context.naming(asked.store.as_deref(), asked.config.as_deref())?;
-        asked.answer(&reading(&named)?, &line.current).await
+        asked.answer(&reading(&named).await?, &line.current).await
     }
 }

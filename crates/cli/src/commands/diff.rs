@@ -34,7 +34,7 @@ impl Diff {
     /// # Errors
     /// [`CliError`] if there are no such runs, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let new = which_run(&store, self.new.as_deref()).await?;
         let old = match &self.old {
             Some(old) => which_run(&store, Some(old)).await?,

@@ -111,8 +111,8 @@ impl Exec {
         }
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         // It must be there: an attempt makes no store.
-        drop(open::store_read_only(context, &place.store)?);
-        let store = open::store(context, &place.store)?;
+        drop(open::store_read_only(context, &place.store).await?);
+        let store = open::store(context, &place.store).await?;
         let mut request = exec_request(&store, &self.run, &self.step, &self.upstream, self.retry_index).await?;
         request.take_over = self.take_over;
         let steps = &request.graph.graph.pipeline.steps;
@@ -144,7 +144,7 @@ impl Exec {
         request: &Request,
         control: watch::Receiver<Control>,
     ) -> Result<Verdict, CliError> {
-        let host = open::host(context, store, &place.store, &place.base, &request.graph.graph).await?;
+        let host = open::host(context, store, &place.local, &place.base, &request.graph.graph).await?;
         let json = context.output == Output::Json;
         let tell = Arc::new(move |told: Told| match told {
             Told::Line { stream: Stream::Stdout, text } if !json => {

@@ -35,7 +35,7 @@ impl Explain {
     /// # Errors
     /// [`CliError`] if there is no such step, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let (seen, place) = self.find(&store).await?;
         let closer = seen.closer(&store, &BTreeSet::from([place])).await?;
         let (run, state, plan) = (&seen.run, &seen.state, &*closer.plan);

@@ -50,7 +50,7 @@ impl Gc {
     /// # Errors
     /// [`CliError`] if there is no store, it does not answer, or it holds what this program does not know.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = if self.apply { writing(context)? } else { reading(context)? };
+        let store = if self.apply { writing(context).await? } else { reading(context).await? };
         let runs = self.keep_runs.or(context.settings.keep_runs()).unwrap_or(KEPT);
         let retention = Retention { runs, ..Retention::default() };
         let caretaker = FromJournals { store: store.clone() };

@@ -71,7 +71,7 @@ impl Get {
     /// # Errors
     /// [`CliError`] if there is no such artifact, something is at the destination, or bytes are damaged (78).
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let (run, name, to) = split(&self.words)?;
         let wanted = find(&store, run, name).await?;
         if to == Some("-") {

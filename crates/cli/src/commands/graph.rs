@@ -70,7 +70,7 @@ impl Graph {
         let (place, targets) = find(context, &self.which)?;
         let picture = match &self.run {
             Some(run) => {
-                let store = open::store_read_only(context, &place.store)?;
+                let store = open::store_read_only(context, &place.store).await?;
                 let run = which_run(&store, Some(run)).await?;
                 let pipeline = store.graph(&run).await?.graph.pipeline.clone();
                 are_steps(&targets, &pipeline)?;
@@ -110,7 +110,7 @@ impl Graph {
         if self.no_run {
             return Ok(picture);
         }
-        let store = match open::store_read_only(context, &place.store) {
+        let store = match open::store_read_only(context, &place.store).await {
             // Nothing has run here yet.
             Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => return Ok(picture),
             store => store?,

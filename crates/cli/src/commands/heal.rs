@@ -73,7 +73,7 @@ impl Heal {
     /// # Errors
     /// [`CliError`] if there is no such run, an engine drives it, or what is lost cannot be made anew (78).
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = if self.dry_run { reading(context)? } else { writing(context)? };
+        let store = if self.dry_run { reading(context).await? } else { writing(context).await? };
         let run = which_run(&store, self.run.as_deref()).await?;
         if store.is_given_up(&run).await? {
             return Err(StoreError::GivenUp { run }.into());

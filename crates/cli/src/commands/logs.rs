@@ -70,7 +70,7 @@ impl Logs {
     /// # Errors
     /// [`CliError`] if there is no such attempt, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let (words, epoch) = without_attempt(&self.words)?;
         let (run, step) = run_and_step(&store, &words).await?;
         let mut shown: Option<Captured> = None;

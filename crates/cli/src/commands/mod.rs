@@ -91,18 +91,18 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
 ///
 /// # Errors
 /// [`CliError::Store`] if there is none.
-pub fn reading(context: &Context) -> Result<Store, CliError> {
-    open::store_read_only(context, &Place::of(context, Path::new("pipeline.yaml")).store)
+pub async fn reading(context: &Context) -> Result<Store, CliError> {
+    open::store_read_only(context, &Place::of(context, Path::new("pipeline.yaml")).store).await
 }
 
 /// Returns the store for writing; it must be there: a command that keeps order makes none.
 ///
 /// # Errors
 /// [`CliError::Store`] if there is none.
-pub fn writing(context: &Context) -> Result<Store, CliError> {
+pub async fn writing(context: &Context) -> Result<Store, CliError> {
     let place = Place::of(context, Path::new("pipeline.yaml")).store;
-    drop(open::store_read_only(context, &place)?);
-    open::store(context, &place)
+    drop(open::store_read_only(context, &place).await?);
+    open::store(context, &place).await
 }
 
 /// Returns the run and the step that the words of a command name: `STEP` (of the newest run) or `RUN STEP`.

@@ -70,7 +70,7 @@ impl Pin {
         let pipeline = read(context, &place, &[])?.pipeline;
         let mut lock = LockFile::read(&place.lock())?;
         let remembered = if self.check { Remembered::Ignored } else { Remembered::Renewed };
-        let measured = measure(&context.sys, &pipeline, &place.base, &place.store, remembered)?;
+        let measured = measure(&context.sys, &pipeline, &place.base, &place.local, remembered)?;
         let now: BTreeMap<DataName, DataLock> = measured
             .into_iter()
             .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }))
@@ -97,7 +97,7 @@ impl Pin {
 /// As [`Pin::run`].
 pub fn pin(context: &Context, place: &Place) -> Result<(), CliError> {
     let pipeline = read(context, place, &[])?.pipeline;
-    let measured = measure(&context.sys, &pipeline, &place.base, &place.store, Remembered::Ignored)?;
+    let measured = measure(&context.sys, &pipeline, &place.base, &place.local, Remembered::Ignored)?;
     let data = measured
         .into_iter()
         .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }));

@@ -72,7 +72,7 @@ impl Plan {
         let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let mut prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
-        let store = match open::store_read_only(context, &place.store) {
+        let store = match open::store_read_only(context, &place.store).await {
             // Nothing has run here yet: plan against an empty store.
             Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
                 Store::new(Arc::new(Memory::new(&context.sys)), context.sys.clone())

@@ -42,7 +42,7 @@ impl Publish {
     /// Prunella's is in the way (78).
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let (run, name, path) = split(&self.words)?;
-        let store = writing(context)?;
+        let store = writing(context).await?;
         let run = which_run(&store, run).await?;
         let record = store.graph(&run).await?;
         let named = match name {

@@ -28,8 +28,8 @@ impl Resume {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         // It must be there: resuming makes no store.
-        drop(open::store_read_only(context, &place.store)?);
-        let store = open::store(context, &place.store)?;
+        drop(open::store_read_only(context, &place.store).await?);
+        let store = open::store(context, &place.store).await?;
         let run = super::which_run(&store, self.run.as_deref()).await?;
         let record = store.graph(&run).await?;
         let again = Again { reset_budgets: self.reset_budgets, ..Again::default() };

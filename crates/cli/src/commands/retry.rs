@@ -34,7 +34,7 @@ impl Retry {
     /// [`CliError`] if there is no such run, or a step of it was not given up.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
-        let store = writing(context)?;
+        let store = writing(context).await?;
         let (run, steps) = split(&store, &self.words).await?;
         let (record, plan, state, _) = load_state(&store, &run).await?;
         let retried = match steps {

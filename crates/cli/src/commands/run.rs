@@ -83,7 +83,7 @@ impl Run {
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
         let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
-        let store = open::store(context, &place.store)?;
+        let store = open::store(context, &place.store).await?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let unfinished = if self.new || !force.is_empty() {
@@ -159,8 +159,8 @@ pub async fn drive_run(
 ) -> Result<u8, CliError> {
     // Before there is a guardian: the driver's tool is no process of a step.
     let accelerators = accelerators(context, &record.graph.pipeline, how.gpus.as_deref())?;
-    let host: Host = open::host(context, store, &place.store, &place.base, &record.graph).await?;
-    let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.store, how.verbose));
+    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph).await?;
+    let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.local, how.verbose));
     let on_stop = screen.clone();
     let (words, control) = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
     let told = screen.clone();

@@ -38,7 +38,7 @@ impl Runs {
     /// # Errors
     /// [`CliError`] if there is no store, or it does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let mut runs = store.runs().await?;
         runs.sort_by_key(|run| std::cmp::Reverse((run.at_ms, run.order)));
         let left_out = if self.all { 0 } else { runs.len().saturating_sub(SHOWN) };

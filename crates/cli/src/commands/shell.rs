@@ -56,7 +56,7 @@ impl Shell {
     /// # Errors
     /// [`CliError`] if there is no such step or attempt, what it needs is not there, or bytes are damaged (78).
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let (words, epoch) = without_attempt(&self.words)?;
         let (run, step) = run_and_step(&store, &words).await?;
         let address = StepAddress { name: step.name.clone(), item: step.item.as_ref().map(Item::label) };
@@ -84,7 +84,7 @@ impl Shell {
     fn directory(&self, context: &Context) -> Result<PathBuf, CliError> {
         let fs = &*context.sys.fs;
         let place = Place::of(context, Path::new("pipeline.yaml"));
-        let beside = std::path::absolute(place.store.join("work")).map_err(CliError::io(&place.store))?.join(".shells");
+        let beside = std::path::absolute(place.local.join("work")).map_err(CliError::io(&place.local))?.join(".shells");
         let base = match fs.create_dir_all(&beside) {
             Ok(_) => beside,
             Err(_) => context.sys.env.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from),
@@ -109,7 +109,7 @@ impl Shell {
         let secrets = open::secrets(context, &base, std::iter::once((&request.step.name, spec)))?;
         let environment = open::environment(context, &request.graph.graph)?;
         let (inherited, pool) = (context.sys.env.vars_os(), Arc::<Pool>::default());
-        let digests = std::path::absolute(&Place::of(context, Path::new("pipeline.yaml")).store)
+        let digests = std::path::absolute(&Place::of(context, Path::new("pipeline.yaml")).local)
             .map_err(CliError::io(directory))?;
         let ground = Ground {
             store,

@@ -109,7 +109,7 @@ impl Status {
     /// # Errors
     /// [`CliError`] if there is no such run, or the store does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = reading(context)?;
+        let store = reading(context).await?;
         let run = which_run(&store, self.run.as_deref()).await?;
         let binding = Binding::begin(&store, &run).await?;
         let seen = Seen::of(&store, &run).await?;

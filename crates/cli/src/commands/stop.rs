@@ -47,8 +47,8 @@ impl Stop {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         // It must be there: stopping makes no store.
-        drop(open::store_read_only(context, &place.store)?);
-        let store = open::store(context, &place.store)?;
+        drop(open::store_read_only(context, &place.store).await?);
+        let store = open::store(context, &place.store).await?;
         let run = which_run(&store, self.run.as_deref()).await?;
         let (driver, before) = condition::now(&store, &run).await?;
         let Some(driver) = driver.filter(|_| before == Condition::Running) else {

@@ -90,7 +90,7 @@ impl Verify {
     /// # Errors
     /// [`CliError`] if there is no such store or run, or it does not answer.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
-        let store = if self.mark { writing(context)? } else { reading(context)? };
+        let store = if self.mark { writing(context).await? } else { reading(context).await? };
         let run = match &self.run {
             Some(text) => Some(which_run(&store, Some(text)).await?),
             None => None,

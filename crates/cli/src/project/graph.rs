@@ -68,7 +68,7 @@ pub fn prepare(
         &context.sys,
         &pipeline,
         &place.base,
-        &place.store,
+        &place.local,
         match footprint {
             Footprint::Write => Remembered::Kept,
             Footprint::Nothing => Remembered::Used,
@@ -191,7 +191,7 @@ impl Prepared {
     ) -> Result<(RunId, GraphRecord), CliError> {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
-        let (mut brought, notes) = (Vec::new(), place.store.join("work/brought"));
+        let (mut brought, notes) = (Vec::new(), place.local.join("work/brought"));
         let mounted = |name| self.graph.pipeline.mounted.contains(name);
         for (_, measured) in self.data.iter().filter(|(name, _)| !mounted(*name)) {
             brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
@@ -201,7 +201,7 @@ impl Prepared {
                 continue;
             }
             debug_assert_eq!(code.artifact.kind, ArtifactKind::Tree);
-            let staged = place.store.join(format!("work/code-{}", random_hex(&*context.sys.random, 6)));
+            let staged = place.local.join(format!("work/code-{}", random_hex(&*context.sys.random, 6)));
             code.lay_out(&context.sys, &staged)?;
             let stored = store.bring_in(&run, &staged, &code.artifact.into(), &known, &notes).await;
             let _left_over = context.sys.fs.remove_dir_all(&staged);

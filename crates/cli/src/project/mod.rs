@@ -7,9 +7,11 @@ mod graph;
 mod lock_file;
 mod place;
 mod read;
+mod store_at;
 
 pub use data::measure;
 pub use graph::{Footprint, Strictness, prepare};
 pub use lock_file::{DataLock, LockFile};
 pub use place::{Place, find, pipeline_file};
 pub use read::read;
+pub use store_at::StoreAt;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prunella_model::StepName;
 
-use crate::{args::Which, context::Context, error::CliError};
+use crate::{args::Which, context::Context, error::CliError, project::StoreAt};
 
 /// Where a pipeline lies.
 #[derive(Debug, Clone)]
@@ -13,8 +13,10 @@ pub struct Place {
     pub file: PathBuf,
     /// Its directory.
     pub base: PathBuf,
-    /// The store's directory.
-    pub store: PathBuf,
+    /// Its store.
+    pub store: StoreAt,
+    /// The directory of what this machine alone needs: workspaces, and what is staged.
+    pub local: PathBuf,
 }
 
 impl Place {
@@ -24,8 +26,10 @@ impl Place {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let store = context.store.clone().unwrap_or_else(|| base.join(".prunella"));
-        Self { file: file.to_owned(), base, store }
+        let beside = || base.join(".prunella");
+        let store = context.store.clone().unwrap_or_else(|| StoreAt::Directory(beside()));
+        let local = store.directory().map_or_else(beside, Path::to_owned);
+        Self { file: file.to_owned(), base, store, local }
     }
 
     /// Returns the place of a pipeline file, of the one in a directory, or of `./pipeline.yaml`.
