@@ -9,7 +9,14 @@ const PLACES: [&[&str]; 10] = [
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
     &["prunella-attempt"],
     &["prunella-environment", "prunella-journal", "prunella-manifest"],
-    &["prunella-condition", "prunella-healing", "prunella-notices", "prunella-process", "prunella-store"],
+    &[
+        "prunella-condition",
+        "prunella-healing",
+        "prunella-notices",
+        "prunella-process",
+        "prunella-remote",
+        "prunella-store",
+    ],
     &["prunella-objects"],
     &["prunella-sys"],
     &["prunella-model"],
@@ -17,7 +24,7 @@ const PLACES: [&[&str]; 10] = [
 ];
 
 /// Crates that wrap the traits of others; only tests may be built with them.
-const FOR_TESTS: [&str; 3] = ["prunella-testkit", "prunella-chaos", "prunella-sim"];
+const FOR_TESTS: [&str; 4] = ["prunella-bucketkit", "prunella-testkit", "prunella-chaos", "prunella-sim"];
 
 /// What the innermost crates may be built with: nothing that reaches out.
 const PURE: [(&str, &[&str]); 3] = [

@@ -10,4 +10,5 @@ mod server;
 
 pub use faults::{Asked, Fault, Faults};
 pub use objects::{Objects, Stored};
+pub use s3::Conditions;
 pub use server::{ACCESS_KEY, REGION, S3Server, SECRET_KEY};

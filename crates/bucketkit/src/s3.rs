@@ -16,8 +16,22 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use crate::objects::{Held, Objects, Stored, Upload};
 
+/// What a service does with the condition of a write. Only the first is right; the others are found in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Conditions {
+    /// Checked under the lock that writes.
+    #[default]
+    Atomic,
+    /// Not read at all.
+    Ignored,
+    /// Checked before the body is taken, and not again.
+    Racing,
+    /// Atomic for single uploads, ignored when an upload in parts is completed.
+    IgnoredForParts,
+}
+
 /// S3 over a map.
-pub(crate) struct Service(pub(crate) Arc<Objects>);
+pub(crate) struct Service(pub(crate) Arc<Objects>, pub(crate) Conditions);
 
 fn tag(version: u64) -> ETag {
     ETag::Strong(format!("{version:032x}"))
@@ -63,7 +77,19 @@ impl S3 for Service {
         let input = req.input;
         let bytes = whole(input.body).await?;
         let (metadata, at) = (input.metadata.unwrap_or_default(), (input.bucket.as_str(), input.key.as_str()));
-        let (if_match, if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        let (mut if_match, mut if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        match self.1 {
+            Conditions::Atomic | Conditions::IgnoredForParts => {}
+            Conditions::Ignored => (if_match, if_none_match) = (None, None),
+            Conditions::Racing => {
+                if if_none_match.is_some() && self.find(at.0, at.1).is_ok() {
+                    return Err(s3_error!(PreconditionFailed));
+                }
+                // Others come between the look and the write.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                (if_match, if_none_match) = (None, None);
+            }
+        }
         let e_tag = write(&mut self.0.held(), at, bytes, metadata, if_match, if_none_match)?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(e_tag), ..Default::default() }))
     }
@@ -191,7 +217,10 @@ impl S3 for Service {
             bytes.extend_from_slice(upload.parts.get(&number).ok_or_else(|| s3_error!(InvalidPart))?);
         }
         let (metadata, at) = (upload.metadata.clone(), (input.bucket.as_str(), input.key.as_str()));
-        let (if_match, if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        let (if_match, if_none_match) = match self.1 {
+            Conditions::Ignored | Conditions::IgnoredForParts => (None, None),
+            _ => (input.if_match.as_ref(), input.if_none_match.as_ref()),
+        };
         let e_tag = write(&mut held, at, bytes.freeze(), metadata, if_match, if_none_match)?;
         held.uploads.remove(&input.upload_id);
         Ok(S3Response::new(CompleteMultipartUploadOutput { e_tag: Some(e_tag), ..Default::default() }))

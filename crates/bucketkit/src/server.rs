@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::faults::{Fault, Faults};
 use crate::objects::Objects;
-use crate::s3::Service;
+use crate::s3::{Conditions, Service};
 
 /// The key id that the server takes.
 pub const ACCESS_KEY: &str = "loopback";
@@ -40,10 +40,18 @@ impl S3Server {
     /// # Panics
     /// If loopback cannot be listened on.
     pub fn start(bucket: &str) -> Self {
+        Self::with_conditions(bucket, Conditions::Atomic)
+    }
+
+    /// Starts a server that treats conditions as it is told.
+    ///
+    /// # Panics
+    /// As [`S3Server::start`].
+    pub fn with_conditions(bucket: &str, conditions: Conditions) -> Self {
         let objects = Arc::new(Objects::default());
         objects.make_bucket(bucket);
         let faults = Faults::default();
-        let mut builder = S3ServiceBuilder::new(Service(objects.clone()));
+        let mut builder = S3ServiceBuilder::new(Service(objects.clone(), conditions));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let (service, meet) = (builder.build(), faults.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");

@@ -67,6 +67,7 @@ pub enum Command {
     Verify(commands::verify::Verify),
     Heal(commands::heal::Heal),
     Gc(commands::gc::Gc),
+    Store(commands::store::StoreCommand),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),

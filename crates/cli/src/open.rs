@@ -45,7 +45,7 @@ pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, C
 }
 
 /// Returns how buckets are used on this machine.
-fn bucket(context: &Context) -> prunella_remote::Options {
+pub fn bucket(context: &Context) -> prunella_remote::Options {
     prunella_remote::Options::new(context.cache().join("objects"))
 }
 

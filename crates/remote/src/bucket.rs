@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use opendal::services::{Azblob, Gcs, S3};
+use opendal::layers::RetryLayer;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
 use prunella_sys::Sys;
 
 use crate::answer::{Answer, answer};
 use crate::pace::{Flow, wait};
+use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
-use crate::url::{Kind, StoreUrl};
+use crate::url::StoreUrl;
 
 /// A bucket, and how patient its user is.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub(crate) struct Bucket {
     flow: Arc<Flow>,
     traffic: Arc<Traffic>,
     patience: Duration,
+    endpoint: Arc<str>,
 }
 
 /// The outcome of a conditional write.
@@ -64,9 +66,16 @@ impl Bucket {
         let unfit = |message: String| ObjectsError::Unfit { store: url.to_string(), message };
         let transport = Transport::new(traffic.clone()).map_err(|error| unfit(error.to_string()))?;
         let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
-        let op = operator(sys, url).map_err(|error| unfit(error.message().to_owned()))?.with_context(context);
+        let endpoint = endpoint(sys, url);
+        let op = operator(sys, url, endpoint.as_deref()).map_err(|error| unfit(error.message().to_owned()))?;
+        let (op, endpoint) = (op.with_context(context), endpoint.unwrap_or_default().into());
         let flow = Arc::new(Flow::new(at_once));
-        Ok(Self { op, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience })
+        Ok(Self { op, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience, endpoint })
+    }
+
+    /// Returns the address of the service, as it was made up of address, environment and what is usual.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Returns the address.
@@ -266,8 +275,11 @@ impl Bucket {
     where
         F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
     {
+        // Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
+        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
+        let by_part = self.op.clone().layer(again);
         let write = || {
-            let (op, key, parts) = (self.op.clone(), key.clone(), parts.clone());
+            let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
             async move {
                 let mut writer = op
                     .writer_with(key.as_str())
@@ -296,13 +308,20 @@ impl Bucket {
                 Ok(Ok(()))
             }
         };
-        match self.tried(Some(key), size, write).await {
-            Ok(Ok(())) => Ok(Put::New),
-            Ok(Err(source)) => Err(ObjectsError::Io { path: key.as_str().into(), source }),
-            Err(Ended::There) => Ok(Put::There),
-            Err(Ended::Absent) => Err(self.odd("an upload was lost before it was complete")),
-            Err(Ended::Error(error)) => Err(error),
+        for _ in 0..PART_TRIES {
+            match self.tried(Some(key), size, write).await {
+                Ok(Ok(())) => return Ok(Put::New),
+                Ok(Err(source)) => return Err(ObjectsError::Io { path: key.as_str().into(), source }),
+                Err(Ended::There) => return Ok(Put::There),
+                // The upload is not known any more: it was completed and the answer got lost, or it was removed.
+                Err(Ended::Absent) => {}
+                Err(Ended::Error(error)) => return Err(error),
+            }
         }
+        Err(ObjectsError::Undecided {
+            key: key.clone(),
+            message: "its uploads were lost one after the other".to_owned(),
+        })
     }
 
     fn odd(&self, message: &str) -> ObjectsError {
@@ -377,8 +396,9 @@ const SIZE_UNKNOWN: u64 = 8 << 20;
 const PAGE: usize = 1000;
 
 /// How large the parts of a large upload are; five times the smallest that S3 takes, at most 10,000 of them.
-const PART_BYTES: usize = 24 << 20;
+pub(crate) const PART_BYTES: usize = 24 << 20;
 const PARTS_AT_ONCE: usize = 4;
+const PART_TRIES: usize = 5;
 
 fn join(mut parts: Vec<Bytes>) -> Bytes {
     match parts.len() {
@@ -409,85 +429,3 @@ fn said(error: &opendal::Error, status: Option<u16>) -> String {
 }
 
 const SAID_BYTES: usize = 600;
-
-fn operator(sys: &Sys, url: &StoreUrl) -> opendal::Result<Operator> {
-    let root = url.root();
-    match url.kind {
-        Kind::S3 => {
-            let mut made = S3::default().bucket(&url.bucket).root(&root);
-            let variable = |names: &[&str]| names.iter().find_map(|name| sys.env.var(name)).filter(|v| !v.is_empty());
-            let endpoint =
-                url.endpoint.clone().or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]));
-            if let Some(endpoint) = &endpoint {
-                made = made.endpoint(endpoint);
-            }
-            let region = url.region.clone().or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
-            // Look-alikes have none, or do not mind which.
-            made = made.region(region.as_deref().unwrap_or("us-east-1"));
-            // Through `sys`, as everything that is read of the machine; the rest of the usual chain (shared files, web identity,
-            // containers, instance metadata) is the library's.
-            let key = variable(&["AWS_ACCESS_KEY_ID"]).zip(variable(&["AWS_SECRET_ACCESS_KEY"]));
-            match (&url.profile, key) {
-                (Some(profile), _) => made = made.profile(profile),
-                (None, Some((id, secret))) => {
-                    made = made.access_key_id(&id).secret_access_key(&secret);
-                    if let Some(token) = variable(&["AWS_SESSION_TOKEN"]) {
-                        made = made.session_token(&token);
-                    }
-                }
-                (None, None) => {}
-            }
-            // Of Amazon's own endpoints, the bucket belongs into the name of the host; a dot in it would break the certificate.
-            if !url.path_style.unwrap_or(endpoint.is_some() || url.bucket.contains('.')) {
-                made = made.enable_virtual_host_style();
-            }
-            if url.checksums {
-                made = made.checksum_algorithm("crc32c");
-            }
-            if url.anonymous {
-                made = made.skip_signature();
-            }
-            Operator::new(made)
-        }
-        Kind::Gcs => {
-            let mut made = Gcs::default().bucket(&url.bucket).root(&root);
-            if let Some(endpoint) =
-                url.endpoint.clone().or_else(|| sys.env.var("STORAGE_EMULATOR_HOST").map(with_scheme))
-            {
-                made = made.endpoint(&endpoint);
-            }
-            if url.anonymous {
-                made = made.skip_signature();
-            }
-            Operator::new(made)
-        }
-        Kind::Azure => {
-            let account = url.account.clone().or_else(|| sys.env.var("AZURE_STORAGE_ACCOUNT_NAME"));
-            let account = account.or_else(|| sys.env.var("AZURE_STORAGE_ACCOUNT"));
-            let mut made = Azblob::default().container(&url.bucket).root(&root);
-            let endpoint = url.endpoint.clone().or_else(|| sys.env.var("AZURE_STORAGE_ENDPOINT"));
-            let of_account = || account.as_ref().map(|account| format!("https://{account}.blob.core.windows.net"));
-            if let Some(endpoint) = endpoint.or_else(of_account) {
-                made = made.endpoint(&endpoint);
-            }
-            if let Some(account) = &account {
-                made = made.account_name(account);
-            }
-            let key = sys.env.var("AZURE_STORAGE_ACCOUNT_KEY").or_else(|| sys.env.var("AZURE_STORAGE_KEY"));
-            if let Some(key) = &key {
-                made = made.account_key(key);
-            }
-            if let Some(token) = sys.env.var("AZURE_STORAGE_SAS_TOKEN") {
-                made = made.sas_token(&token);
-            }
-            if url.anonymous {
-                made = made.skip_signature();
-            }
-            Operator::new(made)
-        }
-    }
-}
-
-fn with_scheme(host: String) -> String {
-    if host.contains("://") { host } else { format!("http://{host}") }
-}

@@ -7,10 +7,13 @@ mod answer;
 mod bucket;
 mod cache;
 mod pace;
+mod probe;
 mod remote;
+mod service;
 mod transport;
 mod url;
 
+pub use probe::{Depth, Figures, Finding, Report, Verdict, check};
 pub use remote::{Options, Remote};
 pub use transport::Traffic;
 pub use url::{Kind, StoreUrl, UrlError};

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
 use crate::cache::{Cache, Keep};
+use crate::probe::{Depth, PROBE, probe};
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
 
@@ -77,6 +78,7 @@ impl Remote {
     /// [`ObjectsError::NewerFormat`], or what the bucket says.
     pub async fn open(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
         let (bucket, traffic) = Self::bucket(sys, url, options)?;
+        is_fit(sys, &bucket, options).await?;
         let head = Head { format: FORMAT, store_id: random_hex(&*sys.random, 16) };
         let key = head_key();
         let bytes: Bytes = serde_json::to_vec(&head).expect("a number and a text are JSON").into();
@@ -190,6 +192,25 @@ impl Remote {
     }
 }
 
+/// Refuses a bucket whose conditions do not hold; found out once a machine, bucket and endpoint.
+async fn is_fit(sys: &Sys, bucket: &Bucket, options: &Options) -> Result<(), ObjectsError> {
+    let url = bucket.url();
+    let place = format!("{:?}-{}-{}", url.kind, bucket.endpoint(), url.bucket);
+    let name: String = place.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(200).collect();
+    let known = options.cache.join("fit").join(name);
+    if matches!(sys.fs.metadata(&known), Ok(Some(_))) {
+        return Ok(());
+    }
+    let report = probe(sys, bucket, Depth::Quick).await?;
+    if let Some(reason) = report.reason() {
+        return Err(unfit(url, &reason));
+    }
+    // Not remembered, it is found out again by the next.
+    let parent = options.cache.join("fit");
+    let _not_remembered = sys.fs.create_dir_all(&parent).and_then(|_| sys.fs.create_new(&known).map(drop));
+    Ok(())
+}
+
 const RANGES_AT_ONCE: usize = 8;
 
 const VANISHED: &str = "its `prunella.json` was there and then was not";
@@ -234,9 +255,19 @@ impl Objects for Remote {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {
-        let mut found = self.bucket.list(prefix, after, limit.saturating_add(1)).await?;
-        found.retain(|listed| listed.key.as_str() != HEAD);
-        found.truncate(limit);
+        // What is beside the store's objects is no object of it.
+        let beside = |key: &ObjectKey| key.as_str() == HEAD || key.as_str().starts_with(PROBE);
+        let (mut found, mut from) = (Vec::new(), after.map(str::to_owned));
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let page = self.bucket.list(prefix, from.as_deref(), wanted).await?;
+            let ended = page.len() < wanted;
+            from = page.last().map(|last| last.key.to_string());
+            found.extend(page.into_iter().filter(|listed| !beside(&listed.key)));
+            if ended {
+                break;
+            }
+        }
         Ok(found)
     }
 

@@ -23,6 +23,7 @@ pub mod runs;
 pub mod shell;
 pub mod status;
 pub mod stop;
+pub mod store;
 pub mod tell;
 pub mod validate;
 pub mod verify;
@@ -80,6 +81,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Verify(command) => command.run(&context).await,
         Command::Heal(command) => command.run(&context).await,
         Command::Gc(command) => command.run(&context).await,
+        Command::Store(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
         Command::Complete(command) => command.run(&context).await,

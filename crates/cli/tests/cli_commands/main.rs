@@ -3,6 +3,7 @@
 
 mod accelerators;
 mod again;
+mod buckets;
 mod comparing;
 mod completing;
 mod configuring;

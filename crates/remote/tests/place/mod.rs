@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prunella_bucketkit::{ACCESS_KEY, S3Server, SECRET_KEY};
+use prunella_bucketkit::{ACCESS_KEY, Conditions, S3Server, SECRET_KEY};
 use prunella_remote::{Options, StoreUrl};
 use prunella_sys::{MapEnv, Sys};
 
@@ -17,9 +17,25 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        Self::with(Conditions::Atomic)
+    }
+
+    pub fn ignoring_conditions() -> Self {
+        Self::with(Conditions::Ignored)
+    }
+
+    pub fn racing() -> Self {
+        Self::with(Conditions::Racing)
+    }
+
+    pub fn ignoring_conditions_of_parts() -> Self {
+        Self::with(Conditions::IgnoredForParts)
+    }
+
+    fn with(conditions: Conditions) -> Self {
         let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", ACCESS_KEY).with("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         let sys = Sys { env: Arc::new(env), ..Sys::real() };
-        Self { server: S3Server::start("bucket"), sys, dir: tempfile::tempdir().unwrap() }
+        Self { server: S3Server::with_conditions("bucket", conditions), sys, dir: tempfile::tempdir().unwrap() }
     }
 
     pub fn url(&self, prefix: &str) -> StoreUrl {

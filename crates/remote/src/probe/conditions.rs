@@ -1,0 +1,150 @@
+//! Whether conditions hold, and whether what was written is seen.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use prunella_objects::ObjectsError;
+
+use super::{Depth, Finding, Scene, Verdict, finding};
+use crate::bucket::{PART_BYTES, Put};
+
+/// How many writers race for one object.
+const RACERS: usize = 50;
+/// How many races a thorough look holds.
+const RACES: usize = 5;
+
+impl Scene<'_> {
+    /// Looks at create-if-absent: alone, again, in races, and for large objects.
+    pub(super) async fn conditions(&self, depth: Depth) -> Result<Vec<Finding>, ObjectsError> {
+        let (key, first) = (self.key("once"), Bytes::from_static(b"first"));
+        let mut found = Vec::new();
+        let created = self.bucket.put_new(&key, first.clone()).await?;
+        let seen = self.bucket.get(&key, 1 << 10).await?;
+        let listed = self.bucket.list(key.as_str(), None, 1).await?;
+        found.push(match seen {
+            Some(bytes) if bytes == first && created == Put::New => {
+                finding("read after write", Verdict::Good, "what was written is read at once")
+            }
+            Some(_) | None => finding(
+                "read after write",
+                Verdict::Unfit,
+                "what was written was not there when it was read right after",
+            ),
+        });
+        found.push(if listed.first().is_some_and(|listed| listed.key == key && listed.size == 5) {
+            finding("list after write", Verdict::Good, "what was written is listed at once")
+        } else {
+            finding("list after write", Verdict::Unfit, "what was written was not listed right after")
+        });
+        let again = self.bucket.put_new(&key, Bytes::from_static(b"second")).await?;
+        let kept = self.bucket.get(&key, 1 << 10).await?.is_some_and(|bytes| bytes == first);
+        found.push(if again == Put::There && kept {
+            finding("create if absent", Verdict::Good, "a second create is refused and changes nothing")
+        } else {
+            let text = "it ignores the condition of a create (`If-None-Match: *`): a second one replaced the first";
+            finding("create if absent", Verdict::Unfit, text)
+        });
+        if found.iter().any(|finding| finding.verdict == Verdict::Unfit) {
+            return Ok(found);
+        }
+        let races = if depth == Depth::Quick { 1 } else { RACES };
+        found.push(self.races(races).await?);
+        if depth == Depth::Thorough {
+            found.push(self.large().await?);
+        }
+        Ok(found)
+    }
+
+    async fn races(&self, races: usize) -> Result<Finding, ObjectsError> {
+        for race in 0..races {
+            let key = self.key(&format!("race-{race}"));
+            let writers = (0..RACERS).map(|writer| {
+                let (bucket, key) = (self.bucket.clone(), key.clone());
+                async move { (writer, bucket.put_new(&key, Bytes::from(format!("writer {writer:03}"))).await) }
+            });
+            let outcomes: Vec<_> = stream::iter(writers).buffer_unordered(RACERS).collect().await;
+            let (mut winners, mut lost) = (Vec::new(), 0);
+            for (writer, outcome) in outcomes {
+                match outcome {
+                    Ok(Put::New) => winners.push(writer),
+                    Ok(Put::There) => lost += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            // A writer whose answer got lost may have won and been told "there": nobody is a winner then.
+            let there = self.bucket.get(&key, 1 << 10).await?;
+            let fits = match winners.as_slice() {
+                [winner] => there.is_some_and(|bytes| bytes == format!("writer {winner:03}")),
+                [] => lost == RACERS && there.is_some(),
+                _ => false,
+            };
+            if !fits {
+                let text = format!(
+                    "it checks the condition of a create beside the write: of {RACERS} at once, {} were told that they won",
+                    winners.len()
+                );
+                return Ok(finding("races", Verdict::Unfit, text));
+            }
+        }
+        Ok(finding(
+            "races",
+            Verdict::Good,
+            format!("of {RACERS} creates at once exactly one wins, in {races} of {races} races"),
+        ))
+    }
+
+    /// Looks at the condition of an upload in parts: some services know it for small objects only.
+    async fn large(&self) -> Result<Finding, ObjectsError> {
+        let key = self.key("large");
+        // One byte more than a part, so that it is sent in two.
+        let size = PART_BYTES as u64 + 1;
+        let part = |byte: u8| move |_: u64, size: usize| Ok(Bytes::from(vec![byte; size]));
+        let first = self.bucket.put_new_in_parts(&key, size, part(1)).await?;
+        let again = self.bucket.put_new_in_parts(&key, size, part(2)).await?;
+        let kept = self.bucket.get_begin(&key, 1).await?;
+        let kept = kept.is_some_and(|(begin, all)| begin.first() == Some(&1) && all == size);
+        Ok(if first == Put::New && again == Put::There && kept {
+            finding("large objects", Verdict::Good, "an upload in parts is complete or absent, and keeps the condition")
+        } else {
+            let text = "it ignores the condition of an upload in parts: a second one replaced the first";
+            finding("large objects", Verdict::Unfit, text)
+        })
+    }
+
+    /// Looks at the order of listings, at hints, and at what a deletion leaves.
+    pub(super) async fn order(&self) -> Result<Vec<Finding>, ObjectsError> {
+        let mut found = Vec::new();
+        let names = ["order/A", "order/a", "order/a-b", "order/a/b", "order/a0", "order/b"];
+        for name in names.iter().rev() {
+            // Another's probe does not share this name.
+            let _new = self.bucket.put_new(&self.key(name), Bytes::from_static(b"x")).await?;
+        }
+        let listed = self.bucket.list(&format!("{}/order/", self.base), None, 100).await?;
+        let listed: Vec<_> = listed.into_iter().map(|listed| listed.key).collect();
+        let ordered = listed.iter().eq(names.iter().map(|name| self.key(name)).collect::<Vec<_>>().iter());
+        found.push(if ordered {
+            finding("order", Verdict::Good, "listings are in the order of bytes")
+        } else {
+            let text = "listings are not in the order of bytes (a directory bucket, or a hierarchical account?): the newest record could not be found";
+            finding("order", Verdict::Unfit, text)
+        });
+        let hint = self.key("hint");
+        self.bucket.put_hint(&hint, Bytes::from_static(b"1")).await?;
+        self.bucket.put_hint(&hint, Bytes::from_static(b"2")).await?;
+        let newest = self.bucket.get(&hint, 1 << 10).await?.is_some_and(|bytes| bytes == "2");
+        let marked = self.bucket.is_hint(&hint).await? == Some(true);
+        found.push(match (newest, marked) {
+            (true, true) => finding("hints", Verdict::Good, "what is overwritten is read anew at once"),
+            (true, false) => finding("hints", Verdict::Note, "it forgets what is said beside the bytes of an object"),
+            (false, _) => {
+                let text = "what was overwritten was read as it was before: signs of life would come late";
+                finding("hints", Verdict::Note, text)
+            }
+        });
+        self.bucket.delete(&hint).await?;
+        found.push(match self.bucket.get(&hint, 1 << 10).await? {
+            None => finding("absence", Verdict::Good, "what is absent is said to be absent"),
+            Some(_) => finding("absence", Verdict::Note, "a deleted object was still read right after"),
+        });
+        Ok(found)
+    }
+}

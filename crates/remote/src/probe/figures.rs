@@ -1,0 +1,70 @@
+//! How fast a bucket answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prunella_objects::ObjectsError;
+
+use super::Scene;
+
+/// How fast a bucket answers, from this machine now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// The middle time of a small create.
+    pub put: Duration,
+    /// The middle time of reading a small object.
+    pub get: Duration,
+    /// The middle time of a short listing.
+    pub list: Duration,
+    /// Bytes a second of one upload.
+    pub up_bytes_per_second: f64,
+    /// Bytes a second of one download.
+    pub down_bytes_per_second: f64,
+}
+
+/// How often each is measured.
+const TIMES: usize = 9;
+
+/// How much is sent there and back.
+const BULK_BYTES: usize = 16 << 20;
+
+impl Scene<'_> {
+    pub(super) async fn figures(&self) -> Result<Figures, ObjectsError> {
+        let (mut put, mut get, mut list) = (Vec::new(), Vec::new(), Vec::new());
+        let clock = &self.sys.clock;
+        for n in 0..TIMES {
+            let key = self.key(&format!("figures/{n}"));
+            let begun = clock.monotonic();
+            let _new = self.bucket.put_new(&key, Bytes::from_static(b"a record")).await?;
+            let written = clock.monotonic();
+            let _there = self.bucket.get(&key, 1 << 10).await?;
+            let read = clock.monotonic();
+            let _all = self.bucket.list(&format!("{}/figures/", self.base), None, 10).await?;
+            put.push(written - begun);
+            get.push(read - written);
+            list.push(clock.monotonic() - read);
+        }
+        // Random, so that nobody on the way makes less of it.
+        let mut bulk = vec![0; BULK_BYTES];
+        self.sys.random.fill(&mut bulk);
+        let (key, bulk) = (self.key("bulk"), Bytes::from(bulk));
+        let begun = clock.monotonic();
+        let _new = self.bucket.put_new(&key, bulk).await?;
+        let sent = clock.monotonic();
+        let _there = self.bucket.get(&key, BULK_BYTES as u64).await?;
+        let back = clock.monotonic() - sent;
+        let rate = |time: Duration| BULK_BYTES as f64 / time.as_secs_f64().max(1e-9);
+        Ok(Figures {
+            put: middle(put),
+            get: middle(get),
+            list: middle(list),
+            up_bytes_per_second: rate(sent - begun),
+            down_bytes_per_second: rate(back),
+        })
+    }
+}
+
+fn middle(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
