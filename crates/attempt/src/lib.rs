@@ -36,7 +36,7 @@ mod watcher;
 mod workspace;
 
 pub use claimer::{close_dead, sweep_attempt};
-pub use control::{Control, Deadline};
+pub use control::{Control, Deadline, Hint};
 pub use host::{EnvironmentUse, Ground, Host, Secret};
 pub use inputs::{BoundArtifact, FanIn, InputBytes, Part};
 pub use log::{LogLine, decode_log};

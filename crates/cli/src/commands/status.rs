@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     error::CliError,
     history,
-    present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
+    present::{Paint, Table, Tone, attempt, count, hinted, lasting, moment, put, short},
     publications::Publications,
     skips::{at_end, expression, why_skipped},
 };
@@ -325,6 +325,9 @@ impl Answer<'_> {
             }
         }
         out.push_str(&table.laid_out(paint));
+        for hint in &self.figures.hints {
+            out.push_str(&hinted(hint));
+        }
         out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out
