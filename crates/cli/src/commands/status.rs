@@ -30,7 +30,7 @@ pub struct Status {
     /// The run, or the beginning of its id [default: the newest].
     run: Option<String>,
 
-    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished.
+    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished, 78 a publication was given up.
     #[arg(long)]
     exit_status: bool,
 }
@@ -140,8 +140,9 @@ impl Status {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
+        let code = if self.exit_status { condition.code(&seen.state) } else { 0 };
         leave((seen, closer));
-        Ok(if self.exit_status { condition.code() } else { 0 })
+        Ok(code)
     }
 }
 
