@@ -259,6 +259,7 @@ impl Run<'_> {
             env: variables.clone(),
             cwd: workspace.root.clone(),
             memory_limit: self.request.memory.or(self.step.resources.memory).map(prunella_model::ByteSize::bytes),
+            read_only: workspace.read_only(),
         };
         // Before the program: what it writes in its first moment is new, not something that was restored.
         let watcher = self
@@ -279,6 +280,10 @@ impl Run<'_> {
                 return self.fail(evidence, timeline).await;
             }
         };
+        let unprotected = running.unprotected();
+        if let Some(error) = &unprotected {
+            self.tell.tell(Told::Unprotected { why: error.to_string() });
+        }
         let accelerators = self.request.accelerators.as_ref().map_or_else(Vec::new, |lent| lent.names.clone());
         self.tell.tell(Told::Started { pid: running.pid(), accelerators });
         let supervision = Supervision {
@@ -317,8 +322,18 @@ impl Run<'_> {
             return self.fail(watched.evidence, timeline).await;
         }
         let (evidence, variables, attempt_id) = (watched.evidence, &*variables, &*id.to_string());
-        self.promote(Finished { workspace, evidence, timeline, restored, command, last_log, variables, attempt_id })
-            .await
+        self.promote(Finished {
+            workspace,
+            evidence,
+            timeline,
+            restored,
+            command,
+            last_log,
+            variables,
+            attempt_id,
+            protected: unprotected.is_none(),
+        })
+        .await
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.

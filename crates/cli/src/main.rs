@@ -18,6 +18,7 @@ mod forcing;
 mod forecast;
 mod history;
 mod items;
+mod mounted;
 mod open;
 mod present;
 mod progress;

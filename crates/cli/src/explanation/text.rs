@@ -110,7 +110,7 @@ impl Subject<'_> {
         let lines = self.inputs.iter().map(|(name, input, producer)| {
             let producer = producer.as_ref().map_or_else(String::new, |by| format!(", made by {by}"));
             let mounted = input.mounted.as_ref().map_or_else(String::new, |at| {
-                let bare = if at.protected { "" } else { ", without protection" };
+                let bare = if at.protected || self.bound.is_none() { "" } else { ", without protection" };
                 format!(", mounted from `{}`{bare}", at.path)
             });
             let from = format!("from {}{producer}{mounted}", input.source);
