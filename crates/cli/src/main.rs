@@ -19,6 +19,7 @@ mod forecast;
 mod history;
 mod indented;
 mod items;
+mod mounted;
 mod open;
 mod present;
 mod progress;

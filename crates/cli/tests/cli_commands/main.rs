@@ -17,6 +17,7 @@ mod including;
 mod keeping;
 mod looking;
 mod manual;
+mod mounting;
 mod notices;
 mod planning;
 mod publishing;
