@@ -2,17 +2,21 @@
 
 use prunella_model::{Command, ParamValue, Reference, Step, shell_quote};
 
-use crate::Request;
+use crate::{Request, mounts::Mount};
 
 /// Returns the command as it is run.
-pub(crate) fn command(request: &Request, step: &Step) -> Vec<String> {
+pub(crate) fn command(request: &Request, step: &Step, mounts: &[Mount]) -> Vec<String> {
     let params = &request.graph.graph.pipeline.params;
     let value = |reference: &Reference| -> Option<String> {
         match reference {
             Reference::Param(name) => params.get(name).map(ParamValue::to_string),
             Reference::Input(name) => {
                 let input = request.inputs.get(name)?;
-                Some(format!("inputs/{name}/{}", input.base_name))
+                // A link is not what every program follows: of mounted data its own path is named, as in the variable.
+                Some(match mounts.iter().find(|mount| mount.input == *name) {
+                    Some(mount) => mount.place().to_string_lossy().into_owned(),
+                    None => format!("inputs/{name}/{}", input.base_name),
+                })
             }
             Reference::Output(name) => Some(step.outputs.get(name)?.path.to_string()),
             Reference::Item(name) => request.step.item.as_ref()?.word(name.as_deref()),

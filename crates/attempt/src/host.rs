@@ -41,6 +41,8 @@ pub struct Ground<'a> {
     pub sys: &'a Sys,
     /// Where workspaces are made.
     pub work: &'a Path,
+    /// Where digests of data are remembered.
+    pub digests: &'a Path,
     /// The locked environment of steps.
     pub environment: &'a EnvironmentUse,
     /// The values of declared secrets.
@@ -64,6 +66,8 @@ pub struct Host {
     pub owner: Owner,
     /// Where workspaces are made; on the store's file system outputs are taken in by rename.
     pub work: PathBuf,
+    /// Where digests of data are remembered: that which is mounted is looked at again and again.
+    pub digests: PathBuf,
     /// A directory with a short path for sockets.
     pub sockets: PathBuf,
     /// The locked environment of steps.
@@ -87,6 +91,7 @@ impl Host {
             store: &self.store,
             sys: &self.sys,
             work: &self.work,
+            digests: &self.digests,
             environment: &self.environment,
             secrets: &self.secrets,
             inherited: &self.inherited,

@@ -1,11 +1,14 @@
 //! Inputs of an attempt, bound to content: what was stored, and folders that are put together from the items of a step.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use prunella_model::{Artifact, INDEX, Item, PortName, SlotId, index_of};
+use prunella_model::{Artifact, DataPin, INDEX, Item, PortName, SlotId, index_of};
 use prunella_store::{Store, StoreError, records::StoredArtifact};
 
-use crate::{Ground, workspace::NoWorkspace};
+use crate::{Ground, mounts::Mount, workspace::NoWorkspace};
 
 /// An input, bound to content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,17 @@ pub enum InputBytes {
     },
     /// A folder of what every item of a step made; nothing but its parts is stored.
     FanIn(Arc<FanIn>),
+    /// Data that is read where it lies; nothing of it is stored.
+    Mounted(Mounted),
+}
+
+/// Data that is read where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// What it is to be.
+    pub artifact: Artifact,
+    /// Where it lies, absolute.
+    pub path: PathBuf,
 }
 
 /// A fan-in folder: one folder an item, and an index.
@@ -60,6 +74,7 @@ impl BoundArtifact {
         match &self.bytes {
             InputBytes::Stored { stored, .. } => stored.artifact,
             InputBytes::FanIn(fan_in) => fan_in.artifact,
+            InputBytes::Mounted(mounted) => mounted.artifact,
         }
     }
 
@@ -68,6 +83,7 @@ impl BoundArtifact {
         match &self.bytes {
             InputBytes::Stored { slot, .. } => slot.iter().copied().collect(),
             InputBytes::FanIn(fan_in) => fan_in.parts.iter().map(|part| part.slot).collect(),
+            InputBytes::Mounted(_) => Vec::new(),
         }
     }
 
@@ -75,7 +91,7 @@ impl BoundArtifact {
     pub fn slot(&self) -> Option<SlotId> {
         match &self.bytes {
             InputBytes::Stored { slot, .. } => *slot,
-            InputBytes::FanIn(_) => None,
+            InputBytes::FanIn(_) | InputBytes::Mounted(_) => None,
         }
     }
 
@@ -87,18 +103,32 @@ impl BoundArtifact {
                 let part = fan_in.parts.iter().find(|part| Some(part.item.as_str()) == item)?;
                 Some((part.slot, &part.stored.object))
             }
+            InputBytes::Mounted(_) => None,
         }
     }
 }
 
-/// Lays an input out at `to`, every byte verified.
+impl Mounted {
+    /// Returns the data that a graph's pin mounts; nothing if it is in the store.
+    pub fn of(pin: &DataPin) -> Option<Self> {
+        pin.mounted.as_ref().map(|path| Self { artifact: pin.artifact, path: PathBuf::from(path) })
+    }
+}
+
+/// Lays an input out at `to`, every byte verified; of mounted data what was seen there is noted in `mounts`.
 pub(crate) async fn lay_input(
     host: &Ground<'_>,
     name: &PortName,
     input: &BoundArtifact,
     to: &Path,
+    mounts: &mut Vec<Mount>,
 ) -> Result<(), NoWorkspace> {
     match &input.bytes {
+        InputBytes::Mounted(mounted) => {
+            let mount = Mount::make(host, name, &input.source, mounted, to).await?;
+            mounts.push(mount);
+            Ok(())
+        }
         InputBytes::Stored { stored, .. } => lay(host, stored, to, name.as_str()).await,
         InputBytes::FanIn(fan_in) => fan_in.lay_out(host.store, to).await.map_err(|(part, error)| match error {
             StoreError::Damaged { object, problem } => NoWorkspace::Damaged {

@@ -6,7 +6,7 @@ use prunella_healing::{Evidence, Phase, ValidationProblem};
 use prunella_model::{ArtifactKind, CheckpointId, PortName, Reference};
 use prunella_store::{
     Filled, ReadyCommit, StoreError,
-    records::{InputProvenance, Provenance, StoredArtifact, Timeline},
+    records::{InputProvenance, MountedAt, Provenance, StoredArtifact, Timeline},
 };
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     end::trouble,
     run::Run,
     validate::{self, run_validator, validate},
-    workspace::Workspace,
+    workspace::{NoWorkspace, Workspace},
 };
 
 /// What is known of a program that ended well.
@@ -28,15 +28,39 @@ pub(crate) struct Finished<'a> {
     pub(crate) last_log: Vec<(prunella_objects::ObjectKey, bytes::Bytes)>,
     pub(crate) variables: &'a [(OsString, OsString)],
     pub(crate) attempt_id: &'a str,
+    /// Whether it could not write to what is mounted.
+    pub(crate) protected: bool,
 }
 
 impl Run<'_> {
     /// Takes every declared output in, checks the taken bytes, and commits them; nothing is published before that.
     pub(crate) async fn promote(&self, finished: Finished<'_>) -> Verdict {
-        let Finished { workspace, mut evidence, mut timeline, restored, command, last_log, variables, attempt_id } =
-            finished;
+        let Finished {
+            workspace,
+            mut evidence,
+            mut timeline,
+            restored,
+            command,
+            last_log,
+            variables,
+            attempt_id,
+            protected,
+        } = finished;
         timeline.phases.push(("validate".to_owned(), self.at_ms()));
         evidence.phase = Phase::Validate;
+        let mut remarks = Vec::new();
+        for mount in &workspace.mounts {
+            match mount.look_again(&self.host.ground()).await {
+                Ok(remark) => remarks.extend(remark),
+                Err(NoWorkspace::Changed { problem, .. }) => {
+                    evidence.contract = Some(problem);
+                    let _log = self.host.store.put_small(last_log).await;
+                    return self.fail(evidence, timeline).await;
+                }
+                Err(NoWorkspace::Store(error)) => return self.fail_late(evidence, timeline, &error).await,
+                Err(NoWorkspace::Damaged { .. }) => unreachable!("nothing of mounted data is in the store"),
+            }
+        }
         let checked_by_commands = self.step.outputs.values().any(|output| output.check.command.is_some());
         if !checked_by_commands {
             self.tell.tell(Told::Storing);
@@ -58,8 +82,8 @@ impl Run<'_> {
                 Ok(None) => match &output.check.command {
                     None => Ok(None),
                     Some(command) => {
-                        let (host, root) = (self.host, &workspace.root);
-                        match run_validator(host, name, command, &taken, root, variables, attempt_id).await {
+                        let host = self.host;
+                        match run_validator(host, name, command, &taken, workspace, variables, attempt_id).await {
                             Ok(validate::Verdict::Passed) => Ok(None),
                             Ok(validate::Verdict::Refused(problem)) => Ok(Some(problem)),
                             Ok(validate::Verdict::Cut(ended)) => {
@@ -90,7 +114,9 @@ impl Run<'_> {
         objects.extend(last_log);
         timeline.phases.push(("promote".to_owned(), self.at_ms()));
         evidence.phase = Phase::Promote;
-        let provenance = self.provenance(restored, command);
+        let mounts = workspace.mounts.iter();
+        let mounted = mounts.map(|mount| (mount.input.clone(), mount.record(protected))).collect();
+        let provenance = self.provenance(restored, command, remarks, &mounted);
         let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
         let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
         match self.host.store.commit(&self.slot, ready).await {
@@ -124,7 +150,13 @@ impl Run<'_> {
         }
     }
 
-    fn provenance(&self, restored: Option<CheckpointId>, command: Vec<String>) -> Provenance {
+    fn provenance(
+        &self,
+        restored: Option<CheckpointId>,
+        command: Vec<String>,
+        mut remarks: Vec<String>,
+        mounted: &BTreeMap<PortName, MountedAt>,
+    ) -> Provenance {
         let graph = &self.request.graph.graph;
         let referenced = self.step.run.templates().iter().flat_map(|template| template.references());
         let params = referenced
@@ -137,13 +169,13 @@ impl Run<'_> {
             .collect();
         let inputs = self.request.inputs.iter().map(|(name, input)| {
             let items = match &input.bytes {
-                InputBytes::Stored { .. } => Vec::new(),
+                InputBytes::Stored { .. } | InputBytes::Mounted(_) => Vec::new(),
                 InputBytes::FanIn(fan_in) => fan_in.parts.iter().map(|part| (part.item.clone(), part.slot)).collect(),
             };
             let (artifact, slot, source) = (input.artifact(), input.slot(), input.source.clone());
-            (name.clone(), InputProvenance { artifact, slot, source, items })
+            let mounted = mounted.get(name).cloned();
+            (name.clone(), InputProvenance { artifact, slot, source, items, mounted })
         });
-        let mut remarks = Vec::new();
         for (name, pin) in &graph.data {
             let source = format!("data.{name}");
             if !pin.pinned && self.request.inputs.values().any(|input| input.source == source) {

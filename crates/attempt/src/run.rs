@@ -189,6 +189,11 @@ impl Run<'_> {
                 evidence.input_damaged = Some(InputDamaged { input, item, detail: problem });
                 return self.fail(evidence, timeline).await;
             }
+            Err(NoWorkspace::Changed { problem, .. }) => {
+                let mut evidence = Evidence::of(Ending::NeverStarted, Phase::Fetch);
+                evidence.contract = Some(problem);
+                return self.fail(evidence, timeline).await;
+            }
             Err(NoWorkspace::Store(error)) => return self.fail_with(Phase::Workspace, &error, timeline).await,
         };
         let verdict = self.work(&workspace, timeline).await;
@@ -247,13 +252,14 @@ impl Run<'_> {
             socket: Some(&socket.path),
         };
         let variables = variables(&self.host.ground(), self.request, self.step, workspace, &seen);
-        let command = command(self.request, self.step);
+        let command = command(self.request, self.step, &workspace.mounts);
         let spec = SpawnSpec {
             attempt_id: id.to_string(),
             argv: command.iter().map(OsString::from).collect(),
             env: variables.clone(),
             cwd: workspace.root.clone(),
             memory_limit: self.request.memory.or(self.step.resources.memory).map(prunella_model::ByteSize::bytes),
+            read_only: workspace.read_only(),
         };
         // Before the program: what it writes in its first moment is new, not something that was restored.
         let watcher = self
@@ -274,6 +280,10 @@ impl Run<'_> {
                 return self.fail(evidence, timeline).await;
             }
         };
+        let unprotected = running.unprotected();
+        if let Some(error) = &unprotected {
+            self.tell.tell(Told::Unprotected { why: error.to_string() });
+        }
         let accelerators = self.request.accelerators.as_ref().map_or_else(Vec::new, |lent| lent.names.clone());
         self.tell.tell(Told::Started { pid: running.pid(), accelerators });
         let supervision = Supervision {
@@ -312,8 +322,18 @@ impl Run<'_> {
             return self.fail(watched.evidence, timeline).await;
         }
         let (evidence, variables, attempt_id) = (watched.evidence, &*variables, &*id.to_string());
-        self.promote(Finished { workspace, evidence, timeline, restored, command, last_log, variables, attempt_id })
-            .await
+        self.promote(Finished {
+            workspace,
+            evidence,
+            timeline,
+            restored,
+            command,
+            last_log,
+            variables,
+            attempt_id,
+            protected: unprotected.is_none(),
+        })
+        .await
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.

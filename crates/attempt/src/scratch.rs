@@ -83,7 +83,9 @@ impl Scratch {
         let slot = SlotId { key: request.key, epoch };
         let workspace = match Workspace::make(ground, request, step, &slot).await {
             Ok(workspace) => workspace,
-            Err(NoWorkspace::Damaged { input, problem, .. }) => return Err(NoScratch::Lost { what: input, problem }),
+            Err(NoWorkspace::Damaged { input, problem, .. } | NoWorkspace::Changed { input, problem }) => {
+                return Err(NoScratch::Lost { what: input, problem });
+            }
             Err(NoWorkspace::Store(error)) => return Err(error.into()),
         };
         let (mut restored, mut skipped) = (None, Vec::new());
@@ -94,7 +96,8 @@ impl Scratch {
         let attempt_id = format!("{NO_ATTEMPT}/{id}");
         let seen = Seen { epoch, attempt_id: &attempt_id, restored: restored.is_some(), socket: None };
         let variables = variables(ground, request, step, &workspace, &seen);
-        Ok(Self { root: workspace.root, variables, command: command(request, step), restored, skipped })
+        let command = command(request, step, &workspace.mounts);
+        Ok(Self { root: workspace.root, variables, command, restored, skipped })
     }
 }
 

@@ -84,7 +84,9 @@ pub(crate) fn variables(
     }
     let port = |kind: &str, name: &PortName| format!("PRUNELLA_{kind}_{}", name.to_variable());
     for (name, input) in &request.inputs {
-        set(port("INPUT", name), workspace.input(name, &input.base_name).into());
+        let mount = workspace.mounts.iter().find(|mount| mount.input == *name);
+        let laid_out = || workspace.input(name, &input.base_name);
+        set(port("INPUT", name), mount.map_or_else(laid_out, |mount| mount.place().to_owned()).into());
     }
     for (name, output) in &step.outputs {
         set(port("OUTPUT", name), workspace.root.join(output.path.as_str()).into());

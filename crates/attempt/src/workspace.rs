@@ -13,6 +13,7 @@ use prunella_sys::{Fs, random_hex};
 use crate::{
     Ground, Host, Request,
     inputs::{lay, lay_input},
+    mounts::Mount,
 };
 
 /// Where one attempt works.
@@ -26,6 +27,8 @@ pub(crate) struct Workspace {
     pub(crate) staged: PathBuf,
     /// Beside the rest, where the report on the run lies, for a step at its end.
     reported: PathBuf,
+    /// The data that is mounted in it.
+    pub(crate) mounts: Vec<Mount>,
     /// Whether somebody may still be in it.
     tainted: AtomicBool,
 }
@@ -34,6 +37,8 @@ pub(crate) struct Workspace {
 pub(crate) enum NoWorkspace {
     /// An input's or the code's bytes are lost.
     Damaged { input: String, item: Option<String>, problem: String },
+    /// Data that is mounted is not there, or is not what the run is of.
+    Changed { input: String, problem: String },
     /// Anything else.
     Store(StoreError),
 }
@@ -66,8 +71,14 @@ impl Workspace {
             staged: beside(".staged"),
             reported: beside(".report"),
             root,
+            mounts: Vec::new(),
             tainted: AtomicBool::new(false),
         }
+    }
+
+    /// Returns what its program only reads.
+    pub(crate) fn read_only(&self) -> Vec<PathBuf> {
+        self.mounts.iter().map(|mount| mount.place().to_owned()).collect()
     }
 
     /// Notes that somebody may still be in it, so that the directory is not used again.
@@ -89,7 +100,7 @@ impl Workspace {
             remove_older(fs, &run, &prefix).map_err(io(&run))?;
         }
         let random = random_hex(&*host.sys.random, 4);
-        let workspace = Self::at(run.join(format!("{prefix}{}-{random}", slot.epoch)));
+        let mut workspace = Self::at(run.join(format!("{prefix}{}-{random}", slot.epoch)));
         if !host.pool.directory(fs, &workspace.root) {
             make_directory(fs, &run, &workspace.root)?;
         }
@@ -110,7 +121,8 @@ impl Workspace {
             for (name, input) in &request.inputs {
                 let directory = inputs.join(name.as_str());
                 fs.create_dir(&directory).map_err(io(&directory))?;
-                lay_input(host, name, input, &directory.join(&input.base_name)).await?;
+                let to = directory.join(&input.base_name);
+                lay_input(host, name, input, &to, &mut workspace.mounts).await?;
             }
         }
         for output in step.outputs.values() {

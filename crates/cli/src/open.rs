@@ -43,6 +43,7 @@ pub async fn host(context: &Context, store: Store, dir: &Path, base: &Path, grap
     let absolute = std::path::absolute(dir).map_err(CliError::io(dir))?;
     Ok(Host {
         work: absolute.join("work"),
+        digests: absolute,
         sockets: sockets(context)?,
         store,
         sys: context.sys.clone(),

@@ -88,6 +88,7 @@ fn graph(count: usize, chain: bool) -> Graph {
             name: PipelineName::new("steps").expect("a name"),
             params: BTreeMap::new(),
             data: BTreeMap::new(),
+            mounted: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: (0..count).map(|i| (name(i), step(i))).collect(),
@@ -180,6 +181,7 @@ async fn host(sys: Sys, store: Store, dir: &Path, sockets: &Path) -> Host {
     let owner = store.this_owner(Some(ProcessId { pid: identity.pid, start_ticks: identity.start_ticks }));
     Host {
         work: dir.join("work"),
+        digests: dir.to_owned(),
         sockets: sockets.to_owned(),
         store,
         sys,

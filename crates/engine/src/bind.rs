@@ -5,14 +5,23 @@ use std::{
     sync::Arc,
 };
 
-use prunella_attempt::{BoundArtifact, FanIn, InputBytes, Part};
-use prunella_model::{PortName, SlotId, StepId};
+use prunella_attempt::{BoundArtifact, FanIn, InputBytes, Mounted, Part};
+use prunella_model::{DataPin, PortName, SlotId, StepId};
 use prunella_store::{
     Store,
     records::{GraphRecord, StoredArtifact},
 };
 
 use crate::{BindError, EngineError, Origin, Plan, PlannedInput};
+
+/// Returns what a data set's bytes are: what the run brought in, or what lies where it is mounted.
+pub(crate) fn bytes_of(graph: &GraphRecord, pin: &DataPin) -> Option<InputBytes> {
+    if let Some(mounted) = Mounted::of(pin) {
+        return Some(InputBytes::Mounted(mounted));
+    }
+    let stored = graph.brought.iter().find(|stored| stored.artifact == pin.artifact)?;
+    Some(InputBytes::Stored { stored: stored.clone(), slot: None })
+}
 
 /// The artifacts of commits, as far as this engine has met them.
 #[derive(Default)]
@@ -52,13 +61,12 @@ impl Shelf {
             let PlannedInput { artifact, base_name, origin } = input;
             let artifact = match origin {
                 Origin::Data(data) => {
-                    let stored = graph.brought.iter().find(|stored| stored.artifact == artifact);
-                    let stored = stored.cloned().ok_or_else(|| BindError::UnknownData {
+                    let pin = graph.graph.data.get(&data);
+                    let bytes = pin.and_then(|pin| bytes_of(graph, pin)).ok_or_else(|| BindError::UnknownData {
                         step: step.clone(),
                         input: name.clone(),
                         data: data.clone(),
                     })?;
-                    let bytes = InputBytes::Stored { stored, slot: None };
                     BoundArtifact { bytes, base_name, source: format!("data.{data}") }
                 }
                 Origin::Slot { step: producer, slot, output } => {

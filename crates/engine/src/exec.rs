@@ -15,6 +15,7 @@ use prunella_store::{
 
 use crate::{
     BindError, EngineError, NoSuchStep, Plan,
+    bind::bytes_of,
     expand::{NoList, read_list},
 };
 
@@ -89,8 +90,7 @@ pub async fn look_request(
             Source::Data(data) => {
                 let unknown = || BindError::UnknownData { step: id.clone(), input: name.clone(), data: data.clone() };
                 let pin = graph.graph.data.get(data).ok_or_else(unknown)?;
-                let stored = graph.brought.iter().find(|stored| stored.artifact == pin.artifact);
-                let bytes = InputBytes::Stored { stored: stored.ok_or_else(unknown)?.clone(), slot: None };
+                let bytes = bytes_of(&graph, pin).ok_or_else(unknown)?;
                 BoundArtifact { bytes, base_name: pin.base_name.clone(), source: format!("data.{data}") }
             }
             Source::Step { step: producer, output } => there.made(place, name, producer, output).await?,

@@ -4,6 +4,7 @@
 //! everything that is wrong at once. Pure: what is on the disk is asked through [`Files`].
 //! The reference for users is `docs/pipeline.md`; [`json_schema`] is the same for editors.
 
+mod access;
 mod conditions;
 mod cycles;
 mod diagnostic;

@@ -7,6 +7,7 @@ use prunella_model::{DataName, EnvironmentSpec, Pipeline, PipelineName, Reuse, S
 
 use crate::{
     FileKind, Overrides,
+    access::Access,
     diagnostic::{Mark, clip},
     handlers::Handlers,
     policy::{Conflict, Policy},
@@ -77,6 +78,7 @@ impl<'s> Reader<'s> {
         Some(Pipeline {
             name: name?,
             params: params.into_iter().filter_map(|(name, (value, _))| Some((name, value?))).collect(),
+            mounted: std::mem::take(&mut self.mounted),
             data: data.into_iter().filter_map(|(name, (path, _))| Some((name, path?))).collect(),
             code,
             environment,
@@ -127,7 +129,11 @@ impl<'s> Reader<'s> {
         for entry in self.entries(id, "`data`", "write `data: { NAME: path }`").unwrap_or_default() {
             let name = self.name::<DataName>(entry.key, entry.key_mark, "the data set");
             let path = self.data_path(entry.value, entry.key_mark);
+            let access = self.access(entry.value, path.as_deref());
             if let Some(name) = name {
+                if access == Access::Mount {
+                    self.mounted.insert(name.clone());
+                }
                 data.insert(name, (path, entry.key_mark));
             }
         }

@@ -1,8 +1,8 @@
 //! The hand that reads values from the tree and notes every mistake it meets.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use prunella_model::{ParamName, ParamValue};
+use prunella_model::{DataName, ParamName, ParamValue};
 
 use crate::{
     Files,
@@ -38,6 +38,8 @@ pub(crate) struct Reader<'s> {
     pub used_params: HashSet<ParamName>,
     /// What the items of the file take so far, in bytes.
     pub item_bytes: u64,
+    /// Data that is mounted.
+    pub mounted: BTreeSet<DataName>,
 }
 
 /// One entry of a mapping whose keys the user chooses.
@@ -86,6 +88,7 @@ impl<'s> Reader<'s> {
             values: BTreeMap::new(),
             used_params: HashSet::new(),
             item_bytes: 0,
+            mounted: BTreeSet::new(),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct DataPin {
     pub base_name: String,
     /// Whether `prunella.lock` had this digest; false only under `--allow-unpinned`.
     pub pinned: bool,
+    /// Of data that is mounted: where it lies, absolute. Its bytes are in no store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted: Option<String>,
 }
 
 /// The environment, locked.

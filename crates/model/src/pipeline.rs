@@ -1,6 +1,9 @@
 //! A pipeline as its file says it, every default resolved.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -428,6 +431,9 @@ pub struct Pipeline {
     /// Its data: paths relative to the pipeline file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<DataName, String>,
+    /// Those of its data that are mounted where they lie, not copied into the store; not in the key.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mounted: BTreeSet<DataName>,
     /// Patterns of its code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub code: Vec<String>,

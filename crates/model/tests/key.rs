@@ -215,6 +215,7 @@ prop_compose! {
             name: parsed("p"),
             params,
             data: BTreeMap::new(),
+            mounted: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: IndexMap::from([(a.clone(), step)]),
@@ -289,7 +290,7 @@ const OUTSIDE: &[Change] = &[
     }),
     ("data that is not an input", |work| {
         let artifact = Artifact { kind: ArtifactKind::File, digest: Digest::of(b"x"), size_bytes: 1 };
-        let pin = DataPin { artifact, base_name: "x".to_owned(), pinned: false };
+        let pin = DataPin { artifact, base_name: "x".to_owned(), pinned: false, mounted: None };
         work.graph.data.insert(parsed("x"), pin);
     }),
     ("another step", |work| {

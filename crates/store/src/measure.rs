@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use prunella_model::{Artifact, ArtifactKind, Digest, Tree, TreeEntry, TreeNode, tree_digest};
+use prunella_model::{Artifact, ArtifactKind, Digest, Hasher, Tree, TreeEntry, TreeNode, tree_digest};
 use prunella_sys::{FileKind, Fs, Sys};
 
 use crate::{
@@ -39,13 +39,16 @@ pub struct Contents {
     pub artifact: Artifact,
     /// The bytes that had to be read to know that.
     pub read_bytes: u64,
+    /// The digest of sizes, times and inodes: the same as long as no file of it was touched. Nothing where only the artifact
+    /// is known.
+    pub stamp: Option<Digest>,
     /// What is in a tree, all digests known; nothing for a file, or where only the artifact is known.
     pub(crate) found: Option<Found>,
 }
 
 impl From<Artifact> for Contents {
     fn from(artifact: Artifact) -> Self {
-        Self { artifact, read_bytes: 0, found: None }
+        Self { artifact, read_bytes: 0, stamp: None, found: None }
     }
 }
 
@@ -118,13 +121,14 @@ fn measure_at(
             files.iter().zip(&digests).filter_map(|(at, digest)| Some((&*entries[*at].path, stat(*at), (*digest)?)));
         Digests::worth(all, began_ns).write(sys, file);
     }
+    let stamp = Some(stamp_of(files.iter().map(|at| stat(*at))));
     if let (ArtifactKind::File, Some(Some(digest))) = (kind, digests.first()) {
         let artifact = Artifact { kind, digest: *digest, size_bytes: stat(0).size };
-        return Ok(Contents { artifact, read_bytes, found: None });
+        return Ok(Contents { artifact, read_bytes, stamp, found: None });
     }
     let tree = Tree::recorded(entries).expect("it was a tree before its digests were known");
     let artifact = Artifact { kind, digest: tree_digest(&tree), size_bytes: tree.size_bytes() };
-    Ok(Contents { artifact, read_bytes, found: Some(Found { entries: tree.into_entries(), stats }) })
+    Ok(Contents { artifact, read_bytes, stamp, found: Some(Found { entries: tree.into_entries(), stats }) })
 }
 
 /// Returns the wanted files and links of a tree, and the directories in which they lie.
@@ -141,6 +145,17 @@ fn kept(found: Found, keep: &dyn Fn(&str) -> bool) -> Found {
     let stays = |entry: &TreeEntry| is_wanted(entry) || above.contains(&entry.path);
     let (entries, stats) = found.entries.into_iter().zip(found.stats).filter(|(entry, _)| stays(entry)).unzip();
     Found { entries, stats }
+}
+
+/// Returns what tells whether any of these files, in the order of their paths, was touched.
+fn stamp_of<'a>(stats: impl Iterator<Item = &'a Stat>) -> Digest {
+    let mut hasher = Hasher::new();
+    for Stat { size, mtime_ns, ctime_ns, inode, device, executable } in stats {
+        for number in [*size, *mtime_ns as u64, *ctime_ns as u64, *inode, *device, u64::from(*executable)] {
+            hasher.update(&number.to_le_bytes());
+        }
+    }
+    hasher.finish()
 }
 
 /// A single file, as if it were alone in a tree.

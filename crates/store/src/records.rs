@@ -156,6 +156,19 @@ pub struct InputProvenance {
     /// For a folder of what every item of a step made: the items and their slots, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<(Item, SlotId)>,
+    /// For data that was read where it lies: its bytes are in no store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted: Option<MountedAt>,
+}
+
+/// Where data was read that no store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedAt {
+    /// The absolute path, on the machine of the attempt.
+    pub path: String,
+    /// Whether the step could not write it: the kernel let it be mounted read-only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
 }
 
 /// An attempt's phases and costs, in milliseconds since its claim on its own monotonic clock.

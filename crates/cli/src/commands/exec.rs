@@ -28,6 +28,7 @@ use crate::{
     context::Context,
     error::CliError,
     evidence::in_words,
+    mounted::unprotected,
     open, present,
     project::Place,
     signals,
@@ -163,6 +164,7 @@ impl Exec {
             Told::Noticed { source, grace_ms } => {
                 note(&format!("notice from `{source}`, {} left", present::lasting(grace_ms)));
             }
+            Told::Unprotected { why } => note(&unprotected(&why)),
             Told::Claimed { .. }
             | Told::Started { .. }
             | Told::Progress { .. }

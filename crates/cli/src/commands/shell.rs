@@ -109,10 +109,13 @@ impl Shell {
         let secrets = open::secrets(context, &base, std::iter::once((&request.step.name, spec)))?;
         let environment = open::environment(context, &request.graph.graph)?;
         let (inherited, pool) = (context.sys.env.vars_os(), Arc::<Pool>::default());
+        let digests = std::path::absolute(&Place::of(context, Path::new("pipeline.yaml")).store)
+            .map_err(CliError::io(directory))?;
         let ground = Ground {
             store,
             sys: &context.sys,
             work: directory,
+            digests: &digests,
             environment: &environment,
             secrets: &secrets,
             inherited: &inherited,

@@ -241,6 +241,7 @@ mod tests {
                 name: PipelineName::new("p").expect("a name"),
                 params: BTreeMap::new(),
                 data: BTreeMap::new(),
+                mounted: Default::default(),
                 code: Vec::new(),
                 environment: None,
                 steps: Default::default(),

@@ -10,7 +10,7 @@ use prunella_journal::{HintSeen, RunState, StepIndex};
 use prunella_model::{CheckpointId, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
     Store,
-    records::{Committed, GraphRecord, InputProvenance},
+    records::{Committed, GraphRecord, InputProvenance, MountedAt},
 };
 
 use crate::{
@@ -158,8 +158,15 @@ fn inputs_of(
     }
     let mut found = Vec::new();
     for (name, source) in &plan.step(place).inputs {
+        let mut mounted = None;
         let (known, slot, source) = match source {
-            Source::Data(data) => (plan.graph().data.get(data).map(|pin| pin.artifact), None, format!("data.{data}")),
+            Source::Data(data) => {
+                let pin = plan.graph().data.get(data);
+                if let Some(path) = pin.and_then(|pin| pin.mounted.clone()) {
+                    mounted = Some(MountedAt { path, protected: false });
+                }
+                (pin.map(|pin| pin.artifact), None, format!("data.{data}"))
+            }
             Source::Step { step, output } => {
                 let producer = plan.source(place, step);
                 let artifacts = producer.and_then(|producer| state.state(producer).artifacts());
@@ -169,7 +176,7 @@ fn inputs_of(
             }
         };
         if let Some(artifact) = known {
-            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new() }));
+            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new(), mounted }));
         }
     }
     found

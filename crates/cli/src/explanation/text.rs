@@ -112,7 +112,11 @@ impl Subject<'_> {
         out.push_str("inputs\n");
         let lines = self.inputs.iter().map(|(name, input, producer)| {
             let producer = producer.as_ref().map_or_else(String::new, |by| format!(", made by {by}"));
-            let from = format!("from {}{producer}", input.source);
+            let mounted = input.mounted.as_ref().map_or_else(String::new, |at| {
+                let bare = if at.protected || self.bound.is_none() { "" } else { ", without protection" };
+                format!(", mounted from `{}`{bare}", at.path)
+            });
+            let from = format!("from {}{producer}{mounted}", input.source);
             Line(Tone::Plain, vec![format!("  {name}"), artifact(&input.artifact), from])
         });
         out.push_str(&columns(paint, &lines.collect::<Vec<_>>()));

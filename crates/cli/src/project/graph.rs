@@ -92,7 +92,12 @@ pub fn prepare(
         }
         data.insert(
             name.clone(),
-            DataPin { artifact: found.contents.artifact, base_name: found.base_name.clone(), pinned },
+            DataPin {
+                artifact: found.contents.artifact,
+                base_name: found.base_name.clone(),
+                pinned,
+                mounted: pipeline.mounted.contains(name).then(|| mounted_at(place, found)).transpose()?,
+            },
         );
     }
     if !problems.is_empty() {
@@ -187,7 +192,8 @@ impl Prepared {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
         let (mut brought, notes) = (Vec::new(), place.store.join("work/brought"));
-        for measured in self.data.values() {
+        let mounted = |name| self.graph.pipeline.mounted.contains(name);
+        for (_, measured) in self.data.iter().filter(|(name, _)| !mounted(*name)) {
             brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
         }
         for code in &self.codes {
@@ -223,6 +229,23 @@ impl Prepared {
         }
         Ok((run, record))
     }
+}
+
+/// Returns where data is mounted from.
+fn mounted_at(place: &Place, found: &Measured) -> Result<String, CliError> {
+    let store = std::path::absolute(&place.store).map_err(CliError::io(&place.store))?;
+    // Every run would change it.
+    if std::fs::canonicalize(&store).unwrap_or(store).starts_with(&found.full) {
+        let what = format!("`{}` is to be mounted, but the store lies in it", found.path);
+        return Err(CliError::Refused(
+            what,
+            Some("mount a folder below, or take another store (`--store`)".to_owned()),
+        ));
+    }
+    found.full.to_str().map(str::to_owned).ok_or_else(|| {
+        let what = format!("`{}` lies at `{}`, which is no UTF-8", found.path, found.full.display());
+        CliError::Refused(what, Some("mount it from another path, or copy it (`access: copy`)".to_owned()))
+    })
 }
 
 /// Returns an id that begins with the time, so that people find runs sorted; nothing else relies on that.

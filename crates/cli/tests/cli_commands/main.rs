@@ -18,6 +18,7 @@ mod keeping;
 mod lineage;
 mod looking;
 mod manual;
+mod mounting;
 mod notices;
 mod planning;
 mod publishing;

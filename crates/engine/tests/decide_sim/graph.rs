@@ -84,6 +84,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             name: PipelineName::new("test").expect("a name"),
             params: BTreeMap::new(),
             data: BTreeMap::new(),
+            mounted: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: steps.iter().map(|(own, spec)| (name(own), step(own, spec))).collect(),

@@ -18,6 +18,7 @@ mod engines;
 mod fan_out;
 mod frameworks;
 mod limits;
+mod mounts;
 mod notices;
 mod output;
 mod power;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         fan_out::TESTS,
         frameworks::TESTS,
         limits::TESTS,
+        mounts::TESTS,
         accelerators::TESTS,
         checkpoints::TESTS,
         damage::TESTS,

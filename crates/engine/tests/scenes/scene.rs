@@ -128,6 +128,7 @@ impl Scene {
         let redactor = Redactor::new(self.secrets.iter().map(|(name, value)| (name.as_str(), value.0.as_str())));
         let host = Host {
             work: self.store.join("work"),
+            digests: self.store.clone(),
             sockets: sockets.path().to_owned(),
             store,
             sys: self.sys.clone(),

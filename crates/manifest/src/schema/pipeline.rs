@@ -91,6 +91,16 @@ pub(super) enum Data {
 pub(super) struct DataFull {
     /// Its path, relative to and below the directory of this file.
     pub path: String,
+    /// Whether it is copied into the store (the default), or mounted: read where it lies, for data too large to copy.
+    pub access: Option<DataAccess>,
+}
+
+/// How steps come to the bytes of a data set.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum DataAccess {
+    Copy,
+    Mount,
 }
 
 /// A Python environment, locked once and cached.

@@ -224,6 +224,7 @@ pub fn graph(pipeline: &str) -> Graph {
             name: PipelineName::new(pipeline).unwrap(),
             params: BTreeMap::new(),
             data: BTreeMap::new(),
+            mounted: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: Default::default(),
