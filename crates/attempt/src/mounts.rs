@@ -87,8 +87,8 @@ impl Mount {
     }
 
     /// Returns what is recorded of it.
-    pub(crate) fn record(&self) -> MountedAt {
-        MountedAt { path: self.place.display().to_string(), protected: false }
+    pub(crate) fn record(&self, protected: bool) -> MountedAt {
+        MountedAt { path: self.place.display().to_string(), protected }
     }
 
     async fn look(&self, host: &Ground<'_>) -> Result<Contents, NoWorkspace> {

@@ -6,13 +6,12 @@ use prunella_healing::{Evidence, Phase, ValidationProblem};
 use prunella_model::{ArtifactKind, CheckpointId, PortName, Reference};
 use prunella_store::{
     Filled, ReadyCommit, StoreError,
-    records::{InputProvenance, Provenance, StoredArtifact, Timeline},
+    records::{InputProvenance, MountedAt, Provenance, StoredArtifact, Timeline},
 };
 
 use crate::{
     InputBytes, Success, Told, Verdict,
     end::trouble,
-    mounts::Mount,
     run::Run,
     validate::{self, run_validator, validate},
     workspace::{NoWorkspace, Workspace},
@@ -29,13 +28,24 @@ pub(crate) struct Finished<'a> {
     pub(crate) last_log: Vec<(prunella_objects::ObjectKey, bytes::Bytes)>,
     pub(crate) variables: &'a [(OsString, OsString)],
     pub(crate) attempt_id: &'a str,
+    /// Whether it could not write to what is mounted.
+    pub(crate) protected: bool,
 }
 
 impl Run<'_> {
     /// Takes every declared output in, checks the taken bytes, and commits them; nothing is published before that.
     pub(crate) async fn promote(&self, finished: Finished<'_>) -> Verdict {
-        let Finished { workspace, mut evidence, mut timeline, restored, command, last_log, variables, attempt_id } =
-            finished;
+        let Finished {
+            workspace,
+            mut evidence,
+            mut timeline,
+            restored,
+            command,
+            last_log,
+            variables,
+            attempt_id,
+            protected,
+        } = finished;
         timeline.phases.push(("validate".to_owned(), self.at_ms()));
         evidence.phase = Phase::Validate;
         let mut remarks = Vec::new();
@@ -72,8 +82,8 @@ impl Run<'_> {
                 Ok(None) => match &output.check.command {
                     None => Ok(None),
                     Some(command) => {
-                        let (host, root) = (self.host, &workspace.root);
-                        match run_validator(host, name, command, &taken, root, variables, attempt_id).await {
+                        let host = self.host;
+                        match run_validator(host, name, command, &taken, workspace, variables, attempt_id).await {
                             Ok(validate::Verdict::Passed) => Ok(None),
                             Ok(validate::Verdict::Refused(problem)) => Ok(Some(problem)),
                             Ok(validate::Verdict::Cut(ended)) => {
@@ -104,7 +114,9 @@ impl Run<'_> {
         objects.extend(last_log);
         timeline.phases.push(("promote".to_owned(), self.at_ms()));
         evidence.phase = Phase::Promote;
-        let provenance = self.provenance(restored, command, remarks, &workspace.mounts);
+        let mounts = workspace.mounts.iter();
+        let mounted = mounts.map(|mount| (mount.input.clone(), mount.record(protected))).collect();
+        let provenance = self.provenance(restored, command, remarks, &mounted);
         let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
         let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
         match self.host.store.commit(&self.slot, ready).await {
@@ -143,7 +155,7 @@ impl Run<'_> {
         restored: Option<CheckpointId>,
         command: Vec<String>,
         mut remarks: Vec<String>,
-        mounts: &[Mount],
+        mounted: &BTreeMap<PortName, MountedAt>,
     ) -> Provenance {
         let graph = &self.request.graph.graph;
         let referenced = self.step.run.templates().iter().flat_map(|template| template.references());
@@ -161,7 +173,7 @@ impl Run<'_> {
                 InputBytes::FanIn(fan_in) => fan_in.parts.iter().map(|part| (part.item.clone(), part.slot)).collect(),
             };
             let (artifact, slot, source) = (input.artifact(), input.slot(), input.source.clone());
-            let mounted = mounts.iter().find(|mount| mount.input == *name).map(Mount::record);
+            let mounted = mounted.get(name).cloned();
             (name.clone(), InputProvenance { artifact, slot, source, items, mounted })
         });
         for (name, pin) in &graph.data {
@@ -175,6 +187,10 @@ impl Run<'_> {
             let key = checkpoint.slot.key.hex();
             remarks.push(format!("began with checkpoint {checkpoint} of key {key}, content {digest}"));
         }
+        let declared = self.step.env.iter().map(|(name, value)| (name.as_str(), value));
+        // They enter the key as well (I7).
+        let of_the_end = self.request.at_end.iter().flat_map(|at_end| &at_end.variables);
+        let env = declared.chain(of_the_end.map(|(name, value)| (*name, value)));
         Provenance {
             pipeline: graph.pipeline.name.clone(),
             item: self.request.step.item.clone(),
@@ -183,7 +199,7 @@ impl Run<'_> {
             environment: graph.environment.as_ref().map(|pin| pin.digest),
             platform: format!("{}-{}", graph.platform.os, graph.platform.arch),
             params,
-            env: self.step.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
+            env: env.map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             inputs: inputs.collect(),
             restored,
             remarks,

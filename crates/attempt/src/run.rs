@@ -87,7 +87,7 @@ fn not_started(control: &watch::Receiver<Control>, phase: Phase, at_ms: u64) -> 
             evidence.stop_requested = source == "stop";
             evidence.notice = Some(NoticeSeen { source, at_ms, deadline_ms: None });
         }
-        Control::Run | Control::Kill => evidence.stop_requested = true,
+        Control::Run | Control::Hint(_) | Control::Kill => evidence.stop_requested = true,
     }
     evidence
 }
@@ -233,7 +233,7 @@ impl Run<'_> {
                 Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
             }
         }
-        if *self.control.borrow() != Control::Run {
+        if self.control.borrow().ends() {
             return self.leave(Phase::Restore, timeline).await;
         }
         let id = AttemptId { store: self.host.store.id().to_owned(), run: self.request.run.clone(), slot: self.slot };
@@ -259,6 +259,7 @@ impl Run<'_> {
             env: variables.clone(),
             cwd: workspace.root.clone(),
             memory_limit: self.request.memory.or(self.step.resources.memory).map(prunella_model::ByteSize::bytes),
+            read_only: workspace.read_only(),
         };
         // Before the program: what it writes in its first moment is new, not something that was restored.
         let watcher = self
@@ -279,6 +280,10 @@ impl Run<'_> {
                 return self.fail(evidence, timeline).await;
             }
         };
+        let unprotected = running.unprotected();
+        if let Some(error) = &unprotected {
+            self.tell.tell(Told::Unprotected { why: error.to_string() });
+        }
         let accelerators = self.request.accelerators.as_ref().map_or_else(Vec::new, |lent| lent.names.clone());
         self.tell.tell(Told::Started { pid: running.pid(), accelerators });
         let supervision = Supervision {
@@ -317,8 +322,18 @@ impl Run<'_> {
             return self.fail(watched.evidence, timeline).await;
         }
         let (evidence, variables, attempt_id) = (watched.evidence, &*variables, &*id.to_string());
-        self.promote(Finished { workspace, evidence, timeline, restored, command, last_log, variables, attempt_id })
-            .await
+        self.promote(Finished {
+            workspace,
+            evidence,
+            timeline,
+            restored,
+            command,
+            last_log,
+            variables,
+            attempt_id,
+            protected: unprotected.is_none(),
+        })
+        .await
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.

@@ -39,6 +39,11 @@ pub enum Told {
         /// The accelerators that it was lent.
         accelerators: Vec<String>,
     },
+    /// It could write to data that is mounted.
+    Unprotected {
+        /// Why that could not be prevented.
+        why: String,
+    },
     /// It wrote a line (redacted, without its end).
     Line {
         /// Where to.

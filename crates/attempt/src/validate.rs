@@ -1,7 +1,5 @@
 //! Checking the taken-in bytes: what fails is not promoted.
 
-use std::path::Path;
-
 use prunella_healing::{Ending, ValidationProblem};
 use prunella_model::{ContentFormat, Output, PortName, shown};
 use prunella_objects::SMALL_BYTES;
@@ -9,7 +7,7 @@ use prunella_process::EndStatus;
 use prunella_store::{StoreError, Taken};
 use prunella_sys::blocking;
 
-use crate::{Host, formats};
+use crate::{Host, formats, workspace::Workspace};
 
 /// Checks one output; answers what is wrong with it, if anything.
 ///
@@ -90,10 +88,11 @@ pub(crate) async fn run_validator(
     name: &PortName,
     command: &str,
     taken: &Taken,
-    directory: &Path,
+    workspace: &Workspace,
     variables: &[(std::ffi::OsString, std::ffi::OsString)],
     attempt_id: &str,
 ) -> Result<Verdict, StoreError> {
+    let directory = &workspace.root;
     let copy = directory.join(format!(".check-{name}"));
     // The small objects of the output are not in the store before the commit.
     host.store.put_small(taken.objects.clone()).await?;
@@ -107,6 +106,7 @@ pub(crate) async fn run_validator(
         env,
         cwd: directory.to_owned(),
         memory_limit: None,
+        read_only: workspace.read_only(),
     };
     let mut running = match host.guardian.spawn(spec).await {
         Ok(running) => running,

@@ -76,6 +76,11 @@ impl Workspace {
         }
     }
 
+    /// Returns what its program only reads.
+    pub(crate) fn read_only(&self) -> Vec<PathBuf> {
+        self.mounts.iter().map(|mount| mount.place().to_owned()).collect()
+    }
+
     /// Notes that somebody may still be in it, so that the directory is not used again.
     pub(crate) fn taint(&self) {
         self.tainted.store(true, Ordering::Relaxed);

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use prunella_engine::Plan;
 use prunella_journal::{Event, RunState, RunStatus, Stage, Stamped, StepIndex, StepState, last_event};
 use prunella_model::{RunId, SlotId, StepId};
-use prunella_objects::ObjectKey;
-use prunella_store::{Store, StoreError, records::DriverRecord};
+use prunella_store::{BindingKeys, Store, StoreError, records::DriverRecord};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
@@ -41,12 +40,23 @@ impl Condition {
     }
 
     /// Returns the exit code that `prunella run` has for it; a run that goes on is not finished, as an interrupted one.
-    pub const fn code(self) -> u8 {
+    pub fn code(self, state: &RunState) -> u8 {
         match self {
-            Self::Succeeded => 0,
-            Self::Failed => 1,
-            Self::Running | Self::Interrupted | Self::Stopped => 75,
+            Self::Succeeded => code_of(RunStatus::Succeeded, state),
+            Self::Failed => code_of(RunStatus::Failed, state),
+            Self::Running | Self::Interrupted | Self::Stopped => code_of(RunStatus::Stopped, state),
         }
+    }
+}
+
+/// Returns the exit code of a run that ended so.
+pub fn code_of(status: RunStatus, state: &RunState) -> u8 {
+    match status {
+        RunStatus::Succeeded => 0,
+        // Every step is done: what could not be done is outside, and trying again alone is useless.
+        RunStatus::Failed if state.all_settled() => 78,
+        RunStatus::Failed => 1,
+        RunStatus::Stopped => 75,
     }
 }
 
@@ -95,7 +105,7 @@ pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Conditio
 pub type Bound = BTreeMap<StepId, (u64, SlotId)>;
 
 /// The commits of a run, being looked for beside other work: there may be a hundred thousand.
-pub struct Binding(Option<JoinHandle<Result<Vec<ObjectKey>, StoreError>>>);
+pub struct Binding(Option<JoinHandle<Result<BindingKeys, StoreError>>>);
 
 impl Binding {
     /// Begins to look for them, unless the run has succeeded: then its journal says all.
@@ -120,18 +130,15 @@ impl Binding {
         let topology = state.topology();
         let open = |step: &StepIndex| state.done(*step).is_none() && !topology.is_group(*step);
         let open: Vec<&StepId> = topology.indices().filter(open).map(|step| topology.id(step)).collect();
-        let mut keys = Vec::new();
-        match self.0 {
-            Some(listing) if !open.is_empty() => keys = listing.await.expect("listing keys does not panic")?,
-            Some(_) => {}
-            // What was not to run although the run has succeeded: hardly anything.
-            None => {
-                for step in &open {
-                    keys.extend(store.binding_key(run, step).await?);
-                }
-            }
+        if open.is_empty() {
+            return Ok(Bound::new());
         }
-        Ok(store.bindings_of(run, &open, &keys).await?)
+        let keys = match self.0 {
+            Some(listing) => listing.await.expect("listing keys does not panic")?,
+            // What was not to run although the run has succeeded: hardly anything.
+            None => store.binding_keys_of(run, &open).await?,
+        };
+        Ok(store.bindings_at(run, &open, &keys).await?)
     }
 }
 

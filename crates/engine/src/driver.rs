@@ -8,7 +8,7 @@ use std::{
 
 use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
 use prunella_healing::Interruptions;
-use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
+use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
@@ -220,6 +220,7 @@ impl Driver<'_> {
             let confirmed = self.host.store.reuse_all(&self.run, &slots).await?;
             for (walked, confirmed) in part.iter().zip(confirmed) {
                 let (Some(found), Some(key), true) = (&walked.found, walked.key, confirmed) else { continue };
+                self.notebook.room().await?;
                 let step = self.plan.id(walked.step).clone();
                 if self.state.state(walked.step).stage() == Stage::Bindable {
                     self.append(Event::StepKeyed { step: step.clone(), key })?;
@@ -236,6 +237,7 @@ impl Driver<'_> {
         // The look that found nothing is the guard of these steps.
         for walked in rest {
             let (Some(key), Some(epoch)) = (walked.key, walked.free) else { continue };
+            self.notebook.room().await?;
             if self.state.state(walked.step).stage() == Stage::Bindable {
                 let step = self.plan.id(walked.step).clone();
                 self.append(Event::StepKeyed { step: step.clone(), key })?;
@@ -297,7 +299,7 @@ impl Driver<'_> {
                 next_look = now + STOP_LOOK;
                 match self.host.store.asked_to_stop(&self.run, self.scope.driver).await {
                     Ok(Some(true)) => self.obey(Control::Kill)?,
-                    Ok(Some(false)) if self.word == Control::Run => {
+                    Ok(Some(false)) if !self.word.ends() => {
                         self.obey(Control::Notice(Deadline::in_own_grace("stop")))?;
                     }
                     // Not asked, or the store does not answer: it is asked again soon.
@@ -338,8 +340,8 @@ impl Driver<'_> {
         self.spectator.event(&stamped, &self.state, &self.plan);
         self.summarizer.hear(&stamped);
         self.notebook.write(stamped, step, record);
-        if let Some(kept) = self.summarizer.due(&self.state) {
-            self.notebook.summarize(kept);
+        if let Some((kept, turn)) = self.summarizer.due(&self.state) {
+            self.notebook.summarize(kept, turn);
         }
         Ok(())
     }
@@ -358,24 +360,6 @@ impl Driver<'_> {
     /// Appends an event unless the run has overtaken it meanwhile.
     pub(crate) fn append_if_legal(&mut self, event: Event) -> Result<(), EngineError> {
         if self.state.check(&event).is_ok() { self.append(event) } else { Ok(()) }
-    }
-
-    /// Passes a word of the outside on to everything that runs.
-    fn obey(&mut self, word: Control) -> Result<(), EngineError> {
-        if word == Control::Run || self.word == Control::Kill {
-            return Ok(());
-        }
-        let how = match &word {
-            Control::Kill => StopHow::Now,
-            Control::Notice(_) | Control::Run => StopHow::Checkpoint,
-        };
-        self.word = std::mem::take(&mut self.word).and(word);
-        self.append_if_legal(Event::StopRequested { how })?;
-        // Also attempts that wait for a slot: the journal does not know them yet.
-        for active in self.active.values() {
-            active.control.send_replace(self.word.clone());
-        }
-        Ok(())
     }
 
     async fn hear(&mut self, heard: Heard) -> Result<(), EngineError> {
@@ -469,8 +453,8 @@ impl Driver<'_> {
             self.host.store.move_names(pipeline, self.record.order, &self.run, artifacts).await?;
         }
         self.append(Event::RunEnded { status })?;
-        if let Some(kept) = self.summarizer.due_at_end(&self.state) {
-            self.notebook.summarize(kept);
+        if let Some((kept, turn)) = self.summarizer.due_at_end(&self.state).await {
+            self.notebook.summarize(kept, turn);
         }
         self.notebook.settle().await?;
         if status == RunStatus::Succeeded {
@@ -481,7 +465,8 @@ impl Driver<'_> {
             run: self.run.clone(),
             status,
             wall: self.notebook.now(),
-            state: self.state.clone(),
+            // The run is over: nobody asks the driver for it any more, and it may be large.
+            state: std::mem::replace(&mut self.state, RunState::new(Arc::default())),
             plan: self.plan.clone(),
         })
     }

@@ -14,6 +14,7 @@ mod keys;
 mod log;
 mod metrics;
 mod next_try;
+mod places;
 mod run;
 mod segment;
 mod set;
@@ -30,9 +31,9 @@ pub use log::{
     Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
 };
 pub use metrics::{
-    Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
+    HintSeen, Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
-pub use next_try::{NextTry, RestoreFrom};
+pub use next_try::{Next, NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, decode_about, encode, write_line};
 pub use set::StepSet;

@@ -78,6 +78,7 @@ async fn guarded(guardian: &Guardian, steps: u32, jobs: u32) {
                     env: vec![("PATH".into(), "/usr/bin:/bin".into())],
                     cwd: "/tmp".into(),
                     memory_limit: None,
+                    read_only: Vec::new(),
                 };
                 let mut running = guardian.spawn(spec).await.expect("a step");
                 loop {

@@ -90,7 +90,7 @@ struct Attempts {
 #[derive(Debug)]
 struct Line {
     attempt_id: String,
-    started: Option<oneshot::Sender<Result<u32, SpawnProblem>>>,
+    started: Option<oneshot::Sender<Result<(u32, i32), SpawnProblem>>>,
     usage: watch::Sender<Usage>,
     end: oneshot::Sender<End>,
 }
@@ -184,6 +184,7 @@ impl Guardian {
             cwd: spec.cwd,
             argv: spec.argv,
             env,
+            read_only: spec.read_only,
         })
         .encode();
         if frame.len() > MAX_FRAME {
@@ -204,8 +205,8 @@ impl Guardian {
         let mut running = Running::new(self.handle.clone(), id, ends);
         shared.send(frame, vec![stdout_end, stderr_end]);
         match start.await {
-            Ok(Ok(pid)) => {
-                running.started(pid);
+            Ok(Ok((pid, unprotected))) => {
+                running.started(pid, unprotected);
                 Ok(running)
             }
             Ok(Err(problem)) => {
@@ -289,10 +290,10 @@ impl Shared {
     fn deliver(&self, reply: Reply) -> Result<(), Malformed> {
         let mut attempts = lock(&self.attempts);
         match reply {
-            Reply::Spawned { id, pid } => {
+            Reply::Spawned { id, pid, unprotected } => {
                 let line = attempts.by_id.get_mut(&id).ok_or(Malformed)?;
                 // Nobody waits if the spawn was given up; dropping it has ordered the kill.
-                let _ = line.started.take().ok_or(Malformed)?.send(Ok(pid));
+                let _ = line.started.take().ok_or(Malformed)?.send(Ok((pid, unprotected)));
             }
             Reply::SpawnFailed { id, problem } => {
                 let line = attempts.by_id.remove(&id).ok_or(Malformed)?;

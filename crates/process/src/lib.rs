@@ -21,6 +21,7 @@ mod handle;
 mod identity;
 mod kernel;
 mod orphans;
+mod own_mounts;
 mod procfs;
 mod running;
 mod sweep;

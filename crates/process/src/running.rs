@@ -38,6 +38,8 @@ pub struct SpawnSpec {
     pub cwd: PathBuf,
     /// The memory at which the tree is killed, bytes.
     pub memory_limit: Option<u64>,
+    /// Absolute paths that the tree cannot write, nor what is mounted below them, where the kernel lets us see to it.
+    pub read_only: Vec<PathBuf>,
 }
 
 /// Which of its two streams a program wrote to.
@@ -134,6 +136,8 @@ pub struct Running {
     handle: Arc<Handle>,
     id: u64,
     pid: u32,
+    /// The error number for which paths could not be made read-only; zero if they are.
+    unprotected: i32,
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
     usage: watch::Receiver<Usage>,
@@ -168,11 +172,25 @@ impl Running {
         let (stdout, stderr) = (Some(stdout), Some(stderr));
         let (ended, drained, told, buffer) = (None, true, false, Vec::new());
         let in_the_pipe = 2 * IN_THE_PIPE;
-        Self { handle, id, pid: 0, stdout, stderr, usage, end, ended, drained, told, in_the_pipe, buffer }
+        Self {
+            handle,
+            id,
+            pid: 0,
+            unprotected: 0,
+            stdout,
+            stderr,
+            usage,
+            end,
+            ended,
+            drained,
+            told,
+            in_the_pipe,
+            buffer,
+        }
     }
 
-    pub(crate) fn started(&mut self, pid: u32) {
-        self.pid = pid;
+    pub(crate) fn started(&mut self, pid: u32, unprotected: i32) {
+        (self.pid, self.unprotected) = (pid, unprotected);
     }
 
     /// Marks as never started: there is nothing to kill when this is dropped.
@@ -183,6 +201,11 @@ impl Running {
     /// Returns the number of the main process, which is also that of its process group.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Returns why the paths of [`SpawnSpec::read_only`] can be written after all; nothing if they cannot.
+    pub fn unprotected(&self) -> Option<io::Error> {
+        (self.unprotected != 0).then(|| io::Error::from_raw_os_error(self.unprotected))
     }
 
     /// Returns what the tree had used when it was last measured; zero in its first second.

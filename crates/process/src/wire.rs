@@ -37,6 +37,8 @@ pub(crate) struct SpawnRequest {
     pub cwd: PathBuf,
     pub argv: Vec<OsString>,
     pub env: Vec<(OsString, OsString)>,
+    /// What it cannot write, where the kernel lets us.
+    pub read_only: Vec<PathBuf>,
 }
 
 /// What the guardian answers.
@@ -47,6 +49,8 @@ pub(crate) enum Reply {
     Spawned {
         id: u64,
         pid: u32,
+        /// The error number for which paths could not be made read-only; zero if they are.
+        unprotected: i32,
     },
     SpawnFailed {
         id: u64,
@@ -175,6 +179,8 @@ impl Request {
                     out.bytes(name.as_bytes());
                     out.bytes(value.as_bytes());
                 }
+                out.u32(spawn.read_only.len());
+                spawn.read_only.iter().for_each(|path| out.bytes(path.as_os_str().as_bytes()));
                 out.finish()
             }
             Self::Signal { id, signal } => {
@@ -201,6 +207,7 @@ impl Request {
                 cwd: input.os()?.into(),
                 argv: input.list(Reader::os)?,
                 env: input.list(|input| Ok((input.os()?, input.os()?)))?,
+                read_only: input.list(|input| Ok(input.os()?.into()))?,
             }),
             2 => Self::Signal { id: input.u64()?, signal: input.i32()? },
             3 => Self::Kill { id: input.u64()? },
@@ -215,10 +222,11 @@ impl Reply {
         match self {
             Self::Hello => Writer::new(64, 0).finish(),
             Self::Malformed => Writer::new(65, 0).finish(),
-            Self::Spawned { id, pid } => {
+            Self::Spawned { id, pid, unprotected } => {
                 let mut out = Writer::new(66, 0);
                 out.u64(*id);
                 out.u64(u64::from(*pid));
+                out.i32(*unprotected);
                 out.finish()
             }
             Self::SpawnFailed { id, problem } => {
@@ -265,7 +273,10 @@ impl Reply {
         let reply = match kind {
             64 => Self::Hello,
             65 => Self::Malformed,
-            66 => Self::Spawned { id: input.u64()?, pid: u32::try_from(input.u64()?).map_err(|_| Malformed)? },
+            66 => {
+                let (id, pid) = (input.u64()?, u32::try_from(input.u64()?).map_err(|_| Malformed)?);
+                Self::Spawned { id, pid, unprotected: input.i32()? }
+            }
             67 => Self::SpawnFailed { id: input.u64()?, problem: input.problem()? },
             68 => {
                 let id = input.u64()?;

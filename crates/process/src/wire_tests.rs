@@ -10,6 +10,7 @@ fn spawn() -> Request {
         cwd: "/tmp/ünter wegs".into(),
         argv: vec!["sh".into(), "-c".into(), OsString::from_vec(vec![0xff, 0x20])],
         env: vec![("A".into(), "".into()), ("B".into(), OsString::from_vec(vec![0xfe]))],
+        read_only: vec!["/data/große".into(), "/b".into()],
     })
 }
 
@@ -41,7 +42,7 @@ fn replies() -> Vec<Reply> {
     let mut all = vec![
         Reply::Hello,
         Reply::Malformed,
-        Reply::Spawned { id: 1, pid: 44 },
+        Reply::Spawned { id: 1, pid: 44, unprotected: -3 },
         Reply::Usage { id: 1, usage },
         Reply::Ended { id: 1, end },
         Reply::Ended { id: 2, end: exited },

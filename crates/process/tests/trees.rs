@@ -10,6 +10,8 @@
 mod ending;
 #[path = "trees/limits.rs"]
 mod limits;
+#[path = "trees/mounts.rs"]
+mod mounts;
 #[path = "trees/output.rs"]
 mod output;
 #[path = "trees/spawning.rs"]
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         _ => (),
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let tests = [spawning::TESTS, output::TESTS, ending::TESTS, limits::TESTS].concat();
+    let tests = [spawning::TESTS, output::TESTS, ending::TESTS, limits::TESTS, mounts::TESTS].concat();
     let chosen: Vec<_> = tests
         .iter()
         .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))

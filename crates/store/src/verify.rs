@@ -6,7 +6,7 @@ use std::{
 };
 
 use prunella_model::{
-    Artifact, ArtifactKind, CheckpointId, Digest, PortName, RunId, SlotId, StepId, TreeEntry, TreeNode,
+    Artifact, ArtifactKind, CheckpointId, DataName, Digest, PortName, RunId, SlotId, StepId, TreeEntry, TreeNode,
 };
 
 use prunella_objects::ObjectKey;
@@ -55,6 +55,8 @@ pub struct Promised {
 pub struct Promises {
     /// The artifacts, in a stable order.
     pub artifacts: Vec<Promised>,
+    /// Data that runs read where it lies, and where: nobody promised to keep it.
+    pub mounted: BTreeSet<(DataName, String)>,
     /// Commits that are marked as damaged: the next run makes them anew.
     pub damaged: usize,
     /// Commits that are retired: their objects may be collected.
@@ -139,6 +141,8 @@ impl Store {
                 continue;
             }
             if let Some(graph) = self.read::<GraphRecord>(&Layout::graph(&run)).await? {
+                let mounted = graph.graph.data.iter();
+                found.mounted.extend(mounted.filter_map(|(name, pin)| Some((name.clone(), pin.mounted.clone()?))));
                 let brought = graph.brought.into_iter();
                 found.artifacts.extend(brought.map(|stored| Promised { by: Promiser::Run(run.clone()), stored }));
             }

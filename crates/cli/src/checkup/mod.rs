@@ -4,6 +4,7 @@ mod accelerators;
 mod filesystem;
 mod groups;
 mod machine;
+mod mounts;
 mod settings;
 mod storage;
 mod tools;
@@ -60,6 +61,7 @@ impl Checkup {
         checks.push(storage::existing(context, place).await);
         checks.extend(storage::measured(context, place).await);
         checks.push(machine::guardian().await);
+        checks.push(mounts::check_them(place).await);
         checks.extend(groups::checks(context));
         checks.push(machine::memory(context));
         checks.push(machine::shared_memory(context));

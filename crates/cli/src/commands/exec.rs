@@ -28,6 +28,7 @@ use crate::{
     context::Context,
     error::CliError,
     evidence::in_words,
+    mounted::unprotected,
     open, present,
     project::Place,
     signals,
@@ -127,7 +128,7 @@ impl Exec {
             tokio::select! {
                 () = context.sys.clock.sleep(wait) => {}
                 // Nothing was claimed: another attempt may start.
-                _ = control.wait_for(|word| *word != Control::Run) => return Ok(ExitCode::AGAIN.number()),
+                _ = control.wait_for(Control::ends) => return Ok(ExitCode::AGAIN.number()),
             }
         }
         let verdict = self.carry_out(context, store.clone(), &place, &request, control).await?;
@@ -163,6 +164,7 @@ impl Exec {
             Told::Noticed { source, grace_ms } => {
                 note(&format!("notice from `{source}`, {} left", present::lasting(grace_ms)));
             }
+            Told::Unprotected { why } => note(&unprotected(&why)),
             Told::Claimed { .. }
             | Told::Started { .. }
             | Told::Progress { .. }

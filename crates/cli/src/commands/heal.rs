@@ -27,6 +27,7 @@ use crate::{
     condition::{self, Condition},
     context::Context,
     error::CliError,
+    mounted,
     present::{attempt, count, short},
     project::Place,
 };
@@ -84,7 +85,12 @@ impl Heal {
         let (record, plan, state, _) = load_state(&store, &run).await?;
         let mut lost = find(&store, &record, &plan, &state, context.sys.machine.cpu_count()).await?;
         let anew: BTreeSet<StepIndex> = lost.commits.iter().map(|loss| loss.step).collect();
-        let stuck: Vec<String> = anew.iter().filter_map(|step| chain(*step, &plan, &anew, &lost.brought)).collect();
+        let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
+        let mut gone = lost.brought.clone();
+        if !anew.is_empty() {
+            gone.extend(mounted::lost(&context.sys, &record.graph, &place.store));
+        }
+        let stuck: Vec<String> = anew.iter().filter_map(|step| chain(*step, &plan, &anew, &gone)).collect();
         if stuck.is_empty() && !self.dry_run {
             for loss in lost.commits.iter_mut().filter(|loss| !loss.marked) {
                 store.mark_damaged(&loss.slot, &loss.object, &loss.problem).await?;
@@ -103,7 +109,6 @@ impl Heal {
         let damaged: BTreeSet<(StepId, SlotId)> =
             lost.commits.iter().map(|loss| (plan.id(loss.step).clone(), loss.slot)).collect();
         let again = Again { reset_budgets: false, retried: Some(Vec::new()), damaged: damaged.into_iter().collect() };
-        let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         drive_run(context, store, &place, run, &record, &self.how, again).await
     }
 

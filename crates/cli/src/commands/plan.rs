@@ -18,7 +18,7 @@ use crate::{
     error::CliError,
     forcing::Force,
     forecast::{Forecast, Question, Verdict, earlier, forecast, number_of},
-    open,
+    mounted, open,
     present::{Line, Paint, Tone, columns, count, lasting, short},
     project::{Footprint, Strictness, find, prepare, read},
     room, warm,
@@ -127,7 +127,10 @@ impl Plan {
             steps: forecast(&question).await?,
             unpinned: unpinned.collect(),
             unlocked: prepared.unlocked,
-            notes: room::notes(context, &plan, self.gpus.as_deref())?,
+            notes: room::notes(context, &plan, self.gpus.as_deref())?
+                .into_iter()
+                .chain(mounted::notes(&graph))
+                .collect(),
         };
         match context.output {
             Output::Json => say_json(&as_json(&answer))?,

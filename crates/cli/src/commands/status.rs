@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use clap::Args;
 use prunella_engine::{Plan, Seen};
 use prunella_journal::{RunMetrics, RunState, SkippedBy, Stamped, StepIndex, StepState};
-use prunella_model::{RunId, SlotId, Span, StepId};
+use prunella_model::{RunId, SlotId, Span, StepId, StepKey};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     error::CliError,
     history,
-    present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
+    present::{Paint, Table, Tone, attempt, count, hinted, lasting, moment, put, short},
     publications::Publications,
     skips::{at_end, expression, why_skipped},
 };
@@ -30,7 +30,7 @@ pub struct Status {
     /// The run, or the beginning of its id [default: the newest].
     run: Option<String>,
 
-    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished.
+    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished, 78 a publication was given up.
     #[arg(long)]
     exit_status: bool,
 }
@@ -87,12 +87,13 @@ struct StepShown<'a> {
     item: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<ItemsShown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_hex")]
+    key: Option<StepKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publications: Option<Value>,
     state: StepCondition,
-    step: String,
+    #[serde(serialize_with = "as_text")]
+    step: &'a StepId,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
@@ -140,8 +141,9 @@ impl Status {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
+        let code = if self.exit_status { condition.code(&seen.state) } else { 0 };
         leave((seen, closer));
-        Ok(if self.exit_status { condition.code() } else { 0 })
+        Ok(code)
     }
 }
 
@@ -194,10 +196,10 @@ impl Answer<'_> {
             epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
             items: has_items.then_some(ItemsShown { all, done }),
-            key: state.key().map(|key| key.hex()),
+            key: state.key(),
             publications: published.and_then(|()| self.publications.as_json(self.plan, self.state, step)),
             state: self.condition_of(step),
-            step: id.to_string(),
+            step: id,
             why,
         }
     }
@@ -325,6 +327,9 @@ impl Answer<'_> {
             }
         }
         out.push_str(&table.laid_out(paint));
+        for hint in &self.figures.hints {
+            out.push_str(&hinted(hint));
+        }
         out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out
@@ -393,6 +398,17 @@ fn healed(figures: &RunMetrics) -> String {
     let (lost, compute) = (figures.lost.as_millis(), figures.compute.as_millis());
     out.push_str(&format!("; lost {} of {} ({:.1} %)\n", lasting(lost), lasting(compute), figures.waste() * 100.0));
     out
+}
+
+fn as_text<S: Serializer>(step: &StepId, serializer: S) -> Result<S::Ok, S::Error> {
+    match step.item {
+        None => serializer.serialize_str(step.name.as_str()),
+        Some(_) => serializer.collect_str(step),
+    }
+}
+
+fn as_hex<S: Serializer>(key: &Option<StepKey>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(key.as_ref().expect("it is skipped if there is none"))
 }
 
 fn slot_of(state: &StepState) -> Option<SlotId> {

@@ -119,11 +119,17 @@ impl Verify {
                 "damaged": tally.damages.iter().map(as_json).collect::<Vec<_>>(),
                 "marked_before": promises.damaged,
                 "retired": promises.retired,
+                "mounted": promises.mounted.iter().map(|(name, path)| json!({ "data": name, "path": path })).collect::<Vec<_>>(),
             }))?,
             Output::Text => {
                 say(&text(&tally, took_ms))?;
                 if promises.damaged > 0 {
                     note(&format!("{} marked as damaged before: not read", count(promises.damaged, "commit")));
+                }
+                for (name, path) in &promises.mounted {
+                    note(&format!(
+                        "data.{name} is mounted from `{path}`: not kept here and not read (`prunella pin --check`)"
+                    ));
                 }
                 self.tell_what_to_do(&tally);
             }

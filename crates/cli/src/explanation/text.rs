@@ -5,7 +5,7 @@ use prunella_journal::{SkippedBy, StepState};
 use super::Subject;
 use crate::{
     condition::StepCondition,
-    present::{Line, Paint, Tone, artifact, attempt, columns, short},
+    present::{Line, Paint, Tone, artifact, attempt, columns, hinted, short},
     skips::{expression, seen},
 };
 
@@ -45,6 +45,9 @@ impl Subject<'_> {
         self.lineage(paint, &mut out);
         for tried in &self.tried {
             tried.text(paint, &self.step, &mut out);
+        }
+        for hint in self.hints() {
+            out.push_str(&hinted(hint));
         }
         if let Some((_, committed)) = &self.bound {
             out.push_str("outputs\n");
@@ -110,7 +113,7 @@ impl Subject<'_> {
         let lines = self.inputs.iter().map(|(name, input, producer)| {
             let producer = producer.as_ref().map_or_else(String::new, |by| format!(", made by {by}"));
             let mounted = input.mounted.as_ref().map_or_else(String::new, |at| {
-                let bare = if at.protected { "" } else { ", without protection" };
+                let bare = if at.protected || self.bound.is_none() { "" } else { ", without protection" };
                 format!(", mounted from `{}`{bare}", at.path)
             });
             let from = format!("from {}{producer}{mounted}", input.source);

@@ -16,7 +16,10 @@ use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,6 +44,7 @@ use crate::{
     answer::note,
     args::Output,
     context::Context,
+    mounted::unprotected,
     present::{Paint, short},
 };
 
@@ -79,6 +83,8 @@ pub struct Screen {
     fs: Arc<dyn Fs>,
     work: PathBuf,
     paint: Paint,
+    /// Whether it was said that steps could write to mounted data.
+    unprotected: AtomicBool,
 }
 
 impl Screen {
@@ -104,7 +110,7 @@ impl Screen {
         };
         let (clock, fs) = (context.sys.clock.clone(), context.sys.fs.clone());
         let work = store.strip_prefix(".").unwrap_or(store).join("work").join(run.as_str());
-        Self { inner: Mutex::new(inner), clock, fs, work, paint }
+        Self { inner: Mutex::new(inner), clock, fs, work, paint, unprotected: AtomicBool::new(false) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -305,6 +311,12 @@ impl Spectator for Screen {
     }
 
     fn told(&self, step: StepIndex, told: &Told, plan: &Plan) {
+        // Of a machine, not of a step: once is enough.
+        if let Told::Unprotected { why } = told
+            && !self.unprotected.swap(true, Ordering::Relaxed)
+        {
+            self.say(&unprotected(why));
+        }
         let inner = &mut *self.inner();
         match &mut inner.mode {
             Mode::InPlace { above, verbose, .. } => {

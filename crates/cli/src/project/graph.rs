@@ -96,7 +96,7 @@ pub fn prepare(
                 artifact: found.contents.artifact,
                 base_name: found.base_name.clone(),
                 pinned,
-                mounted: pipeline.mounted.contains(name).then(|| mounted_at(found)).transpose()?,
+                mounted: pipeline.mounted.contains(name).then(|| mounted_at(place, found)).transpose()?,
             },
         );
     }
@@ -232,7 +232,16 @@ impl Prepared {
 }
 
 /// Returns where data is mounted from.
-fn mounted_at(found: &Measured) -> Result<String, CliError> {
+fn mounted_at(place: &Place, found: &Measured) -> Result<String, CliError> {
+    let store = std::path::absolute(&place.store).map_err(CliError::io(&place.store))?;
+    // Every run would change it.
+    if std::fs::canonicalize(&store).unwrap_or(store).starts_with(&found.full) {
+        let what = format!("`{}` is to be mounted, but the store lies in it", found.path);
+        return Err(CliError::Refused(
+            what,
+            Some("mount a folder below, or take another store (`--store`)".to_owned()),
+        ));
+    }
     found.full.to_str().map(str::to_owned).ok_or_else(|| {
         let what = format!("`{}` lies at `{}`, which is no UTF-8", found.path, found.full.display());
         CliError::Refused(what, Some("mount it from another path, or copy it (`access: copy`)".to_owned()))

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Kept, Outcome, Taken, Try, Used, kept};
 use super::recovery::Recovering;
-use super::{Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
-use crate::topology::FixedMap;
+use super::{HintSeen, Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
+use crate::places::FixedMap;
 use crate::{Event, Stamped};
 
 /// How a step stands, as far as figures need it.
@@ -101,6 +101,10 @@ impl MetricsFold {
                 if let Some(last) = self.attempt(step, slot) {
                     last.notice.get_or_insert(now);
                 }
+            }
+            Event::HintReceived { source, what } => {
+                let (source, what) = (source.clone(), what.clone());
+                self.figures.hints.push(HintSeen { source, what, driver: self.driver, at: now });
             }
             Event::AttemptEnded { .. } => self.end_attempt(event, now),
             Event::StepHealing { step, next, .. } => {

@@ -12,12 +12,14 @@ use rustix::fs::Access;
 
 use crate::error::SpawnProblem;
 use crate::kernel;
+use crate::own_mounts::in_own_mounts;
 use crate::wire::SpawnRequest;
 
 /// Where a command is looked for if its environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Starts the command in a process group of its own and returns its number.
+/// Starts the command in a process group of its own and returns its number, and the error number for which what it only
+/// reads could not be made read-only, or zero.
 ///
 /// The program is always given to the system as a path: a changed `PATH` would keep the standard library from using
 /// its fast way (`posix_spawn`), and a search of our own can say where it looked.
@@ -26,7 +28,7 @@ pub(super) fn launch(
     stdout: OwnedFd,
     stderr: OwnedFd,
     cgroup: Option<OwnedFd>,
-) -> Result<u32, SpawnProblem> {
+) -> Result<(u32, i32), SpawnProblem> {
     let Some((name, arguments)) = request.argv.split_first() else { return Err(SpawnProblem::NoCommand) };
     let program = resolve(name, &request.cwd, &request.env)?;
     let mut command = Command::new(&program);
@@ -43,8 +45,19 @@ pub(super) fn launch(
     if let Some(procs) = cgroup {
         kernel::in_cgroup(&mut command, procs);
     }
+    let protection = match request.read_only.as_slice() {
+        [] => None,
+        paths => Some(in_own_mounts(&mut command, paths)),
+    };
     match kernel::with_signals_open(|| command.spawn()) {
-        Ok(child) => Ok(child.id()),
+        Ok(child) => Ok((
+            child.id(),
+            match protection {
+                None => 0,
+                Some(Ok(report)) => report.read(),
+                Some(Err(error)) => error.raw_os_error().unwrap_or(libc::EINVAL),
+            },
+        )),
         Err(error) => Err(diagnose(&error, &program, &request.cwd)),
     }
 }

@@ -163,11 +163,11 @@ impl Warden {
         self.spawned = true;
         let started = now();
         match launch(request, stdout, stderr, entrance) {
-            Ok(pid) => {
+            Ok((pid, unprotected)) => {
                 self.census.spawned(pid, id);
                 self.mains.insert(pid, id);
                 self.attempts.insert(id, Attempt::new(attempt_id, pid, limit, cgroup, started));
-                self.channel.send(&Reply::Spawned { id, pid });
+                self.channel.send(&Reply::Spawned { id, pid, unprotected });
             }
             Err(problem) => self.channel.send(&Reply::SpawnFailed { id, problem }),
         }

@@ -59,6 +59,7 @@ pub fn command<const N: usize>(words: [&str; N]) -> SpawnSpec {
         env: vec![path_variable()],
         cwd: std::env::temp_dir(),
         memory_limit: None,
+        read_only: Vec::new(),
     }
 }
 
