@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     direction, documents, examples, lengths, licences, purity,
+    servers::Servers,
     workspace::{Workspace, cargo, root},
 };
 
@@ -118,7 +119,10 @@ pub fn check(extent: Extent) -> ExitCode {
         tally.phase("build", |tally| tally.runs("cargo build", cargo(&build)));
     }
     if extent == Extent::All {
-        let test = cargo(&["test", "--workspace", "--features=xtask/soak", "--no-fail-fast", "--locked"]);
+        let mut test = cargo(&["test", "--workspace", "--features=xtask/soak", "--no-fail-fast", "--locked"]);
+        let mut servers = Servers::default();
+        tally.phase("servers", |_| servers = Servers::start());
+        test.envs(servers.variables.iter().map(|(name, value)| (name, value)));
         tally.phase("test", |tally| tally.tests(test));
     }
     if extent != Extent::Quick {

@@ -11,14 +11,14 @@ use crate::workspace::Workspace;
 pub struct Rules {
     /// SPDX identifiers that are fine.
     allow: Vec<String>,
-    /// Packages that may not be used.
-    deny: Vec<String>,
+    /// Packages that may not be used, but by those that are named with them.
+    deny: Vec<(String, Vec<String>)>,
     /// Packages that may be there in several versions.
     skip: Vec<String>,
 }
 
 impl Rules {
-    /// Reads `[licenses] allow`, `[bans] deny` and `[bans] skip`: lists of strings or of `{ name = "…" }`.
+    /// Reads `[licenses] allow`, `[bans] deny` and `[bans] skip`: lists of strings or of `{ name = "…", wrappers = ["…"] }`.
     pub fn read(text: &str) -> Self {
         let (mut rules, mut section, mut list) = (Self::default(), String::new(), String::new());
         for line in text.lines() {
@@ -35,13 +35,14 @@ impl Rules {
             {
                 list = name.trim().to_owned();
             }
-            let into = match (section.as_str(), list.as_str()) {
-                ("licenses", "allow") => &mut rules.allow,
-                ("bans", "deny") => &mut rules.deny,
-                ("bans", "skip") => &mut rules.skip,
-                _ => continue,
-            };
-            into.extend(line.split('"').skip(1).step_by(2).map(str::to_owned));
+            let mut words = line.split('"').skip(1).step_by(2).map(str::to_owned);
+            match (section.as_str(), list.as_str()) {
+                ("licenses", "allow") => rules.allow.extend(words),
+                // One package a line: its name, then who may use it.
+                ("bans", "deny") => rules.deny.extend(words.next().map(|name| (name, words.collect()))),
+                ("bans", "skip") => rules.skip.extend(words),
+                _ => {}
+            }
         }
         rules
     }
@@ -61,8 +62,11 @@ pub fn violations(workspace: &Workspace, rules: &Rules) -> Vec<String> {
                 package.name, package.license
             ));
         }
-        if rules.deny.contains(&package.name) {
-            found.push(format!("`{}` is banned in deny.toml", package.name));
+        for need in &package.needs {
+            let banned = rules.deny.iter().find(|(name, by)| name == need && !by.contains(&package.name));
+            if banned.is_some() {
+                found.push(format!("`{need}` is banned in deny.toml, and `{}` uses it", package.name));
+            }
         }
     }
     for (name, versions) in versions {
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn the_lists_of_deny_toml_are_found() {
         let text = "[licenses]\nallow = [\n  \"MIT\", # fine\n]\n[bans]\nmultiple-versions = \"deny\"\ndeny = [{ name = \"openssl\" }]\n";
-        let expected = Rules { allow: vec!["MIT".into()], deny: vec!["openssl".into()], skip: vec![] };
+        let expected = Rules { allow: vec!["MIT".into()], deny: vec![("openssl".into(), vec![])], skip: vec![] };
         assert_eq!(Rules::read(text), expected);
         assert!(rules().deny.len() > 2 && rules().allow.len() > 2);
     }

@@ -10,6 +10,7 @@ mod examples;
 mod lengths;
 mod licences;
 mod purity;
+mod servers;
 #[cfg(feature = "soak")]
 mod soak;
 mod source;

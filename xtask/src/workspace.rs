@@ -1,7 +1,7 @@
 //! What cargo says about the workspace.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -53,11 +53,13 @@ impl Workspace {
         let metadata: Value =
             serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
         let members: BTreeSet<&str> = array(&metadata["workspace_members"]).filter_map(Value::as_str).collect();
-        let used: BTreeSet<&str> =
-            array(&metadata["resolve"]["nodes"]).filter_map(|node| node["id"].as_str()).collect();
+        let names: BTreeMap<&str, &str> = array(&metadata["packages"])
+            .filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?)))
+            .collect();
+        let nodes: BTreeMap<&str, &Value> =
+            array(&metadata["resolve"]["nodes"]).filter_map(|node| Some((node["id"].as_str()?, node))).collect();
         let packages = array(&metadata["packages"])
-            .filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id)))
-            .map(|package| read_package(package, &members))
+            .filter_map(|package| Some(read_package(package, nodes.get(package["id"].as_str()?)?, &names, &members)))
             .collect();
         Ok(Self { packages })
     }
@@ -68,11 +70,14 @@ impl Workspace {
     }
 }
 
-fn read_package(package: &Value, members: &BTreeSet<&str>) -> Package {
+fn read_package(package: &Value, node: &Value, names: &BTreeMap<&str, &str>, members: &BTreeSet<&str>) -> Package {
     let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
-    // What only tests are built with may point anywhere.
-    let needs = array(&package["dependencies"]).filter(|need| need["kind"].as_str() != Some("dev"));
-    let needs = needs.filter_map(|need| need["name"].as_str()).map(str::to_owned).collect();
+    // What is resolved, not what is declared: what a feature that is off would bring is not there. What only tests are built with may
+    // point anywhere.
+    let for_more_than_tests =
+        |need: &&Value| array(&need["dep_kinds"]).any(|kind| kind["kind"].as_str() != Some("dev"));
+    let needs = array(&node["deps"]).filter(for_more_than_tests);
+    let needs = needs.filter_map(|need| names.get(need["pkg"].as_str()?)).map(|name| (*name).to_owned()).collect();
     Package {
         name: text("name"),
         version: text("version"),

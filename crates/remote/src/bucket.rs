@@ -121,7 +121,7 @@ impl Bucket {
     /// Returns whether what stands at `key` is a hint; nothing if nothing is there.
     pub(crate) async fn is_hint(&self, key: &ObjectKey) -> Result<Option<bool>, ObjectsError> {
         // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
-        if !self.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key) {
+        if self.list(key.as_str(), None, 1).await?.first().is_none_or(|listed| listed.key != *key) {
             return Ok(None);
         }
         let stat = || {
@@ -386,8 +386,8 @@ impl Bucket {
     }
 }
 
-/// The mark of an object that may be overwritten, among its metadata.
-const HINT: &str = "prunella-hint";
+/// The mark of an object that may be overwritten, among its metadata; letters only, as Azure wants it.
+const HINT: &str = "prunellahint";
 
 /// What an answer of unknown size is reckoned with.
 const SIZE_UNKNOWN: u64 = 8 << 20;

@@ -55,11 +55,13 @@ pub struct Remote {
 /// The first record of a store.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
+    kind: String,
     format: u32,
     store_id: String,
 }
 
 const HEAD: &str = "prunella.json";
+const KIND: &str = "prunella-store";
 const FORMAT: u32 = 1;
 
 /// How many requests one call makes beside each other.
@@ -79,7 +81,7 @@ impl Remote {
     pub async fn open(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
         let (bucket, traffic) = Self::bucket(sys, url, options)?;
         is_fit(sys, &bucket, options).await?;
-        let head = Head { format: FORMAT, store_id: random_hex(&*sys.random, 16) };
+        let head = Head { kind: KIND.to_owned(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
         let key = head_key();
         let bytes: Bytes = serde_json::to_vec(&head).expect("a number and a text are JSON").into();
         let there = match bucket.get(&key, SMALL_BYTES as u64).await? {
@@ -119,6 +121,9 @@ impl Remote {
     ) -> Result<Self, ObjectsError> {
         let head: Head = serde_json::from_slice(head)
             .map_err(|error| unfit(url, &format!("its `{HEAD}` cannot be read: {error}")))?;
+        if head.kind != KIND {
+            return Err(unfit(url, &format!("its `{HEAD}` is of `{}`, no store", head.kind)));
+        }
         if head.format > FORMAT {
             let path = url.to_string().into();
             return Err(ObjectsError::NewerFormat { path, found: head.format, supported: FORMAT });
@@ -281,8 +286,7 @@ impl Objects for Remote {
     }
 
     async fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Bytes)>>, ObjectsError> {
-        let reads =
-            prefixes.to_owned().into_iter().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
+        let reads = prefixes.iter().cloned().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
         stream::iter(reads).buffered(ABREAST).try_collect().await
     }
 

@@ -1,0 +1,82 @@
+//! The same promises against real servers, which `cargo xtask check` installs and starts.
+#![allow(clippy::disallowed_methods)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prunella_objects::{Objects, conformance};
+use prunella_remote::{Depth, Options, Remote, StoreUrl, Verdict, check};
+use prunella_sys::{MapEnv, Sys};
+
+/// A server that was started for the tests.
+struct Real {
+    sys: Sys,
+    base: String,
+    query: String,
+    dir: tempfile::TempDir,
+}
+
+impl Real {
+    fn s3() -> Option<Self> {
+        let endpoint = told("PRUNELLA_TEST_S3")?;
+        let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", "x").with("AWS_SECRET_ACCESS_KEY", "x");
+        Some(Self::new(env, "s3://bucket", format!("?endpoint={endpoint}&region=us-east-1")))
+    }
+
+    fn azure() -> Option<Self> {
+        let (endpoint, key) = (told("PRUNELLA_TEST_AZURE")?, told("PRUNELLA_TEST_AZURE_KEY")?);
+        let account = endpoint.rsplit('/').next().unwrap_or_default().to_owned();
+        let env = MapEnv::new("/").with("AZURE_STORAGE_ACCOUNT_NAME", account).with("AZURE_STORAGE_ACCOUNT_KEY", key);
+        Some(Self::new(env, "az://bucket", format!("?endpoint={endpoint}")))
+    }
+
+    fn new(env: MapEnv, base: &str, query: String) -> Self {
+        let sys = Sys { env: Arc::new(env), ..Sys::real() };
+        Self { sys, base: base.to_owned(), query, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn url(&self, prefix: &str) -> StoreUrl {
+        // The server outlives a test run by hand.
+        let unique = self.dir.path().file_name().unwrap().to_string_lossy().replace('.', "t");
+        format!("{}/{unique}/{prefix}{}", self.base, self.query).parse().unwrap()
+    }
+
+    fn options(&self) -> Options {
+        Options { patience: Duration::from_secs(30), ..Options::new(self.dir.path().join("cache")) }
+    }
+
+    async fn keeps_every_promise(&self) {
+        let scratch = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let (url, options) = (self.url(name), self.options());
+            let opened = Remote::open(&self.sys, &url, &options);
+            let remote = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(opened)).unwrap();
+            Arc::new(remote) as Arc<dyn Objects>
+        };
+        conformance::suite(&self.sys, scratch.path(), make).await;
+        let report = check(&self.sys, &self.url("check"), &self.options(), Depth::Thorough).await.unwrap();
+        assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Good), "{:?}", report.findings);
+    }
+}
+
+fn told(name: &str) -> Option<String> {
+    let told = std::env::var(name).ok();
+    if told.is_none() {
+        println!("skipped: {name} is not set; `cargo xtask check` starts the server and sets it");
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moto_keeps_every_promise() {
+    if let Some(real) = Real::s3() {
+        real.keeps_every_promise().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurite_keeps_every_promise() {
+    if let Some(real) = Real::azure() {
+        real.keeps_every_promise().await;
+    }
+}
