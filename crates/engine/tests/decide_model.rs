@@ -197,7 +197,7 @@ fn ends_as_expected(sim: &Sim<'_>, shapes: &[Shape], status: RunStatus) -> Resul
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_ends_as_the_model_says(
