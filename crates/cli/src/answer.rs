@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::{error::CliError, indented::Indented};
 
 /// Writes text to standard output.
 ///
@@ -30,7 +30,8 @@ pub fn say_bytes(bytes: &[u8]) -> Result<(), CliError> {
 pub fn say_json(value: &impl Serialize) -> Result<(), CliError> {
     // Written as it comes: it may be long.
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, value).map_err(|error| unwritten(error.into()))?;
+    let mut json = serde_json::Serializer::with_formatter(&mut out, Indented::default());
+    value.serialize(&mut json).map_err(|error| unwritten(error.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(unwritten)
 }
 

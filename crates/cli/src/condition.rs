@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use prunella_engine::Plan;
 use prunella_journal::{Event, RunState, RunStatus, Stage, Stamped, StepIndex, StepState, last_event};
 use prunella_model::{RunId, SlotId, StepId};
-use prunella_objects::ObjectKey;
-use prunella_store::{Store, StoreError, records::DriverRecord};
+use prunella_store::{BindingKeys, Store, StoreError, records::DriverRecord};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
@@ -95,7 +94,7 @@ pub async fn now(store: &Store, run: &RunId) -> Result<(Option<Driver>, Conditio
 pub type Bound = BTreeMap<StepId, (u64, SlotId)>;
 
 /// The commits of a run, being looked for beside other work: there may be a hundred thousand.
-pub struct Binding(Option<JoinHandle<Result<Vec<ObjectKey>, StoreError>>>);
+pub struct Binding(Option<JoinHandle<Result<BindingKeys, StoreError>>>);
 
 impl Binding {
     /// Begins to look for them, unless the run has succeeded: then its journal says all.
@@ -120,18 +119,15 @@ impl Binding {
         let topology = state.topology();
         let open = |step: &StepIndex| state.done(*step).is_none() && !topology.is_group(*step);
         let open: Vec<&StepId> = topology.indices().filter(open).map(|step| topology.id(step)).collect();
-        let mut keys = Vec::new();
-        match self.0 {
-            Some(listing) if !open.is_empty() => keys = listing.await.expect("listing keys does not panic")?,
-            Some(_) => {}
-            // What was not to run although the run has succeeded: hardly anything.
-            None => {
-                for step in &open {
-                    keys.extend(store.binding_key(run, step).await?);
-                }
-            }
+        if open.is_empty() {
+            return Ok(Bound::new());
         }
-        Ok(store.bindings_of(run, &open, &keys).await?)
+        let keys = match self.0 {
+            Some(listing) => listing.await.expect("listing keys does not panic")?,
+            // What was not to run although the run has succeeded: hardly anything.
+            None => store.binding_keys_of(run, &open).await?,
+        };
+        Ok(store.bindings_at(run, &open, &keys).await?)
     }
 }
 

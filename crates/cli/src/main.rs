@@ -17,6 +17,7 @@ mod explanation;
 mod forcing;
 mod forecast;
 mod history;
+mod indented;
 mod items;
 mod mounted;
 mod open;

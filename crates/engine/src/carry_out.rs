@@ -29,6 +29,7 @@ impl Driver<'_> {
             for command in commands {
                 // A timer is no deed: what else was done in this round asks for another one.
                 did |= !matches!(command, Command::WakeAt(_));
+                self.notebook.room().await?;
                 match command {
                     Command::WakeAt(at) => *wake = Some(at),
                     Command::Decide { step } => self.begin_to_decide(step).await?,

@@ -341,7 +341,7 @@ fn admit(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut 
             let demand = plan.demand(step, next.memory);
             let fits = !capacity.can_ever(&demand) || capacity.fits(&taken, &demand);
             if fits && best.as_ref().is_none_or(|(other, ..)| step < *other) {
-                best = Some((step, *key, *next));
+                best = Some((step, *key, **next));
             }
         }
         let Some((step, key, next)) = best else { break };

@@ -220,6 +220,7 @@ impl Driver<'_> {
             let confirmed = self.host.store.reuse_all(&self.run, &slots).await?;
             for (walked, confirmed) in part.iter().zip(confirmed) {
                 let (Some(found), Some(key), true) = (&walked.found, walked.key, confirmed) else { continue };
+                self.notebook.room().await?;
                 let step = self.plan.id(walked.step).clone();
                 if self.state.state(walked.step).stage() == Stage::Bindable {
                     self.append(Event::StepKeyed { step: step.clone(), key })?;
@@ -236,6 +237,7 @@ impl Driver<'_> {
         // The look that found nothing is the guard of these steps.
         for walked in rest {
             let (Some(key), Some(epoch)) = (walked.key, walked.free) else { continue };
+            self.notebook.room().await?;
             if self.state.state(walked.step).stage() == Stage::Bindable {
                 let step = self.plan.id(walked.step).clone();
                 self.append(Event::StepKeyed { step: step.clone(), key })?;
@@ -338,8 +340,8 @@ impl Driver<'_> {
         self.spectator.event(&stamped, &self.state, &self.plan);
         self.summarizer.hear(&stamped);
         self.notebook.write(stamped, step, record);
-        if let Some(kept) = self.summarizer.due(&self.state) {
-            self.notebook.summarize(kept);
+        if let Some((kept, turn)) = self.summarizer.due(&self.state) {
+            self.notebook.summarize(kept, turn);
         }
         Ok(())
     }
@@ -469,8 +471,8 @@ impl Driver<'_> {
             self.host.store.move_names(pipeline, self.record.order, &self.run, artifacts).await?;
         }
         self.append(Event::RunEnded { status })?;
-        if let Some(kept) = self.summarizer.due_at_end(&self.state) {
-            self.notebook.summarize(kept);
+        if let Some((kept, turn)) = self.summarizer.due_at_end(&self.state).await {
+            self.notebook.summarize(kept, turn);
         }
         self.notebook.settle().await?;
         if status == RunStatus::Succeeded {
@@ -481,7 +483,8 @@ impl Driver<'_> {
             run: self.run.clone(),
             status,
             wall: self.notebook.now(),
-            state: self.state.clone(),
+            // The run is over: nobody asks the driver for it any more, and it may be large.
+            state: std::mem::replace(&mut self.state, RunState::new(Arc::default())),
             plan: self.plan.clone(),
         })
     }

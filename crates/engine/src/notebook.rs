@@ -7,14 +7,19 @@ use prunella_model::{RunId, Span};
 use prunella_objects::{Created, Objects, Op};
 use prunella_sys::Sys;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{EngineError, summarize::Summaries};
+use crate::{
+    EngineError,
+    summarize::{Summaries, Turn},
+};
 
 /// Lines that are written together at most.
 const MOST: usize = 4096;
+/// Events that may wait to be written while more are told at once; a hundred thousand steps have more than fit into memory well.
+const ROOM: u64 = 2 * MOST as u64;
 /// How long a store that refuses is asked again before the driver gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -25,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(20);
 enum Line {
     Event(Box<Stamped>, Option<StepIndex>, Option<Op>),
     /// The state that all events before it fold to.
-    Summary(Box<Kept>),
+    Summary(Box<Kept>, Turn),
     Flush(oneshot::Sender<()>),
     /// As a flush, and no summary is under way any more.
     Settle(oneshot::Sender<()>),
@@ -37,6 +42,9 @@ pub(crate) struct Notebook {
     writer: Option<JoinHandle<Result<(), EngineError>>>,
     sys: Sys,
     began: Duration,
+    /// Events given to the writer, and how many of them it has written.
+    given: u64,
+    written: watch::Receiver<u64>,
 }
 
 impl Notebook {
@@ -52,8 +60,9 @@ impl Notebook {
         let (lines, received) = mpsc::unbounded_channel();
         let began = sys.clock.monotonic();
         let summaries = Summaries::new(objects.clone(), run.clone(), places);
-        let writer = Writer { objects, sys: sys.clone(), run, driver, seq: 0, whereabouts, summaries };
-        Self { lines, writer: Some(tokio::spawn(writer.write(received))), sys, began }
+        let (tell, written) = watch::channel(0);
+        let writer = Writer { objects, sys: sys.clone(), run, driver, seq: 0, whereabouts, summaries, written: tell };
+        Self { lines, writer: Some(tokio::spawn(writer.write(received))), sys, began, given: 0, written }
     }
 
     /// Returns the driver's time: monotonic, since its start.
@@ -67,14 +76,25 @@ impl Notebook {
     }
 
     /// Gives an event, the step that it is about, and the record that goes with it, to the writer.
-    pub(crate) fn write(&self, stamped: Stamped, step: Option<StepIndex>, record: Option<Op>) {
+    pub(crate) fn write(&mut self, stamped: Stamped, step: Option<StepIndex>, record: Option<Op>) {
+        self.given += 1;
         // A writer that is gone has failed; `failed` and `flush` say so.
         let _failed = self.lines.send(Line::Event(Box::new(stamped), step, record));
     }
 
     /// Gives what all events so far fold to to the writer, to be a summary.
-    pub(crate) fn summarize(&self, kept: Kept) {
-        let _failed = self.lines.send(Line::Summary(Box::new(kept)));
+    pub(crate) fn summarize(&self, kept: Kept, turn: Turn) {
+        let _failed = self.lines.send(Line::Summary(Box::new(kept), turn));
+    }
+
+    /// Waits until few events are still to be written: who has very many to tell at once asks before each.
+    pub(crate) async fn room(&mut self) -> Result<(), EngineError> {
+        while self.given - *self.written.borrow_and_update() > ROOM {
+            if self.written.changed().await.is_err() {
+                return Err(self.failed().await);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until everything written so far is durable.
@@ -117,6 +137,7 @@ struct Writer {
     seq: u64,
     whereabouts: Whereabouts,
     summaries: Summaries,
+    written: watch::Sender<u64>,
 }
 
 /// What is written together: events, and the records that go with them.
@@ -140,11 +161,11 @@ impl Writer {
                         page.steps.extend(step);
                         page.records.extend(record);
                     }
-                    Line::Summary(kept) => {
+                    Line::Summary(kept, turn) => {
                         // It stands for whole segments.
                         self.turn(std::mem::take(&mut page)).await?;
                         let position = Position { driver: self.driver, seq: self.seq };
-                        self.summaries.write(*kept, position, &self.whereabouts);
+                        self.summaries.write(*kept, turn, position, &self.whereabouts);
                     }
                     Line::Flush(done) => waiting.push(done),
                     Line::Settle(done) => {
@@ -170,6 +191,7 @@ impl Writer {
         if events.is_empty() {
             return Ok(());
         }
+        let count = events.len() as u64;
         self.seq += 1;
         let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
         // The records first: the segment only reports them.
@@ -177,6 +199,7 @@ impl Writer {
         self.put(records).await?;
         self.whereabouts.begin(Position { driver: self.driver, seq: self.seq });
         steps.into_iter().for_each(|step| self.whereabouts.note(step));
+        self.written.send_modify(|written| *written += count);
         Ok(())
     }
 
@@ -210,5 +233,31 @@ impl Writer {
                 Err(_) => self.sys.clock.sleep(ASK_AGAIN).await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prunella_journal::read_all;
+    use prunella_objects::Memory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_tells_very_many_events_at_once_waits_for_the_writer() {
+        let sys = Sys::real();
+        let (objects, run) = (Arc::new(Memory::new(&sys)), RunId::new("run").unwrap());
+        let whereabouts = Whereabouts::default();
+        let mut notebook = Notebook::open(objects.clone(), sys, (run.clone(), 1), whereabouts, Vec::new());
+        let all = 3 * ROOM + 5;
+        for _ in 0..all {
+            notebook.room().await.unwrap();
+            assert!(notebook.given - *notebook.written.borrow() <= ROOM, "what waits stays little");
+            let event = Event::StopRequested { how: prunella_journal::StopHow::Checkpoint };
+            notebook.write(notebook.stamp(event), None, None);
+        }
+        notebook.flush().await.unwrap();
+        assert_eq!(*notebook.written.borrow(), all);
+        assert_eq!(read_all(&*objects, &run).await.unwrap().events.len() as u64, all, "and nothing is lost");
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use prunella_journal::{
-    Event, Glance, Read, RunMetrics, RunState, RunStatus, SegmentId, Stamped, StepIndex, Summary, decode_about,
-    metrics, read_all, read_since, read_summary, segment_key,
+    Event, Glance, Read, RunMetrics, RunState, RunStatus, SegmentId, Stamped, StepIndex, StepSet, Summary,
+    decode_about, metrics, read_all, read_since, read_summary, segment_key,
 };
 use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::{GraphParts, Store, records::GraphRecord};
@@ -173,8 +173,10 @@ fn ended(events: &[Stamped]) -> Option<RunStatus> {
 
 /// Returns the figures of all events, of which those `since` the summary are given.
 fn figures_since(summary: &Summary, then: &RunState, since: &[Stamped]) -> Option<RunMetrics> {
-    let steps: HashSet<StepIndex> =
-        since.iter().filter_map(|stamped| then.topology().index(stamped.event.step()?)).collect();
+    let mut steps = StepSet::new(then.topology().len());
+    for step in since.iter().filter_map(|stamped| then.topology().index(stamped.event.step()?)) {
+        steps.insert(step);
+    }
     let mut figures = summary.figures(then, &steps)?;
     since.iter().for_each(|event| figures.push(event));
     Some(figures.finish())

@@ -8,7 +8,10 @@ use prunella_journal::{
 use prunella_model::RunId;
 use prunella_objects::Objects;
 use prunella_store::{GraphParts, Layout, Store};
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 
 use crate::{EngineError, Plan};
 
@@ -19,12 +22,22 @@ const LEAST_AT_END: usize = 1024;
 /// Keeping costs what steps and events there are; that is shared by at least the so-manieth part of as many events.
 const SHARE: usize = 32;
 
+/// The turn of one summary, from when the state is kept until it is written; there is one at a time, since each is as large as
+/// its run. Given back when it is dropped.
+pub(crate) type Turn = OwnedSemaphorePermit;
+
 /// What a driver keeps in mind for its next summary.
-#[derive(Default)]
 pub(crate) struct Summarizer {
     figures: MetricsFold,
     all: usize,
     since: usize,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Summarizer {
+    fn default() -> Self {
+        Self { figures: MetricsFold::default(), all: 0, since: 0, turns: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 impl Summarizer {
@@ -35,15 +48,23 @@ impl Summarizer {
         self.since += 1;
     }
 
-    /// Returns what is to be kept, if enough has happened since.
-    pub(crate) fn due(&mut self, state: &RunState) -> Option<Kept> {
+    /// Returns what is to be kept, if enough has happened since and no summary is under way.
+    pub(crate) fn due(&mut self, state: &RunState) -> Option<(Kept, Turn)> {
         let cost = state.topology().len() + self.all / 2;
-        (self.since >= LEAST.max(cost / SHARE)).then(|| self.keep(state))
+        if self.since < LEAST.max(cost / SHARE) {
+            return None;
+        }
+        let turn = self.turns.clone().try_acquire_owned().ok()?;
+        Some((self.keep(state), turn))
     }
 
-    /// Returns what is to be kept at the end of a run, if that is worth it.
-    pub(crate) fn due_at_end(&mut self, state: &RunState) -> Option<Kept> {
-        (self.all >= LEAST && self.since >= LEAST_AT_END).then(|| self.keep(state))
+    /// Returns what is to be kept at the end of a run, if that is worth it, as soon as no summary is under way.
+    pub(crate) async fn due_at_end(&mut self, state: &RunState) -> Option<(Kept, Turn)> {
+        if self.all < LEAST || self.since < LEAST_AT_END {
+            return None;
+        }
+        let turn = self.turns.clone().acquire_owned().await.ok()?;
+        Some((self.keep(state), turn))
     }
 
     fn keep(&mut self, state: &RunState) -> Kept {
@@ -67,7 +88,7 @@ pub(crate) fn whereabouts(read: &Read, topology: &Topology) -> Whereabouts {
     whereabouts
 }
 
-/// Writes summaries beside the work, one at a time.
+/// Writes summaries beside the work.
 pub(crate) struct Summaries {
     objects: Arc<dyn Objects>,
     run: RunId,
@@ -82,13 +103,10 @@ impl Summaries {
         Self { objects, run, places, definitions: Arc::default(), under_way: None }
     }
 
-    /// Writes a summary of the log up to `position`, unless the one before is still being written.
+    /// Writes a summary of the log up to `position`; then the turn is over.
     ///
     /// Whether it works out matters to nobody but readers, who go on without.
-    pub(crate) fn write(&mut self, kept: Kept, position: Position, whereabouts: &Whereabouts) {
-        if self.under_way.as_ref().is_some_and(|before| !before.is_finished()) {
-            return;
-        }
+    pub(crate) fn write(&mut self, kept: Kept, turn: Turn, position: Position, whereabouts: &Whereabouts) {
         let (objects, run, places) = (self.objects.clone(), self.run.clone(), self.places.clone());
         let (definitions, whereabouts) = (self.definitions.clone(), whereabouts.clone());
         let here = tokio::runtime::Handle::current();
@@ -102,6 +120,7 @@ impl Summaries {
                 let definitions = definitions.get().map_or(&[][..], Vec::as_slice);
                 let _no_summary = write_summary(&*objects, &run, position, &kept, &whereabouts, definitions).await;
             });
+            drop(turn);
         }));
     }
 
@@ -118,8 +137,9 @@ async fn find_definitions(
     run: &RunId,
     places: &[u32],
 ) -> Result<Vec<u8>, prunella_objects::ObjectsError> {
-    let record = objects.get(&Layout::graph(run)).await?.unwrap_or_default();
-    Ok(GraphParts::of(&record, places).map(|parts| parts.as_bytes().to_owned()).unwrap_or_default())
+    let Some(record) = objects.open(&Layout::graph(run)).await? else { return Ok(Vec::new()) };
+    let size = record.size();
+    Ok(GraphParts::of(record, size, places).map(|parts| parts.as_bytes().to_owned()).unwrap_or_default())
 }
 
 /// Summarizes a run as it stands, whoever drives it: for one that has no summary, as of an older version.
@@ -141,4 +161,39 @@ pub async fn summarize(store: &Store, run: &RunId) -> Result<(), EngineError> {
         .await
         .map_err(prunella_store::StoreError::from)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use prunella_journal::{Event, StopHow};
+    use prunella_model::Span;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn there_is_one_summary_at_a_time_and_the_last_waits_for_its_turn() {
+        let state = RunState::new(Arc::default());
+        let mut summarizer = Summarizer::default();
+        let event = Event::StopRequested { how: StopHow::Checkpoint };
+        let stamped = Stamped { at_ms: 0, mono: Span::default(), event };
+        let hear = |summarizer: &mut Summarizer, count| (0..count).for_each(|_| summarizer.hear(&stamped));
+
+        hear(&mut summarizer, LEAST - 1);
+        assert!(summarizer.due(&state).is_none());
+        hear(&mut summarizer, 1);
+        let (_, turn) = summarizer.due(&state).expect("enough has happened");
+        hear(&mut summarizer, 2 * LEAST);
+        assert!(summarizer.due(&state).is_none(), "one is under way");
+        {
+            let mut end = std::pin::pin!(summarizer.due_at_end(&state));
+            let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(end.as_mut().poll(cx).is_pending()));
+            assert!(waits.await, "the one under way is waited for");
+        }
+        drop(turn);
+        let (_, turn) = summarizer.due_at_end(&state).await.expect("it is worth it");
+        assert!(summarizer.due(&state).is_none());
+        drop(turn);
+        hear(&mut summarizer, LEAST);
+        assert!(summarizer.due(&state).is_some());
+    }
 }

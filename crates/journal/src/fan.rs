@@ -166,12 +166,12 @@ impl Topology {
         let (mut members, mut came) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             let id = StepId::of_item(name.clone(), item.clone());
-            let member = match self.by_id().get(&id) {
-                Some(there) => *there,
+            let member = match self.index(&id) {
+                Some(there) => there,
                 None => {
                     let same = |of: StepIndex| {
                         let id = StepId::of_item(self.ids[of.as_usize()].name.clone(), item.clone());
-                        *self.by_id().get(&id).expect("groups are expanded in the order in which they need each other")
+                        self.index(&id).expect("groups are expanded in the order in which they need each other")
                     };
                     let place = |need: &Need| match need {
                         Need::Whole(step) => *step,

@@ -14,6 +14,7 @@ mod keys;
 mod log;
 mod metrics;
 mod next_try;
+mod places;
 mod run;
 mod segment;
 mod set;
@@ -32,7 +33,7 @@ pub use log::{
 pub use metrics::{
     Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
-pub use next_try::{NextTry, RestoreFrom};
+pub use next_try::{Next, NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
 pub use segment::{FORMAT, JournalError, Remedy, SegmentId, decode, decode_about, encode, write_line};
 pub use set::StepSet;

@@ -1,8 +1,10 @@
 //! The conditions of a step's next attempt, as the journal writes them.
 
+use std::ops::Deref;
+
 use prunella_healing::{Restore, Retry};
 use prunella_model::{ByteSize, CheckpointId, Span};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What an attempt starts from, as the journal writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,6 +62,44 @@ pub struct NextTry {
     pub drain_cache: bool,
 }
 
+/// The conditions of a step's next attempt in the room of a pointer: those of nearly all steps are the usual ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Next(Option<Box<NextTry>>);
+
+impl Deref for Next {
+    type Target = NextTry;
+
+    fn deref(&self) -> &NextTry {
+        static USUAL: NextTry = NextTry {
+            delay: Span::from_millis(0),
+            memory: None,
+            restore: RestoreFrom::Newest,
+            checkpoint_sooner: false,
+            avoid_node: false,
+            drain_cache: false,
+        };
+        self.0.as_deref().unwrap_or(&USUAL)
+    }
+}
+
+impl From<NextTry> for Next {
+    fn from(next: NextTry) -> Self {
+        Self((next != NextTry::default()).then(|| Box::new(next)))
+    }
+}
+
+impl Serialize for Next {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        NextTry::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Next {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        NextTry::deserialize(deserializer).map(Self::from)
+    }
+}
+
 impl From<Retry> for NextTry {
     fn from(retry: Retry) -> Self {
         Self {
@@ -69,6 +109,24 @@ impl From<Retry> for NextTry {
             checkpoint_sooner: retry.checkpoint_sooner,
             avoid_node: retry.avoid_node,
             drain_cache: retry.drain_cache,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_conditions_take_no_room_and_no_conditions_are_lost() {
+        assert_eq!(Next::default(), Next::from(NextTry::default()));
+        assert_eq!(Next::from(NextTry::default()).0, None);
+        let unusual = NextTry { memory: Some(ByteSize(7)), restore: RestoreFrom::Zero, ..NextTry::default() };
+        for next in [NextTry::default(), unusual] {
+            assert_eq!(*Next::from(next), next);
+            let json = serde_json::to_string(&Next::from(next)).unwrap();
+            assert_eq!(json, serde_json::to_string(&next).unwrap());
+            assert_eq!(*serde_json::from_str::<Next>(&json).unwrap(), next);
         }
     }
 }

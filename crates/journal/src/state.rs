@@ -6,7 +6,7 @@ use prunella_healing::Evidence;
 use prunella_model::{Artifact, CheckpointId, Class, PortName, RunId, SlotId, Span, StepKey, WriterId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, NextTry, StepIndex};
+use crate::{Event, Next, NextTry, StepIndex};
 
 /// Outputs by name, in the order of their names.
 pub type Artifacts = Box<[(PortName, Artifact)]>;
@@ -101,7 +101,7 @@ pub enum StepState {
         /// The key.
         key: StepKey,
         /// The conditions of the attempt.
-        next: NextTry,
+        next: Next,
         /// The driver's time before which it may not start.
         not_before: Span,
     },
@@ -352,7 +352,7 @@ impl StepState {
                 S::Running(Box::new(Running {
                     slot: *slot,
                     writer: writer.clone(),
-                    next: *next,
+                    next: **next,
                     since: around.now,
                     driver: around.driver,
                     pid: None,
@@ -452,7 +452,7 @@ impl Running {
 
 fn ready(key: StepKey, next: NextTry, around: &Around) -> StepState {
     let not_before = Span::from_millis(around.now.as_millis().saturating_add(next.delay.as_millis()));
-    StepState::Ready { key, next, not_before }
+    StepState::Ready { key, next: next.into(), not_before }
 }
 
 fn done(slot: SlotId, reused: bool, artifacts: &BTreeMap<PortName, Artifact>, around: &Around) -> StepState {

@@ -8,8 +8,6 @@ pub(crate) mod octets;
 mod shape;
 mod whereabouts;
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use octets::{Put, Take};
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use log::{glance, read_summary, write_summary};
 pub use whereabouts::Whereabouts;
 
-use crate::{Event, MetricsFold, Position, RunMetrics, RunState, RunStatus, Stamped, StepIndex, Topology};
+use crate::{Event, MetricsFold, Position, RunMetrics, RunState, RunStatus, Stamped, StepIndex, StepSet, Topology};
 use prunella_model::Span;
 
 const MAGIC: &[u8] = b"prunella summary 1\n";
@@ -106,7 +104,7 @@ impl Summary {
     /// Returns the figures, to go on with events that are about `steps` or about no step.
     ///
     /// `state` is that of [`Summary::state`], before any further event.
-    pub fn figures(&self, state: &RunState, steps: &HashSet<StepIndex>) -> Option<MetricsFold> {
+    pub fn figures(&self, state: &RunState, steps: &StepSet) -> Option<MetricsFold> {
         MetricsFold::from_kept(state, steps, &mut Take::new(&self.figures))
     }
 

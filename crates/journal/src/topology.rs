@@ -1,16 +1,12 @@
 //! The shape of a run: its steps by dense index, what each needs and who needs it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::OnceLock;
 
 use prunella_model::{Handler, StepId};
 use serde::{Deserialize, Serialize};
 
 use crate::fan::Group;
-
-/// A map whose hashes are the same in every process; nothing iterates over it.
-pub(crate) type FixedMap<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+use crate::places::{FixedMap, Places};
 
 /// The place of a step in a [`Topology`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,7 +99,7 @@ pub struct Topology {
     conditional: Vec<bool>,
     handlers: Vec<(StepIndex, Handler)>,
     /// Made when it is first asked for: who only lists the steps of a run needs none.
-    by_id: OnceLock<FixedMap<StepId, StepIndex>>,
+    by_id: OnceLock<Places>,
     /// For an item, the step that it is one of.
     pub(crate) group_of: Vec<Option<StepIndex>>,
     pub(crate) groups: FixedMap<StepIndex, Group>,
@@ -120,7 +116,7 @@ impl Topology {
         let count = u32::try_from(nodes.len()).map_err(|_| TopologyError::TooMany)?;
         let mut this = Self::with_room(nodes.len());
         // Each step is looked for when it is pushed.
-        let _new = this.by_id.set(FixedMap::with_capacity_and_hasher(nodes.len(), BuildHasherDefault::default()));
+        let _new = this.by_id.set(Places::with_room(nodes.len()));
         for node in nodes {
             if let Some(need) = node.needs.iter().find(|need| need.0 >= count) {
                 return Err(TopologyError::NoSuchStep { step: node.id, need: need.0 });
@@ -146,7 +142,7 @@ impl Topology {
         let Node { id, mut needs, mut reads, conditional, handler, lane } = node;
         let place = StepIndex(u32::try_from(self.ids.len()).map_err(|_| TopologyError::TooMany)?);
         if let Some(by_id) = self.by_id.get_mut()
-            && by_id.insert(id.clone(), place).is_some()
+            && !by_id.add(&self.ids, &id, place)
         {
             return Err(TopologyError::Twice(id));
         }
@@ -193,11 +189,7 @@ impl Topology {
 
     /// Returns the place of a step.
     pub fn index(&self, id: &StepId) -> Option<StepIndex> {
-        self.by_id().get(id).copied()
-    }
-
-    pub(crate) fn by_id(&self) -> &FixedMap<StepId, StepIndex> {
-        self.by_id.get_or_init(|| self.ids.iter().cloned().zip(self.indices()).collect())
+        self.by_id.get_or_init(|| Places::of(&self.ids)).get(&self.ids, id)
     }
 
     /// Returns the steps that must be settled before this one, each once.

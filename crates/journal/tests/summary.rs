@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use common::walk::{any_shape, walk};
@@ -58,8 +57,10 @@ async fn from_summary(store: &Memory) -> Option<(RunState, RunMetrics)> {
     let mut state = summary.state().expect("what was written is understood");
     let before = state.clone();
     tail.events.iter().for_each(|event| state.apply(event).expect("it was accepted"));
-    let steps: HashSet<StepIndex> =
-        tail.events.iter().filter_map(|event| before.topology().index(event.event.step()?)).collect();
+    let mut steps = StepSet::new(before.topology().len());
+    for step in tail.events.iter().filter_map(|event| before.topology().index(event.event.step()?)) {
+        steps.insert(step);
+    }
     let mut figures = summary.figures(&before, &steps).expect("what was written is understood");
     assert_eq!(Some(figures.finish()), summary.finished());
     tail.events.iter().for_each(|event| figures.push(event));

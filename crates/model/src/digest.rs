@@ -31,12 +31,16 @@ impl Digest {
 
     /// Returns the 64 hex digits without a prefix, as used in object names.
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
+        self.with_hex(str::to_owned)
+    }
+
+    /// Gives the 64 hex digits to `use_them`, without making a `String` of them.
+    pub(crate) fn with_hex<T>(&self, use_them: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        for (byte, pair) in self.0.iter().zip(digits.chunks_exact_mut(2)) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
-        text
+        use_them(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
     }
 
     /// Returns the first 12 hex digits, for people.
@@ -71,7 +75,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b3:{}", self.hex())
+        f.write_str("b3:")?;
+        self.with_hex(|hex| f.write_str(hex))
     }
 }
 

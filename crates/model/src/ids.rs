@@ -142,7 +142,7 @@ impl StepKey {
 
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.hex())
+        self.0.with_hex(|hex| f.write_str(hex))
     }
 }
 

@@ -115,6 +115,11 @@ async fn listing_is_in_byte_order_and_bounded(make: &impl Stores) {
     assert_eq!(keys(&*store, "a/", Some("b"), 100).await, Vec::<String>::new());
     assert_eq!(keys(&*store, "a/", None, 0).await, Vec::<String>::new());
     assert_eq!(keys(&*store, "zzz", None, 9).await, Vec::<String>::new());
+    for prefix in ["a/", "a/b", "", "none"] {
+        let mut seen = Vec::new();
+        store.see_keys(prefix, &mut |key| seen.push(key.to_owned())).await.expect("keys are shown");
+        assert_eq!(seen, keys(&*store, prefix, None, usize::MAX).await, "all keys are shown as they are listed");
+    }
     let sizes = store.list("a/b/", None, 9).await.expect("list");
     assert_eq!((sizes.len(), sizes[0].size), (1, 5));
     let read = store.read_prefix("a/", 3).await.expect("read_prefix");

@@ -116,6 +116,14 @@ pub trait Objects: Send + Sync + 'static {
     /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError>;
 
+    /// Shows all keys that begin with `prefix` to `see`, in byte order: for those of which few are wanted of very many.
+    ///
+    /// `see` asks the store nothing: it may be called while a read goes on.
+    async fn see_keys(&self, prefix: &str, see: &mut (dyn for<'k> FnMut(&'k str) + Send)) -> Result<(), ObjectsError> {
+        self.list(prefix, None, usize::MAX).await?.iter().for_each(|listed| see(listed.key.as_str()));
+        Ok(())
+    }
+
     /// Returns up to `limit` objects whose key begins with `prefix` with their bytes, in byte order.
     ///
     /// Meant for records. What is deleted meanwhile is left out.

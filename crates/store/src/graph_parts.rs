@@ -18,26 +18,27 @@ pub struct GraphParts(Vec<u8>);
 
 const HEAD: usize = 3 * 8;
 const EACH: usize = 8 + 4;
+/// How much of a record is in memory at once.
+const PIECE: usize = 64 << 10;
 
 impl GraphParts {
     /// Returns the places of the steps that stand at these places among the record's steps; nothing if it is no record.
-    pub fn of(record: &[u8], places: &[u32]) -> Option<Self> {
-        let mut at = 0..record.len();
+    ///
+    /// The record is read once, piece by piece: that of a hundred thousand steps is larger than all that a driver keeps of it.
+    pub fn of(record: impl Read, size: u64, places: &[u32]) -> Option<Self> {
+        let mut record = Scan::new(record, PIECE);
         for name in ["graph", "pipeline", "steps"] {
-            at = members(record, at.start)?
-                .into_iter()
-                .find(|(member, _)| &record[member.clone()] == name.as_bytes())?
-                .1;
+            record.find_member(name)?;
         }
-        let steps = members(record, at.start)?;
+        let (steps, all) = record.members()?;
         let mut bytes = Vec::with_capacity(HEAD + EACH * places.len());
-        for number in [record.len(), at.start, at.end] {
-            bytes.extend_from_slice(&(number as u64).to_le_bytes());
+        for number in [size, all.start, all.end] {
+            bytes.extend_from_slice(&number.to_le_bytes());
         }
         for place in places {
-            let (_, definition) = steps.get(*place as usize)?;
-            bytes.extend_from_slice(&(definition.start as u64).to_le_bytes());
-            bytes.extend_from_slice(&u32::try_from(definition.len()).ok()?.to_le_bytes());
+            let (start, length) = steps.get(*place as usize)?;
+            bytes.extend_from_slice(&start.to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
         }
         Some(Self(bytes))
     }
@@ -107,69 +108,127 @@ impl Store {
     }
 }
 
-/// Returns the members of the JSON object at `at`: where each name and each value lies.
-fn members(json: &[u8], at: usize) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut at = skip_blanks(json, at);
-    let mut found = Vec::new();
-    if json.get(at) != Some(&b'{') {
-        return None;
-    }
-    at = skip_blanks(json, at + 1);
-    while json.get(at)? != &b'}' {
-        let name_end = end_of(json, at)?;
-        let name = at + 1..name_end - 1;
-        at = skip_blanks(json, name_end);
-        if json.get(at)? != &b':' {
-            return None;
-        }
-        at = skip_blanks(json, at + 1);
-        let end = end_of(json, at)?;
-        found.push((name, at..end));
-        at = skip_blanks(json, end);
-        if json.get(at)? == &b',' {
-            at = skip_blanks(json, at + 1);
-        }
-    }
-    Some(found)
+/// Where values begin, and how long they are.
+type Values = Vec<(u64, u32)>;
+
+/// JSON that is read piece by piece, of which only the places matter; what ends too early is nothing.
+struct Scan<R> {
+    from: R,
+    piece: Box<[u8]>,
+    filled: usize,
+    at: usize,
+    /// How many bytes there were before this piece.
+    before: u64,
 }
 
-fn skip_blanks(json: &[u8], mut at: usize) -> usize {
-    while json.get(at).is_some_and(u8::is_ascii_whitespace) {
-        at += 1;
+impl<R: Read> Scan<R> {
+    fn new(from: R, piece: usize) -> Self {
+        Self { from, piece: vec![0; piece].into(), filled: 0, at: 0, before: 0 }
     }
-    at
-}
 
-/// Returns the place after the JSON value at `at`.
-fn end_of(json: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    loop {
-        match json.get(at)? {
-            b'"' => {
-                at += 1;
-                while json.get(at)? != &b'"' {
-                    at += if json[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-            }
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                at += 1;
-            }
-            b',' | b':' | b' ' | b'\n' | b'\t' | b'\r' => at += 1,
-            _ => {
-                while json.get(at).is_some_and(|byte| !b",:]} \n\t\r".contains(byte)) {
-                    at += 1;
-                }
+    fn place(&self) -> u64 {
+        self.before + self.at as u64
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        if self.at == self.filled {
+            self.before += self.filled as u64;
+            (self.at, self.filled) = (0, 0);
+            self.filled = self.from.read(&mut self.piece).ok()?;
+        }
+        self.piece[..self.filled].get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes this byte, behind any blanks.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        self.skip_blanks();
+        (self.next()? == byte).then_some(())
+    }
+
+    /// Takes a string, but for its opening quote, and gives what stands in it to `see`.
+    fn string(&mut self, mut see: impl FnMut(u8)) -> Option<()> {
+        loop {
+            match self.next()? {
+                b'"' => return Some(()),
+                b'\\' => see(self.next()?),
+                byte => see(byte),
             }
         }
-        if depth == 0 {
-            return Some(at);
+    }
+
+    /// Takes a value whole.
+    fn value(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match self.next()? {
+                b'"' => self.string(|_| {})?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.checked_sub(1)?,
+                b',' | b':' | b' ' | b'\n' | b'\t' | b'\r' => {}
+                _ => {
+                    while self.peek().is_some_and(|byte| !b",:]} \n\t\r".contains(&byte)) {
+                        self.at += 1;
+                    }
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
         }
+    }
+
+    /// Takes an object up to the value of this member.
+    fn find_member(&mut self, name: &str) -> Option<()> {
+        self.take(b'{')?;
+        let mut found = Vec::new();
+        loop {
+            self.take(b'"')?;
+            found.clear();
+            self.string(|byte| found.push(byte))?;
+            self.take(b':')?;
+            self.skip_blanks();
+            if found == name.as_bytes() {
+                return Some(());
+            }
+            self.value()?;
+            self.take(b',')?;
+        }
+    }
+
+    /// Takes an object and returns where the value of each member begins, how long it is, and where the object lies.
+    fn members(&mut self) -> Option<(Values, Range<u64>)> {
+        self.skip_blanks();
+        let (mut found, begin) = (Vec::new(), self.place());
+        self.take(b'{')?;
+        self.skip_blanks();
+        while self.peek()? != b'}' {
+            self.take(b'"')?;
+            self.string(|_| {})?;
+            self.take(b':')?;
+            self.skip_blanks();
+            let start = self.place();
+            self.value()?;
+            found.push((start, u32::try_from(self.place() - start).ok()?));
+            self.skip_blanks();
+            if self.peek()? == b',' {
+                self.at += 1;
+                self.skip_blanks();
+            }
+        }
+        self.at += 1;
+        Some((found, begin..self.place()))
     }
 }
 
@@ -179,29 +238,43 @@ mod tests {
 
     #[test]
     fn values_end_where_they_end() {
-        let ends = |json: &str| end_of(json.as_bytes(), 0);
-        for (value, rest) in [
-            (r#"{"a":[1,{"b":"}\"]"}],"c":null}"#, ",1"),
-            (r#""a\\""#, ":"),
-            ("-1.5e3", "}"),
-            ("true", "]"),
-            ("[]", ""),
-        ] {
-            assert_eq!(ends(&format!("{value}{rest}")), Some(value.len()), "{value}");
-        }
-        for torn in ["{", "[1", "\"a", "\"a\\", "", "]"] {
-            assert_eq!(ends(torn), None, "{torn}");
+        for piece in [1, 2, 7, 4096] {
+            let ends = |json: &str| {
+                let mut scan = Scan::new(json.as_bytes(), piece);
+                scan.value().map(|()| scan.place() as usize)
+            };
+            for (value, rest) in [
+                (r#"{"a":[1,{"b":"}\"]"}],"c":null}"#, ",1"),
+                (r#""a\\""#, ":"),
+                ("-1.5e3", "}"),
+                ("true", "]"),
+                ("[]", ""),
+            ] {
+                assert_eq!(ends(&format!("{value}{rest}")), Some(value.len()), "{value}");
+            }
+            for torn in ["{", "[1", "\"a", "\"a\\", "", "]"] {
+                assert_eq!(ends(torn), None, "{torn}");
+            }
         }
     }
 
     #[test]
-    fn the_members_of_an_object_are_told_apart() {
-        let json = br#" { "a" : 1 , "b":{"c":[2]}}"#;
-        let found = members(json, 0).expect("an object");
-        let text = |range: &Range<usize>| std::str::from_utf8(&json[range.clone()]).expect("ASCII");
-        let found: Vec<_> = found.iter().map(|(name, value)| (text(name), text(value))).collect();
-        assert_eq!(found, [("a", "1"), ("b", r#"{"c":[2]}"#)]);
-        assert_eq!(members(b"[]", 0), None);
-        assert_eq!(members(b"{\"a\"", 0), None);
+    fn the_members_of_an_object_are_told_apart_wherever_a_piece_ends() {
+        let json =
+            r#" { "other" : {"steps":{}} , "graph":{"pipeline": {"name":"}","steps" : { "a" : 1 ,"b":{"c":[2]}} } }}"#;
+        for piece in 1..json.len() {
+            let mut scan = Scan::new(json.as_bytes(), piece);
+            for name in ["graph", "pipeline", "steps"] {
+                scan.find_member(name).expect("it is there");
+            }
+            let (found, all) = scan.members().expect("an object");
+            let text = |start: u64, length: u64| &json[start as usize..(start + length) as usize];
+            let found: Vec<_> = found.iter().map(|(start, length)| text(*start, u64::from(*length))).collect();
+            assert_eq!(found, ["1", r#"{"c":[2]}"#]);
+            assert_eq!(text(all.start, all.end - all.start), r#"{ "a" : 1 ,"b":{"c":[2]}}"#);
+            assert!(Scan::new(json.as_bytes(), piece).find_member("none").is_none());
+        }
+        assert!(Scan::new(&b"[]"[..], 8).members().is_none());
+        assert!(Scan::new(&b"{\"a\""[..], 8).members().is_none());
     }
 }

@@ -5,6 +5,7 @@
 
 mod abreast;
 mod artifacts;
+mod binding_keys;
 mod bring_in;
 mod checkpoints;
 mod claim;
@@ -38,6 +39,7 @@ mod verify;
 mod walk;
 
 pub use artifacts::Verified;
+pub use binding_keys::BindingKeys;
 pub use checkpoints::Snapshot;
 pub use claim::{ClaimRequest, Claimed, Claimer};
 pub use effects::{Effect, EffectMade};

@@ -1,12 +1,9 @@
 //! Runs: their graphs, drivers, bindings, order and names.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
-use prunella_objects::{Created, ObjectKey, Op};
+use prunella_objects::{Created, Op};
 
 use crate::{
     LEASE, Layout, Observer, Store, StoreError,
@@ -317,53 +314,6 @@ impl Store {
             if n > held.0 {
                 *held = (n, record.slot);
             }
-        }
-        Ok(bindings)
-    }
-
-    /// Returns the keys of all bindings of a run.
-    ///
-    /// # Errors
-    /// [`StoreError::Objects`] if the store did not answer.
-    pub async fn binding_keys(&self, run: &RunId) -> Result<Vec<ObjectKey>, StoreError> {
-        let listed = self.objects.list(&Layout::bindings(run), None, usize::MAX).await?;
-        Ok(listed.into_iter().map(|listed| listed.key).collect())
-    }
-
-    /// Returns the key of the binding that holds for a step, if it has one.
-    ///
-    /// # Errors
-    /// [`StoreError::Objects`] if the store did not answer.
-    pub async fn binding_key(&self, run: &RunId, step: &StepId) -> Result<Option<ObjectKey>, StoreError> {
-        let listed = self.objects.list(&Layout::bindings_of(run, step), None, 1).await?;
-        Ok(listed.into_iter().next().map(|listed| listed.key))
-    }
-
-    /// Returns what [`Store::bindings`] does, of these steps only: of `keys`, which are all there are, theirs are read.
-    ///
-    /// # Errors
-    /// [`StoreError::Record`] if a record cannot be understood.
-    pub async fn bindings_of(
-        &self,
-        run: &RunId,
-        steps: &[&StepId],
-        keys: &[ObjectKey],
-    ) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
-        let wanted: HashSet<String> = steps.iter().map(|step| step.segment()).collect();
-        let prefix = Layout::bindings(run);
-        let (mut found, mut last) = (Vec::new(), "");
-        for key in keys {
-            let segment = key.as_str()[prefix.len()..].split('/').next().unwrap_or_default();
-            // Of each step the first listed is the highest, which holds.
-            if segment != last && wanted.contains(segment) {
-                last = segment;
-                found.extend(self.objects.get(key).await?.map(|bytes| (key, bytes)));
-            }
-        }
-        let mut bindings = BTreeMap::new();
-        for (key, bytes) in found {
-            let record: BindingRecord = decode(key, &bytes)?;
-            bindings.insert(record.step, (Layout::number(key.as_str()).unwrap_or(0), record.slot));
         }
         Ok(bindings)
     }

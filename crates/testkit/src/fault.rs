@@ -121,6 +121,10 @@ impl Objects for Faulty {
         through!(self, prefix, self.inner.list(prefix, after, limit))
     }
 
+    async fn see_keys(&self, prefix: &str, see: &mut (dyn for<'k> FnMut(&'k str) + Send)) -> Result<(), ObjectsError> {
+        through!(self, prefix, self.inner.see_keys(prefix, see))
+    }
+
     async fn read_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<(ObjectKey, Bytes)>, ObjectsError> {
         through!(self, prefix, self.inner.read_prefix(prefix, limit))
     }

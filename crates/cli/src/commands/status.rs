@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use clap::Args;
 use prunella_engine::{Plan, Seen};
 use prunella_journal::{RunMetrics, RunState, SkippedBy, Stamped, StepIndex, StepState};
-use prunella_model::{RunId, SlotId, Span, StepId};
+use prunella_model::{RunId, SlotId, Span, StepId, StepKey};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -87,12 +87,13 @@ struct StepShown<'a> {
     item: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<ItemsShown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_hex")]
+    key: Option<StepKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publications: Option<Value>,
     state: StepCondition,
-    step: String,
+    #[serde(serialize_with = "as_text")]
+    step: &'a StepId,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
@@ -194,10 +195,10 @@ impl Answer<'_> {
             epoch: self.untold(step).or_else(|| slot_of(state)).map(|slot| slot.epoch.0),
             item: id.item.as_ref().map(|item| serde_json::from_str(item.as_str()).unwrap_or_default()),
             items: has_items.then_some(ItemsShown { all, done }),
-            key: state.key().map(|key| key.hex()),
+            key: state.key(),
             publications: published.and_then(|()| self.publications.as_json(self.plan, self.state, step)),
             state: self.condition_of(step),
-            step: id.to_string(),
+            step: id,
             why,
         }
     }
@@ -393,6 +394,17 @@ fn healed(figures: &RunMetrics) -> String {
     let (lost, compute) = (figures.lost.as_millis(), figures.compute.as_millis());
     out.push_str(&format!("; lost {} of {} ({:.1} %)\n", lasting(lost), lasting(compute), figures.waste() * 100.0));
     out
+}
+
+fn as_text<S: Serializer>(step: &StepId, serializer: S) -> Result<S::Ok, S::Error> {
+    match step.item {
+        None => serializer.serialize_str(step.name.as_str()),
+        Some(_) => serializer.collect_str(step),
+    }
+}
+
+fn as_hex<S: Serializer>(key: &Option<StepKey>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(key.as_ref().expect("it is skipped if there is none"))
 }
 
 fn slot_of(state: &StepState) -> Option<SlotId> {

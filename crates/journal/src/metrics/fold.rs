@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::{Kept, Outcome, Taken, Try, Used, kept};
 use super::recovery::Recovering;
 use super::{Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
-use crate::topology::FixedMap;
+use crate::places::FixedMap;
 use crate::{Event, Stamped};
 
 /// How a step stands, as far as figures need it.

@@ -284,7 +284,7 @@ impl RunState {
                 }
                 StepState::Ready { key, next, .. } => {
                     let not_before = Span::from_millis(now.as_millis().saturating_add(next.delay.as_millis()));
-                    let state = StepState::Ready { key: *key, next: *next, not_before };
+                    let state = StepState::Ready { key: *key, next: next.clone(), not_before };
                     self.put(step, state);
                 }
                 _ => {}

@@ -11,7 +11,7 @@ use crate::effects::Effects;
 use crate::keys::Keys;
 use crate::state::{Done, SkippedBy, Stage, StepState};
 use crate::summary::octets::{Put, Take};
-use crate::{NextTry, StepIndex, StepSet, Topology};
+use crate::{Next, StepIndex, StepSet, Topology};
 
 const STALE: u8 = 1;
 const DROPPED: u8 = 2;
@@ -206,7 +206,7 @@ fn keep_state(state: &StepState, out: &mut Put) {
             out.byte(4);
             out.digest(&key.0);
         }
-        S::Ready { key, next, not_before } if *next == NextTry::default() => {
+        S::Ready { key, next, not_before } if *next == Next::default() => {
             out.byte(5);
             out.digest(&key.0);
             out.number(not_before.as_millis());
@@ -251,7 +251,7 @@ fn state_from_kept(from: &mut Take<'_>, count: usize) -> Option<StepState> {
         (2, _) => S::Bindable,
         (3, Some(key)) => S::Keyed { key },
         (4, Some(key)) => S::Queued { key },
-        (5, Some(key)) => S::Ready { key, next: NextTry::default(), not_before: Span::from_millis(from.number()?) },
+        (5, Some(key)) => S::Ready { key, next: Next::default(), not_before: Span::from_millis(from.number()?) },
         (6 | 7, Some(key)) => S::Done(Box::new(Done {
             slot: SlotId { key, epoch: Epoch(from.number()?) },
             reused: kind == 7,

@@ -276,6 +276,10 @@ impl Objects for Embedded {
         self.inner.readers.list(prefix, after, limit)
     }
 
+    async fn see_keys(&self, prefix: &str, see: &mut (dyn for<'k> FnMut(&'k str) + Send)) -> Result<(), ObjectsError> {
+        self.inner.readers.see_keys(prefix, see)
+    }
+
     async fn read_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<(ObjectKey, Bytes)>, ObjectsError> {
         let mut found = Vec::new();
         for (key, content) in self.inner.readers.read_prefix(prefix, limit)? {

@@ -65,15 +65,32 @@ impl Readers {
             Some(after) if after >= prefix => format!("{after}\u{1}"),
             _ => prefix.to_owned(),
         };
-        let rows = self.read(|connection| {
-            connection
-                .prepare_cached(LIST)?
-                .query_map(params![from, end(prefix), rows_of(limit)], |row| {
-                    Ok((text(row, 0)?, row.get::<_, i64>(1)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        rows.into_iter().map(|(key, size)| Ok(Listed { key: self.key(&key)?, size: size.unsigned_abs() })).collect()
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(LIST)?;
+            let mut rows = statement.query(params![from, end(prefix), rows_of(limit)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                // There may be very many: a key is made of the row's own text.
+                match self.key(row.get_ref(0)?.as_str()?) {
+                    Ok(key) => found.push(Listed { key, size: row.get::<_, i64>(1)?.unsigned_abs() }),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            Ok(Ok(found))
+        })?
+    }
+
+    /// Shows every key, in byte order; none is made.
+    pub fn see_keys(&self, prefix: &str, see: &mut dyn FnMut(&str)) -> Result<(), ObjectsError> {
+        const SEE: &str = "SELECT key FROM objects WHERE key >= ?1 AND key < ?2 ORDER BY key";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(SEE)?;
+            let mut rows = statement.query(params![prefix, end(prefix)])?;
+            while let Some(row) = rows.next()? {
+                see(row.get_ref(0)?.as_str()?);
+            }
+            Ok(())
+        })
     }
 
     /// Returns keys and where their bytes are, in byte order.

@@ -1,16 +1,16 @@
 //! Figures in the making in a summary.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use prunella_model::{Span, StepId, StepKey};
 use serde::{Deserialize, Serialize};
 
 use super::{MetricsFold, Pace, Stands, Way, content_of};
 use crate::metrics::{RunMetrics, StepCounts};
+use crate::places::FixedMap;
 use crate::state::{Done, StepState};
 use crate::summary::octets::{Put, Take};
-use crate::topology::FixedMap;
-use crate::{RunState, StepIndex};
+use crate::{RunState, StepIndex, StepSet};
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -66,7 +66,7 @@ impl MetricsFold {
     /// Returns the figures as they were kept, to go on with events of `steps` only; nothing if these bytes are none.
     ///
     /// Other steps that are done are counted, no more.
-    pub(crate) fn from_kept(state: &RunState, steps: &HashSet<StepIndex>, from: &mut Take<'_>) -> Option<Self> {
+    pub(crate) fn from_kept(state: &RunState, steps: &StepSet, from: &mut Take<'_>) -> Option<Self> {
         let this = Self::without_stands(from)?;
         let mut stands: FixedMap<StepId, Stands> = FixedMap::default();
         let topology = state.topology();
@@ -86,7 +86,7 @@ impl MetricsFold {
         for step in topology.indices() {
             let state = state.state(step);
             match implied(state) {
-                Some(stand) if steps.contains(&step) => _ = stands.insert(topology.id(step).clone(), stand.of(state)),
+                Some(stand) if steps.contains(step) => _ = stands.insert(topology.id(step).clone(), stand.of(state)),
                 Some(Implied::Reused) => others.reused += 1,
                 Some(Implied::Run) => others.run += 1,
                 Some(Implied::Skipped) => others.skipped += 1,
