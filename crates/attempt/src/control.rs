@@ -1,4 +1,4 @@
-//! What an engine may ask of a running attempt: finish early, or end now.
+//! What an engine may ask of a running attempt: a checkpoint, to finish early, or to end now.
 
 use std::time::Duration;
 
@@ -39,12 +39,23 @@ impl Deadline {
     }
 }
 
+/// A hint: word that the machine may go away, or stands still for a moment. A reason for a checkpoint, not for an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// A cloud's name.
+    pub source: String,
+    /// What it said, for people.
+    pub what: String,
+}
+
 /// The engine's word to an attempt; it only ever gets more urgent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Control {
     /// Go on.
     #[default]
     Run,
+    /// Go on, but let there be a checkpoint soon: all hints so far, each once.
+    Hint(Vec<Hint>),
     /// Checkpoint and end before the deadline.
     Notice(Deadline),
     /// End now.
@@ -52,6 +63,31 @@ pub enum Control {
 }
 
 impl Control {
+    /// Returns the word of one hint.
+    pub fn hint(source: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Hint(vec![Hint { source: source.into(), what: what.into() }])
+    }
+
+    /// Returns whether an attempt that hears it is to end.
+    pub fn ends(&self) -> bool {
+        match self {
+            Self::Run | Self::Hint(_) => false,
+            Self::Notice(_) | Self::Kill => true,
+        }
+    }
+
+    /// Returns the hints that it holds and `known` does not.
+    pub fn new_hints<'a>(&'a self, known: &'a Self) -> impl Iterator<Item = &'a Hint> {
+        self.hints().iter().filter(|hint| !known.hints().contains(hint))
+    }
+
+    fn hints(&self) -> &[Hint] {
+        match self {
+            Self::Hint(hints) => hints,
+            Self::Run | Self::Notice(_) | Self::Kill => &[],
+        }
+    }
+
     /// Returns what holds after another word: the more urgent one, and of notices the earliest deadline.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -59,13 +95,23 @@ impl Control {
             (Self::Kill, _) | (_, Self::Kill) => Self::Kill,
             (Self::Run, word) | (word, Self::Run) => word,
             (Self::Notice(first), Self::Notice(second)) => Self::Notice(first.and(second)),
+            // Whoever ends writes its checkpoint anyway.
+            (Self::Notice(notice), Self::Hint(_)) | (Self::Hint(_), Self::Notice(notice)) => Self::Notice(notice),
+            (Self::Hint(mut hints), Self::Hint(more)) => {
+                for hint in more {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
+                    }
+                }
+                Self::Hint(hints)
+            }
         }
     }
 }
 
 /// Waits for the first word that ends an attempt. An engine that is gone counts as one.
 pub(crate) async fn noticed(control: &mut watch::Receiver<Control>) {
-    let _gone = control.wait_for(|word| *word != Control::Run).await;
+    let _gone = control.wait_for(Control::ends).await;
 }
 
 #[cfg(test)]
@@ -79,12 +125,13 @@ mod tests {
             let at = at.map(Duration::from_secs);
             Control::Notice(Deadline { source: "test".into(), at, own_grace: own_grace || at.is_none() })
         });
-        prop_oneof![Just(Control::Run), Just(Control::Kill), notice]
+        let hint = (0u8..3).prop_map(|what| Control::hint("test", what.to_string()));
+        prop_oneof![Just(Control::Run), Just(Control::Kill), notice, hint]
     }
 
     fn end(word: &Control, now: Duration, grace: Duration) -> Option<Duration> {
         match word {
-            Control::Run => None,
+            Control::Run | Control::Hint(_) => None,
             Control::Notice(deadline) => Some(deadline.kill_at(now, grace)),
             Control::Kill => Some(Duration::ZERO),
         }
@@ -100,6 +147,17 @@ mod tests {
             let earliest = said.iter().filter_map(|word| end(word, now, grace)).min();
             prop_assert_eq!(end(&all, now, grace), earliest);
         }
+    }
+
+    #[test]
+    fn of_hints_each_is_kept_once_and_a_notice_takes_their_place() {
+        let both = Control::hint("aws", "one").and(Control::hint("aws", "two"));
+        assert_eq!(both.clone().and(Control::hint("aws", "one")), both);
+        let known = Control::hint("aws", "one");
+        let new: Vec<&str> = both.new_hints(&known).map(|hint| hint.what.as_str()).collect();
+        assert_eq!((new, both.ends()), (vec!["two"], false));
+        let notice = Control::Notice(Deadline::in_own_grace("sigterm"));
+        assert_eq!((both.clone().and(notice.clone()), notice.clone().and(both)), (notice.clone(), notice));
     }
 
     #[test]

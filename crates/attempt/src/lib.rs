@@ -37,7 +37,7 @@ mod watcher;
 mod workspace;
 
 pub use claimer::{close_dead, sweep_attempt};
-pub use control::{Control, Deadline};
+pub use control::{Control, Deadline, Hint};
 pub use host::{EnvironmentUse, Ground, Host, Secret};
 pub use inputs::{BoundArtifact, FanIn, InputBytes, Mounted, Part};
 pub use log::{LogLine, decode_log};

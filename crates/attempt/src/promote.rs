@@ -187,6 +187,10 @@ impl Run<'_> {
             let key = checkpoint.slot.key.hex();
             remarks.push(format!("began with checkpoint {checkpoint} of key {key}, content {digest}"));
         }
+        let declared = self.step.env.iter().map(|(name, value)| (name.as_str(), value));
+        // They enter the key as well (I7).
+        let of_the_end = self.request.at_end.iter().flat_map(|at_end| &at_end.variables);
+        let env = declared.chain(of_the_end.map(|(name, value)| (*name, value)));
         Provenance {
             pipeline: graph.pipeline.name.clone(),
             item: self.request.step.item.clone(),
@@ -195,7 +199,7 @@ impl Run<'_> {
             environment: graph.environment.as_ref().map(|pin| pin.digest),
             platform: format!("{}-{}", graph.platform.os, graph.platform.arch),
             params,
-            env: self.step.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
+            env: env.map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             inputs: inputs.collect(),
             restored,
             remarks,

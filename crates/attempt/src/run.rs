@@ -87,7 +87,7 @@ fn not_started(control: &watch::Receiver<Control>, phase: Phase, at_ms: u64) -> 
             evidence.stop_requested = source == "stop";
             evidence.notice = Some(NoticeSeen { source, at_ms, deadline_ms: None });
         }
-        Control::Run | Control::Kill => evidence.stop_requested = true,
+        Control::Run | Control::Hint(_) | Control::Kill => evidence.stop_requested = true,
     }
     evidence
 }
@@ -233,7 +233,7 @@ impl Run<'_> {
                 Err(error) => return self.fail_with(Phase::Restore, &error, timeline).await,
             }
         }
-        if *self.control.borrow() != Control::Run {
+        if self.control.borrow().ends() {
             return self.leave(Phase::Restore, timeline).await;
         }
         let id = AttemptId { store: self.host.store.id().to_owned(), run: self.request.run.clone(), slot: self.slot };

@@ -69,7 +69,7 @@ impl Snapshots {
         }
     }
 
-    /// Starts the next snapshot if none is running and the interval has passed (or `now_please`).
+    /// Starts the next snapshot if none is running and the interval has passed (or `now_please`); answers whether it did.
     pub(crate) fn start(
         &mut self,
         host: &Host,
@@ -77,12 +77,12 @@ impl Snapshots {
         tell: &Arc<dyn Tell>,
         now: Duration,
         now_please: bool,
-    ) {
+    ) -> bool {
         let due = now_please || self.last.is_none_or(|last| now.saturating_sub(last) >= self.every);
         if self.running.is_some() || !due {
-            return;
+            return false;
         }
-        let Some(wanted) = self.waiting.take() else { return };
+        let Some(wanted) = self.waiting.take() else { return false };
         self.seq += 1;
         self.last = Some(now);
         let (directory, staged) = directories;
@@ -96,6 +96,7 @@ impl Snapshots {
             tell: tell.clone(),
         };
         self.running = Some(tokio::spawn(job.run()));
+        true
     }
 
     /// Returns whether a snapshot is being taken or waits.

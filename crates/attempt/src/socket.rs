@@ -1,7 +1,7 @@
 //! The socket of an attempt: JSON lines for programs that want to say more than files do.
 //!
 //! A program sends `{"type":"checkpoint","path":"epoch-3"}`, `{"type":"progress","value":…}`, `{"type":"done"}` and hears
-//! `taken`, `durable`, `missed`, `failed`, `notice` (docs/protocol-socket.md).
+//! `taken`, `durable`, `missed`, `failed`, `hint`, `notice` (docs/protocol-socket.md).
 
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,8 @@ pub(crate) enum Reply {
         /// Why.
         problem: String,
     },
+    /// The machine may go away: a checkpoint now is worth it.
+    Hint,
     /// The machine goes away.
     Notice {
         /// Until the kill.

@@ -75,6 +75,8 @@ struct State<'a> {
     trouble: Option<StoreError>,
     killed: Option<KillReason>,
     kill_at: Option<Duration>,
+    /// Whether the next entry that is complete is taken whatever the interval: the machine may go away.
+    hinted: bool,
     last_life: Duration,
     cpu_seen: Duration,
     io_seen: u64,
@@ -108,6 +110,7 @@ impl Supervision<'_> {
             trouble: None,
             killed: None,
             kill_at: None,
+            hinted: false,
             last_life: now,
             cpu_seen: Duration::ZERO,
             io_seen: 0,
@@ -220,11 +223,17 @@ impl Supervision<'_> {
         self.step.checkpoint.as_ref().map_or(GRACE, |checkpoint| checkpoint.grace.duration())
     }
 
-    /// Passes a notice on, or kills. A deadline only ever gets earlier.
+    /// Asks for a checkpoint, passes a notice on, or kills. A deadline only ever gets earlier.
     fn obey(&self, word: &Control, running: &Running, state: &mut State<'_>, socket: &mut Socket) {
         let now = self.now();
         match word {
             Control::Run => {}
+            Control::Hint(_) => {
+                if self.step.checkpoint.is_some() {
+                    state.hinted = true;
+                    socket.broadcast(&Reply::Hint);
+                }
+            }
             Control::Kill => {
                 state.evidence.stop_requested = true;
                 state.killed = Some(KillReason::Stop);
@@ -293,14 +302,16 @@ impl Supervision<'_> {
     }
 
     fn start_snapshot(&self, state: &mut State<'_>, now: Duration, now_please: bool) {
-        let now_please = now_please || state.evidence.notice.is_some();
+        let now_please = now_please || state.hinted || state.evidence.notice.is_some();
         // Only what waits can be due: nothing is chosen while there is nothing to take.
         if state.snapshots.busy() {
             let lived = now.saturating_sub(self.begun);
             state.snapshots.set_every(state.interval.every(lived, &*self.tell));
         }
         let directories = (&*self.workspace.checkpoint, &*self.workspace.staged);
-        state.snapshots.start(self.host, directories, &self.tell, now, now_please);
+        if state.snapshots.start(self.host, directories, &self.tell, now, now_please) {
+            state.hinted = false;
+        }
     }
 
     fn stored(&self, stored: Stored, state: &mut State<'_>, running: &Running) {

@@ -83,8 +83,10 @@ impl Notices {
         let task = tokio::spawn(async move {
             let Some(cloud) = named.or_else(|| detect(&*fs)) else { return };
             watch(Watch { cloud, endpoint, clock }, move |said| {
-                if let Said::Notice { at, .. } = &said {
-                    words.say(Control::Notice(Deadline::by(cloud.as_str(), *at)));
+                match &said {
+                    Said::Notice { at, .. } => words.say(Control::Notice(Deadline::by(cloud.as_str(), *at))),
+                    Said::Hint(hint) => words.say(Control::hint(cloud.as_str(), hint)),
+                    Said::Silent(_) => {}
                 }
                 tell(&line(cloud, &said));
             })

@@ -40,12 +40,23 @@ impl Condition {
     }
 
     /// Returns the exit code that `prunella run` has for it; a run that goes on is not finished, as an interrupted one.
-    pub const fn code(self) -> u8 {
+    pub fn code(self, state: &RunState) -> u8 {
         match self {
-            Self::Succeeded => 0,
-            Self::Failed => 1,
-            Self::Running | Self::Interrupted | Self::Stopped => 75,
+            Self::Succeeded => code_of(RunStatus::Succeeded, state),
+            Self::Failed => code_of(RunStatus::Failed, state),
+            Self::Running | Self::Interrupted | Self::Stopped => code_of(RunStatus::Stopped, state),
         }
+    }
+}
+
+/// Returns the exit code of a run that ended so.
+pub fn code_of(status: RunStatus, state: &RunState) -> u8 {
+    match status {
+        RunStatus::Succeeded => 0,
+        // Every step is done: what could not be done is outside, and trying again alone is useless.
+        RunStatus::Failed if state.all_settled() => 78,
+        RunStatus::Failed => 1,
+        RunStatus::Stopped => 75,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use prunella_journal::HintSeen;
 use prunella_model::{Artifact, ArtifactKind, ByteSize, RunId, SlotId, StepId};
 
 use crate::context::Context;
@@ -52,6 +53,12 @@ impl Paint {
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
+}
+
+/// Returns the line about what a cloud said of a machine of the run.
+pub fn hinted(hint: &HintSeen) -> String {
+    let into = lasting(hint.at.as_millis());
+    format!("hint from {} {into} into start {}: {}\n", hint.source, hint.driver, hint.what)
 }
 
 /// One line of columns; its tone is that of the first.

@@ -8,7 +8,7 @@ use std::{
 
 use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
 use prunella_healing::Interruptions;
-use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, StopHow, read_all};
+use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
@@ -299,7 +299,7 @@ impl Driver<'_> {
                 next_look = now + STOP_LOOK;
                 match self.host.store.asked_to_stop(&self.run, self.scope.driver).await {
                     Ok(Some(true)) => self.obey(Control::Kill)?,
-                    Ok(Some(false)) if self.word == Control::Run => {
+                    Ok(Some(false)) if !self.word.ends() => {
                         self.obey(Control::Notice(Deadline::in_own_grace("stop")))?;
                     }
                     // Not asked, or the store does not answer: it is asked again soon.
@@ -360,24 +360,6 @@ impl Driver<'_> {
     /// Appends an event unless the run has overtaken it meanwhile.
     pub(crate) fn append_if_legal(&mut self, event: Event) -> Result<(), EngineError> {
         if self.state.check(&event).is_ok() { self.append(event) } else { Ok(()) }
-    }
-
-    /// Passes a word of the outside on to everything that runs.
-    fn obey(&mut self, word: Control) -> Result<(), EngineError> {
-        if word == Control::Run || self.word == Control::Kill {
-            return Ok(());
-        }
-        let how = match &word {
-            Control::Kill => StopHow::Now,
-            Control::Notice(_) | Control::Run => StopHow::Checkpoint,
-        };
-        self.word = std::mem::take(&mut self.word).and(word);
-        self.append_if_legal(Event::StopRequested { how })?;
-        // Also attempts that wait for a slot: the journal does not know them yet.
-        for active in self.active.values() {
-            active.control.send_replace(self.word.clone());
-        }
-        Ok(())
     }
 
     async fn hear(&mut self, heard: Heard) -> Result<(), EngineError> {

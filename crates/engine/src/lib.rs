@@ -34,6 +34,7 @@ mod seen;
 mod summarize;
 mod told;
 mod verdicts;
+mod words;
 
 pub use admission::Capacity;
 pub use again::Again;

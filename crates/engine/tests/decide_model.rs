@@ -25,16 +25,20 @@ struct Shape {
     memory_gib: u64,
     gpu: u32,
     publish: bool,
+    /// What is in the way of its publication.
+    bar: Option<Bar>,
     /// How its first attempts go.
     troubles: Vec<u8>,
 }
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
-    let one = (0u8..6, any::<u16>(), 1u32..4, 0u64..6, prop::collection::vec(0u8..4, 0..4));
+    let bar =
+        prop::option::weighted(0.3, (2u64..7, any::<bool>()).prop_map(|(until, hopeless)| Bar { until, hopeless }));
+    let one = (0u8..6, any::<u16>(), 1u32..4, 0u64..6, prop::collection::vec(0u8..4, 0..4), bar);
     prop::collection::vec(one, 1..14).prop_map(|all| {
         all.into_iter()
             .enumerate()
-            .map(|(i, (command, bits, cpu, memory_gib, troubles))| Shape {
+            .map(|(i, (command, bits, cpu, memory_gib, troubles, bar))| Shape {
                 command,
                 needs: (0..i).filter(|n| bits >> (n % 16) & 1 == 1 && (bits >> ((n + 5) % 16)) & 1 == 1).collect(),
                 after: (0..i).filter(|n| bits >> (n % 16) & 1 == 1 && (bits >> ((n + 3) % 16)) & 3 == 2).collect(),
@@ -43,6 +47,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
                 memory_gib,
                 gpu: u32::from(command.saturating_sub(3)),
                 publish: bits >> 11 & 1 == 1,
+                bar,
                 troubles,
             })
             .collect()
@@ -92,7 +97,7 @@ fn expected(shapes: &[Shape], gpu: u32, holds: impl Fn(usize) -> bool, ended: &[
     ends
 }
 
-/// Runs it, and compares its end with what the model says.
+/// Runs it, and compares its end with what the model says; then, if it failed, once more with every way clear.
 fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]) -> Result<(), TestCaseError> {
     let capacity = Capacity { jobs, cpu_millis: 4000, memory_bytes: 4 << 30, gpu: 1 };
     let spec_of = |shape: &Shape| Spec {
@@ -142,7 +147,25 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
         }
     });
     let mut sim = Sim::new(graph(&steps), capacity, seed, fates);
-    let status = sim.disturbed(disturbances);
+    sim.bars = shapes.iter().enumerate().filter_map(|(i, shape)| Some((step_name(i), shape.bar?))).collect();
+    let mut status = sim.disturbed(disturbances);
+    ends_as_expected(&sim, shapes, status)?;
+    if status == RunStatus::Failed {
+        // Resumed as it is, and once more when somebody has cleared the way.
+        for clear in [false, true] {
+            if clear {
+                sim.bars.clear();
+            }
+            sim.resume();
+            status = sim.finish();
+            ends_as_expected(&sim, shapes, status)?;
+        }
+        prop_assert!(!sim.state.any_effects_given_up());
+    }
+    Ok(())
+}
+
+fn ends_as_expected(sim: &Sim<'_>, shapes: &[Shape], status: RunStatus) -> Result<(), TestCaseError> {
     let holds = |read: usize| {
         let place = sim.plan.index(&id(&step_name(read))).expect("a step");
         sim.state.done(place).is_some_and(|done| done.artifacts.iter().all(|(_, artifact)| holds(artifact)))
@@ -152,9 +175,10 @@ fn agrees(shapes: &[Shape], seed: u64, jobs: usize, disturbances: &[(u32, bool)]
     prop_assert_eq!(at_end[0], Stage::Done, "whatever happened, `on_exit` ran before the end");
     let failed = status == RunStatus::Failed;
     prop_assert_eq!(at_end[1], if failed { Stage::Done } else { Stage::Waiting });
-    let expected = expected(shapes, capacity.gpu, holds, &stages);
+    let expected = expected(shapes, sim.capacity.gpu, holds, &stages);
     prop_assert_eq!(&stages, &expected, "{:?}", sim.stages());
-    let well = expected.iter().all(|end| matches!(end, Stage::Done | Stage::Skipped));
+    let well =
+        expected.iter().all(|end| matches!(end, Stage::Done | Stage::Skipped)) && !sim.state.any_effects_given_up();
     prop_assert_eq!(status, if well { RunStatus::Succeeded } else { RunStatus::Failed });
     sim.all_is_published("the run has ended");
     // The end is consistent: what stands for a step was keyed with what stands for its producers.
@@ -197,6 +221,7 @@ fn of_two_steps_that_read_what_is_skipped_one_may_have_to_wait_for_the_other() {
         memory_gib: 0,
         gpu: 0,
         publish: true,
+        bar: None,
         troubles: troubles.to_vec(),
     };
     let shapes = [

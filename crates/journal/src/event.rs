@@ -231,6 +231,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none", rename = "grace_ms")]
         grace: Option<Span>,
     },
+    /// A cloud said that this machine may go away, or stands still for a moment; steps that run were asked for a checkpoint.
+    HintReceived {
+        /// The cloud's name.
+        source: String,
+        /// What it said, for people.
+        what: String,
+    },
     /// An attempt ended without a commit, and its slot is closed.
     AttemptEnded {
         /// The step.
@@ -368,6 +375,7 @@ impl Event {
         match self {
             Self::RunStarted { .. }
             | Self::DriverStarted { .. }
+            | Self::HintReceived { .. }
             | Self::StopRequested { .. }
             | Self::RunConcluded { .. }
             | Self::RunEnded { .. } => None,
@@ -422,6 +430,7 @@ impl Event {
             Self::CheckpointTaken { .. } => "checkpoint_taken",
             Self::CheckpointDurable { .. } => "checkpoint_durable",
             Self::NoticeReceived { .. } => "notice_received",
+            Self::HintReceived { .. } => "hint_received",
             Self::AttemptEnded { .. } => "attempt_ended",
             Self::StepHealing { .. } => "step_healing",
             Self::StepCommitted { .. } => "step_committed",
@@ -473,6 +482,7 @@ impl Event {
         "step_decided",
         "step_skipped",
         "run_concluded",
+        "hint_received",
     ];
 }
 

@@ -31,7 +31,7 @@ pub use log::{
     Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
 };
 pub use metrics::{
-    Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
+    HintSeen, Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
 };
 pub use next_try::{Next, NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};

@@ -76,6 +76,20 @@ impl Recovery {
     }
 }
 
+/// Word of a cloud that a machine of the run might go away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintSeen {
+    /// The cloud's name.
+    pub source: String,
+    /// What it said.
+    pub what: String,
+    /// The driver that heard it.
+    pub driver: u64,
+    /// When, on its clock.
+    #[serde(rename = "at_ms")]
+    pub at: Span,
+}
+
 /// How many steps came out how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StepCounts {
@@ -98,6 +112,9 @@ pub struct RunMetrics {
     pub interruptions: Vec<Interruption>,
     /// All other ends without a commit: failures and wishes to stop.
     pub failures: Vec<Interruption>,
+    /// Word of clouds that a machine might go away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<HintSeen>,
     /// How many of the interruptions were followed by a process of the same step.
     pub healed: u32,
     /// Attempts that had their slot.

@@ -369,6 +369,8 @@ impl RunState {
                 self.whole.stopping = Some(*how);
                 self.to_interrupt = self.running.clone();
             }
+            // Nothing is decided by it: whoever heard it passed it on.
+            Event::HintReceived { .. } => {}
             Event::RunConcluded { status } => self.conclude(*status),
             Event::RunEnded { status } => self.whole.ended = Some(*status),
             _ => unreachable!("events of steps and drivers are applied elsewhere"),

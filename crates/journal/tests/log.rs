@@ -48,6 +48,7 @@ const LATER: &[(&[u8], &[&str])] = &[
     (include_bytes!("golden/ends.jsonl"), &["run_concluded"]),
     (include_bytes!("golden/effects.jsonl"), &["effects_done", "effect_failed", "effects_given_up"]),
     (include_bytes!("golden/again.jsonl"), &["commit_damaged"]),
+    (include_bytes!("golden/hints.jsonl"), &["hint_received"]),
 ];
 
 #[test]

@@ -240,6 +240,7 @@ fn the_run_as_a_whole_accepts_exactly_the_events_of_the_table() {
         ("driver_started", ".+++++"),
         ("stop checkpoint", "..+..."),
         ("stop now", "..++.."),
+        ("hint_received", "..+++."),
         ("concluded succeeded", "..+++."),
         ("concluded failed", "......"),
         ("ended succeeded", "..+++."),

@@ -129,7 +129,7 @@ pub struct Provenance {
     /// The parameters it refers to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, ParamValue>,
-    /// The declared variables.
+    /// The declared variables; of a step at the end of a run also what it sees of that end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Its inputs.

@@ -128,7 +128,7 @@ impl Exec {
             tokio::select! {
                 () = context.sys.clock.sleep(wait) => {}
                 // Nothing was claimed: another attempt may start.
-                _ = control.wait_for(|word| *word != Control::Run) => return Ok(ExitCode::AGAIN.number()),
+                _ = control.wait_for(Control::ends) => return Ok(ExitCode::AGAIN.number()),
             }
         }
         let verdict = self.carry_out(context, store.clone(), &place, &request, control).await?;

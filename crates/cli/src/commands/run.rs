@@ -5,7 +5,6 @@ use std::sync::Arc;
 use clap::Args;
 use prunella_attempt::Host;
 use prunella_engine::{Again, Capacity, DriveOptions, drive, is_finished};
-use prunella_journal::RunStatus;
 use prunella_model::{Graph, Pipeline, RunId, StepName};
 use prunella_store::{Store, records::GraphRecord};
 use prunella_sys::{Accelerators, BadAccelerator};
@@ -13,6 +12,7 @@ use prunella_sys::{Accelerators, BadAccelerator};
 use crate::{
     args::Which,
     cloud::Notices,
+    condition::code_of,
     context::Context,
     error::CliError,
     forcing::Force,
@@ -189,13 +189,7 @@ pub async fn drive_run(
     guardian.stop().await;
     let _left_over = context.sys.fs.remove_dir_all(&sockets);
     let outcome = outcome.inspect_err(|_| screen.clear())?;
-    let code = match outcome.status {
-        RunStatus::Succeeded => 0,
-        // Every step is done: what could not be done is outside, and trying again alone is useless.
-        RunStatus::Failed if outcome.state.all_settled() => 78,
-        RunStatus::Failed => 1,
-        RunStatus::Stopped => 75,
-    };
+    let code = code_of(outcome.status, &outcome.state);
     screen.end(&outcome, code);
     Ok(code)
 }

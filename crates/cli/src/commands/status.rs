@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     error::CliError,
     history,
-    present::{Paint, Table, Tone, attempt, count, lasting, moment, put, short},
+    present::{Paint, Table, Tone, attempt, count, hinted, lasting, moment, put, short},
     publications::Publications,
     skips::{at_end, expression, why_skipped},
 };
@@ -30,7 +30,7 @@ pub struct Status {
     /// The run, or the beginning of its id [default: the newest].
     run: Option<String>,
 
-    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished.
+    /// Exit as `prunella run` would have: 0 succeeded, 1 failed, 75 not finished, 78 a publication was given up.
     #[arg(long)]
     exit_status: bool,
 }
@@ -141,8 +141,9 @@ impl Status {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
+        let code = if self.exit_status { condition.code(&seen.state) } else { 0 };
         leave((seen, closer));
-        Ok(if self.exit_status { condition.code() } else { 0 })
+        Ok(code)
     }
 }
 
@@ -326,6 +327,9 @@ impl Answer<'_> {
             }
         }
         out.push_str(&table.laid_out(paint));
+        for hint in &self.figures.hints {
+            out.push_str(&hinted(hint));
+        }
         out.push_str(&healed(self.figures));
         out.push_str(&self.next());
         out

@@ -94,8 +94,8 @@ impl Tell {
             let kind = reply["type"].as_str().unwrap_or_default();
             let problem = reply["problem"].as_str().unwrap_or_default().to_owned();
             let (code, text) = match kind {
-                // It is for the program, which hears it by signal too.
-                "notice" => continue,
+                // They are for the program, which hears the first by signal too.
+                "notice" | "hint" => continue,
                 "taken" if until == Until::Durable => continue,
                 "taken" | "durable" => (0, format!("{kind} {}", reply["seq"])),
                 "ok" => (0, String::new()),

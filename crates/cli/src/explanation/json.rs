@@ -52,6 +52,9 @@ impl Subject<'_> {
             StepState::Skipped { by } => out["why"] = why_skipped(self.plan, self.place, *by).into(),
             _ => {}
         }
+        if !self.hints().is_empty() {
+            out["hints"] = json!(self.hints());
+        }
         if let Some(publications) = self.publications.as_json(self.plan, self.state, self.place) {
             out["publications"] = publications;
         }

@@ -6,7 +6,7 @@ mod text;
 mod tried;
 
 use prunella_engine::{Closer, Plan, Seen};
-use prunella_journal::{RunState, StepIndex};
+use prunella_journal::{HintSeen, RunState, StepIndex};
 use prunella_model::{CheckpointId, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
     Store,
@@ -41,6 +41,8 @@ pub struct Subject<'a> {
     /// Inputs by name: where from, what, and which attempt made it.
     inputs: Vec<(String, InputProvenance, Option<String>)>,
     checkpoints: Vec<CheckpointId>,
+    /// What clouds said of machines of the run.
+    hints: &'a [HintSeen],
     /// How its condition was answered.
     decided: Option<Decided<'a>>,
     publications: Publications,
@@ -127,9 +129,19 @@ impl<'a> Subject<'a> {
             tried,
             inputs,
             checkpoints,
+            hints: &seen.figures.hints,
             decided: decided(events, step),
             publications: Publications::of(store, run).await?,
         })
+    }
+}
+
+impl Subject<'_> {
+    /// Returns what clouds said, for a step that was tried and could be asked for a checkpoint.
+    fn hints(&self) -> &[HintSeen] {
+        let asked =
+            self.plan.step(self.place).checkpoint.is_some() && self.tried.iter().any(|tried| tried.known.is_some());
+        if asked { self.hints } else { &[] }
     }
 }
 

@@ -5,7 +5,7 @@ use prunella_journal::{SkippedBy, StepState};
 use super::Subject;
 use crate::{
     condition::StepCondition,
-    present::{Line, Paint, Tone, artifact, attempt, columns, short},
+    present::{Line, Paint, Tone, artifact, attempt, columns, hinted, short},
     skips::{expression, seen},
 };
 
@@ -45,6 +45,9 @@ impl Subject<'_> {
         self.lineage(paint, &mut out);
         for tried in &self.tried {
             tried.text(paint, &self.step, &mut out);
+        }
+        for hint in self.hints() {
+            out.push_str(&hinted(hint));
         }
         if let Some((_, committed)) = &self.bound {
             out.push_str("outputs\n");

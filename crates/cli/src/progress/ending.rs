@@ -249,6 +249,9 @@ impl End<'_> {
 
 fn healed(figures: &RunMetrics) -> Vec<String> {
     let mut parts = Vec::new();
+    if !figures.hints.is_empty() {
+        parts.push(format!("{} of the cloud", count(figures.hints.len(), "hint")));
+    }
     let all = figures.interruptions.len();
     if all > 0 {
         let healed = figures.healed as usize;

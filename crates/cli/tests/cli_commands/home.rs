@@ -171,6 +171,11 @@ impl Home {
         answer.json()
     }
 
+    /// Looks again and again until it is so; only a failing test looks so often in vain.
+    pub fn until(&self, is_so: impl Fn() -> bool) {
+        assert!((0..5000).any(|_| is_so()), "it never came to be");
+    }
+
     /// Starts a command; its output is kept apart.
     pub fn start(&self, words: &[&str]) -> Child {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")

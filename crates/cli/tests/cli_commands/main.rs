@@ -15,6 +15,7 @@ mod getting;
 mod home;
 mod including;
 mod keeping;
+mod lineage;
 mod looking;
 mod manual;
 mod mounting;

@@ -12,28 +12,33 @@ use std::{
 
 use crate::home::{Home, hear, let_go};
 
-/// An EC2 that says `terminate` from when it is told to, as the second version of its service does.
+/// An EC2 that says that its capacity is at risk, and `terminate`, each from when it is told to, as the second version of its service does.
 struct Ec2 {
     address: SocketAddr,
     ends: Arc<AtomicBool>,
+    at_risk: Arc<AtomicBool>,
 }
 
 impl Ec2 {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let ends = Arc::new(AtomicBool::new(false));
-        let says = ends.clone();
+        let (ends, at_risk) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (says, risks) = (ends.clone(), at_risk.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                serve(stream, says.load(Ordering::SeqCst));
+                serve(stream, says.load(Ordering::SeqCst), risks.load(Ordering::SeqCst));
             }
         });
-        Self { address, ends }
+        Self { address, ends, at_risk }
     }
 
     fn ends(&self) {
         self.ends.store(true, Ordering::SeqCst);
+    }
+
+    fn is_at_risk(&self) {
+        self.at_risk.store(true, Ordering::SeqCst);
     }
 
     fn endpoint(&self) -> String {
@@ -41,7 +46,7 @@ impl Ec2 {
     }
 }
 
-fn serve(mut stream: TcpStream, ends: bool) {
+fn serve(mut stream: TcpStream, ends: bool, at_risk: bool) {
     let lines: Vec<String> =
         BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let has_token = lines.iter().any(|line| line.eq_ignore_ascii_case("x-aws-ec2-metadata-token: T0KEN=="));
@@ -52,6 +57,9 @@ fn serve(mut stream: TcpStream, ends: bool) {
         // The year is far away, so that two minutes are left, the most that is promised.
         ["GET", "/latest/meta-data/spot/instance-action"] if ends => {
             (200, r#"{"action": "terminate", "time": "2999-09-18T08:22:00Z"}"#)
+        }
+        ["GET", "/latest/meta-data/events/recommendations/rebalance"] if at_risk => {
+            (200, r#"{"noticeTime": "2999-09-18T08:00:00Z"}"#)
         }
         _ => (404, ""),
     };
@@ -118,6 +126,62 @@ fn a_run_that_its_cloud_interrupts_ends_in_checkpoints_and_the_next_goes_on() {
     home.run(&["run", "--notices", "none"]).exits(0);
     assert_eq!(home.json(&["status"])["run"], status["run"]);
     assert_eq!(home.run(&["get", "wait.out", "-"]).exits(0).out, "saved\n");
+}
+
+#[test]
+fn a_hint_of_the_cloud_is_written_down_once_and_its_checkpoint_serves_if_the_machine_goes_without_a_word() {
+    let home = Home::new();
+    let (begun, go) = (home.pipe("begun"), home.pipe("go"));
+    let save = |what: &str| format!("echo {what} >$c/.{what}; mv $c/.{what} $c/{what}");
+    let (begun_at, go_at) = (begun.display(), go.display());
+    home.write(
+        "pipeline.yaml",
+        &format!(
+            "prunella: v1
+name: patient
+steps:
+  wait:
+    run: |
+      c=$PRUNELLA_CHECKPOINT_DIR
+      if [ $PRUNELLA_RESTORED = 1 ]; then cat $c/* >out; exit; fi
+      {}
+      prunella_waits() {{ echo $1 >{begun_at}; read x <{go_at}; }}
+      prunella_waits one
+      {}
+      prunella_waits two
+      kill -9 $$
+    outputs: {{ out: out }}
+    checkpoint: {{ format: files, every: 1h }}
+",
+            save("one"),
+            save("two"),
+        ),
+    );
+    let ec2 = Ec2::start();
+    let mut command = home.command(&["run", "--notices", "aws"]);
+    command.env("PRUNELLA_METADATA_ENDPOINT", ec2.endpoint()).stdout(std::process::Stdio::piped());
+    let engine = command.spawn().expect("the binary starts");
+    assert_eq!(hear(&begun), "one\n");
+    // The first entry is taken at once, the second only when somebody asks: an hour has not passed.
+    home.until(|| home.json(&["explain", "wait"])["checkpoints"][0] == "1-1");
+    let_go(&go);
+    assert_eq!(hear(&begun), "two\n");
+    ec2.is_at_risk();
+    home.until(|| home.json(&["explain", "wait"])["checkpoints"][0] == "1-2");
+    let_go(&go);
+    let ended: crate::home::Answer = engine.wait_with_output().expect("it ends").into();
+    let out = ended.exits(0).out;
+    assert_eq!(out.matches("aws: rebalance recommendation").count(), 1, "{out}");
+    assert!(out.contains("1 hint of the cloud"), "{out}");
+    assert_eq!(home.run(&["get", "wait.out", "-"]).exits(0).out, "two\n", "it went on from the newer one");
+
+    let hints = &home.json(&["status"])["figures"]["hints"];
+    assert_eq!((hints.as_array().map(Vec::len), &hints[0]["source"]), (Some(1), &"aws".into()), "{hints}");
+    assert_eq!(&home.json(&["explain", "wait"])["hints"], hints);
+    for words in [&["status"][..], &["explain", "wait"]] {
+        let said = home.run(words).exits(0).out;
+        assert!(said.contains("hint from aws") && said.contains("rebalance recommendation"), "{said}");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn what_is_in_the_way_fails_the_run_and_a_resumed_one_publishes() {
     let failed = home.run(&["run"]).exits(78);
     assert!(failed.out.contains("no run of this pipeline published"), "{}", failed.out);
     assert_eq!(home.read("out/site/notes"), "mine");
-    let status = home.run(&["status", "--exit-status"]).exits(1).out;
+    let status = home.run(&["status", "--exit-status"]).exits(78).out;
     assert!(status.contains("publishing is given up") && status.contains("prunella resume"), "{status}");
     let explained = home.run(&["explain", "report"]).exits(0).out;
     assert!(explained.contains("given up: "), "{explained}");

@@ -15,6 +15,8 @@ use prunella_model::*;
 
 #[allow(unused_imports, reason = "each test binary uses its own part")]
 pub use graph::{Spec, graph, id, name, spec};
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub use publishing::Bar;
 
 pub const ROOMY: Capacity = Capacity { jobs: 4, cpu_millis: 64_000, memory_bytes: 64 << 30, gpu: 8 };
 
@@ -93,6 +95,8 @@ pub struct Sim<'a> {
     /// What lies outside, of each step the commit that was published last; and how often publishing it failed.
     pub outside: BTreeMap<StepIndex, SlotId>,
     refused: BTreeMap<(StepIndex, SlotId), u32>,
+    /// What is in the way of the publications of steps, by name.
+    pub bars: BTreeMap<String, Bar>,
     random: u64,
 }
 
@@ -118,6 +122,7 @@ impl<'a> Sim<'a> {
             publishing: BTreeMap::new(),
             outside: BTreeMap::new(),
             refused: BTreeMap::new(),
+            bars: BTreeMap::new(),
             random: seed | 1,
         };
         let graph = sim.plan.graph().digest();
@@ -139,6 +144,9 @@ impl<'a> Sim<'a> {
         if matches!(event, Event::RunConcluded { .. }) {
             self.all_is_published("the end is told");
         }
+        if let Event::EffectsGivenUp { step, .. } = &event {
+            self.may_give_up(step);
+        }
         let stamped = Stamped { at_ms: 0, mono: Span::from_millis(self.now), event };
         self.state.apply(&stamped).unwrap_or_else(|e| panic!("{e}: {:?}", stamped.event));
         if matches!(stamped.event, Event::StepExpanded { .. }) {
@@ -156,6 +164,7 @@ impl<'a> Sim<'a> {
     }
 
     fn new_driver(&mut self) {
+        let had_ended = self.state.ended().is_some();
         self.driver += 1;
         self.now = 0;
         let driver = self.driver;
@@ -166,6 +175,7 @@ impl<'a> Sim<'a> {
             budgets_reset: false,
             retried: None,
         });
+        assert!(!had_ended || !self.state.any_effects_given_up(), "what was given up is tried again");
     }
 
     fn committed(&mut self, step: StepIndex, slot: SlotId, artifacts: BTreeMap<PortName, Artifact>) {

@@ -1,15 +1,36 @@
-//! What lies outside: publications that are done, refused, or cut off.
+//! What lies outside: publications that are done, refused, given up, or cut off.
 
 use prunella_journal::{Event, StepIndex};
-use prunella_model::{PortName, SlotId};
+use prunella_model::{PortName, SlotId, StepId};
 
 use super::Sim;
 
+/// Something in the way of what a step publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bar {
+    /// The first driver that finds the way clear.
+    pub until: u64,
+    /// Whether whoever tries can see that trying again is useless.
+    pub hopeless: bool,
+}
+
 impl Sim<'_> {
-    /// What stands for a step that publishes lies outside, and the journal says so.
+    /// Returns what is in the way of a publication now.
+    fn bar(&self, step: StepIndex) -> Option<Bar> {
+        let bar = self.bars.get(self.plan.id(step).name.as_str()).copied();
+        bar.filter(|bar| self.driver < bar.until)
+    }
+
+    /// A publication is given up only while something is in its way.
+    pub(super) fn may_give_up(&self, id: &StepId) {
+        let step = self.plan.index(id).expect("a step of the plan");
+        assert!(self.bar(step).is_some(), "{id} is given up, and nothing is in the way");
+    }
+
+    /// What stands for a step that publishes lies outside, and the journal says so; or it says that it was given up.
     pub fn all_is_published(&self, when: &str) {
         for step in self.plan.indices().filter(|step| !self.plan.step(*step).publish.is_empty()) {
-            if let Some(done) = self.state.done(step) {
+            if let Some(done) = self.state.done(step).filter(|_| self.state.effects_given_up(step).is_none()) {
                 assert!(self.state.effects_done(step), "{when} and {} is not published", self.plan.id(step));
                 assert_eq!(self.outside.get(&step), Some(&done.slot), "{when}: something else lies outside");
             }
@@ -37,17 +58,19 @@ impl Sim<'_> {
         }
     }
 
-    /// A publication ends: it is done, or fails, at most twice.
+    /// A publication ends: it is done, or fails; if nothing is in the way, at most twice.
     fn published(&mut self, step: StepIndex, slot: SlotId) {
         let refused = self.random(3) == 0;
         let count = self.refused.entry((step, slot)).or_insert(0);
         let refused = refused && *count < 2;
         *count += u32::from(refused);
+        let bar = self.bar(step);
+        let (refused, hopeless) = (refused || bar.is_some(), bar.is_some_and(|bar| bar.hopeless));
         let id = self.plan.id(step).clone();
         let output = PortName::new("out").expect("a name");
         let event = if refused {
             let (target, why) = (String::new(), "the disk is full".to_owned());
-            Event::EffectFailed { step: id, slot, output, target, why, hopeless: false }
+            Event::EffectFailed { step: id, slot, output, target, why, hopeless }
         } else {
             self.outside.insert(step, slot);
             Event::EffectsDone { step: id, slot, effects: Vec::new() }

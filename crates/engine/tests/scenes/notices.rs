@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use prunella_attempt::{Control, Deadline, Told, Verdict, attempt};
-use prunella_engine::exec_request;
-use prunella_journal::RunStatus;
+use prunella_engine::{exec_request, load_state};
+use prunella_journal::{Event, RunStatus, metrics};
 use prunella_model::{Class, StepId, StepName};
 
 use crate::scene::*;
@@ -22,6 +22,8 @@ crate::tests![
     a_checkpoint_told_on_the_socket_is_durable_when_it_is_answered,
     a_notice_before_there_is_a_slot_is_no_failure_of_the_step,
     a_notice_before_the_program_runs_ends_the_attempt_at_once,
+    after_a_hint_the_newest_checkpoint_is_durable_at_once_and_the_work_goes_on,
+    a_program_that_can_be_asked_is_asked_for_a_checkpoint_when_a_hint_comes,
 ];
 
 pub const TELL: &str = "tell-for-tests";
@@ -282,4 +284,83 @@ async fn a_notice_before_the_program_runs_ends_the_attempt_at_once() {
     assert!(failure.evidence.notice.is_some());
     assert_eq!(engine.closed(&failure.slot.unwrap()).await.len(), 1);
     assert!(scene.ran().is_empty(), "the program was not started");
+}
+
+fn hint() -> Control {
+    Control::hint("aws", "rebalance recommendation")
+}
+
+fn hints(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::HintReceived { .. })).count()
+}
+
+async fn after_a_hint_the_newest_checkpoint_is_durable_at_once_and_the_work_goes_on() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    // The first entry is taken; the second would be an hour later.
+    let graph = scene.graph(
+        "train:
+  run: |
+    c=$PRUNELLA_CHECKPOINT_DIR
+    echo 1 > $c/.t; mv $c/.t $c/one
+    while [ ! -f $OUT/once ]; do sleep 0.02; done
+    echo 2 > $c/.t; mv $c/.t $c/two
+    echo written
+    while [ ! -f $OUT/twice ]; do sleep 0.02; done
+    echo whole > out.txt
+  outputs: { out: out.txt }
+  checkpoint: { format: files, every: 1h }
+other: { run: 'echo other > out.txt', outputs: { out: out.txt } }
+",
+    );
+    let run = engine.begin("r", &graph).await;
+    let (outcome, ()) = tokio::join!(engine.drive(&run), async {
+        let first = engine.eye.until_durable().await;
+        std::fs::write(scene.outside("once"), "").unwrap();
+        engine.eye.until_line("written").await;
+        engine.say(hint());
+        let second = engine.eye.until(|event| match event {
+            Event::CheckpointDurable { checkpoint, .. } if *checkpoint != first => Some(*checkpoint),
+            _ => None,
+        });
+        let record = engine.host.store.checkpoint(&second.await).await.unwrap().unwrap();
+        assert_eq!(record.entry, "two");
+        // Heard again, by itself and beside another: only the other is news.
+        engine.say(hint());
+        engine.say(Control::hint("aws", "another").and(hint()));
+        engine.eye.until_all(|events| (hints(events) == 2).then_some(())).await;
+        std::fs::write(scene.outside("twice"), "").unwrap();
+    });
+    assert_eq!((outcome.status, hints(&engine.eye.events())), (RunStatus::Succeeded, 2));
+    assert_eq!(engine.eye.classes(), [], "no attempt ended because of it");
+    assert_eq!(engine.result(&run, "train", "out").await.unwrap(), b"whole\n");
+    engine.check(&run).await;
+    let (_, _, _, events) = load_state(&engine.host.store, &run).await.unwrap();
+    let seen: Vec<_> = metrics(&events).hints.into_iter().map(|hint| (hint.source, hint.what)).collect();
+    let seen: Vec<_> = seen.iter().map(|(source, what)| (source.as_str(), what.as_str())).collect();
+    assert_eq!(seen, [("aws", "rebalance recommendation"), ("aws", "another")]);
+}
+
+async fn a_program_that_can_be_asked_is_asked_for_a_checkpoint_when_a_hint_comes() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    // It listens on one connection, and saves when it hears the word.
+    let graph = scene.graph(
+        r#"train:
+  run: |
+    $EXE tell-for-tests "{\"type\":\"progress\",\"value\":1}" ok hint
+    echo saved > $PRUNELLA_CHECKPOINT_DIR/state
+    $EXE tell-for-tests "{\"type\":\"checkpoint\",\"path\":\"state\"}" taken durable
+    echo whole > out.txt
+  outputs: { out: out.txt }
+  checkpoint: { format: socket }
+"#,
+    );
+    let run = engine.begin("r", &graph).await;
+    let (outcome, ()) = tokio::join!(engine.drive(&run), async {
+        engine.eye.until_line(r#"{"type":"ok"}"#).await;
+        engine.say(hint());
+    });
+    assert_eq!((outcome.status, engine.eye.classes()), (RunStatus::Succeeded, vec![]));
+    engine.eye.until_durable().await;
 }

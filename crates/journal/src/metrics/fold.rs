@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Kept, Outcome, Taken, Try, Used, kept};
 use super::recovery::Recovering;
-use super::{Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
+use super::{HintSeen, Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
 use crate::places::FixedMap;
 use crate::{Event, Stamped};
 
@@ -101,6 +101,10 @@ impl MetricsFold {
                 if let Some(last) = self.attempt(step, slot) {
                     last.notice.get_or_insert(now);
                 }
+            }
+            Event::HintReceived { source, what } => {
+                let (source, what) = (source.clone(), what.clone());
+                self.figures.hints.push(HintSeen { source, what, driver: self.driver, at: now });
             }
             Event::AttemptEnded { .. } => self.end_attempt(event, now),
             Event::StepHealing { step, next, .. } => {

@@ -112,6 +112,9 @@ pub fn sample_of(kind: &str, step: StepId, slot: SlotId) -> Event {
         "notice_received" => {
             Event::NoticeReceived { step, slot, source: "sigterm".to_owned(), grace: Some(Span::from_secs(30)) }
         }
+        "hint_received" => {
+            Event::HintReceived { source: "aws".to_owned(), what: "its spot capacity is at risk".to_owned() }
+        }
         "attempt_ended" => Event::AttemptEnded {
             step,
             slot,

@@ -9,6 +9,7 @@
 mod exec;
 mod find;
 mod latency;
+mod lineage;
 mod oracle;
 mod project;
 mod round;
@@ -19,6 +20,7 @@ use std::path::Path;
 use prunella_sys::Random;
 
 pub use latency::Latencies;
+pub use lineage::{Lineage, Walked};
 pub use oracle::Broken;
 pub use round::Round;
 

@@ -14,6 +14,7 @@ use prunella_store::{KeyView, Store, records::End};
 use prunella_sys::{Clock, RealClock, Sys};
 
 use super::find::{Found, processes};
+use super::lineage::Lineage;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -50,14 +51,15 @@ pub(crate) struct Oracle {
     filled: BTreeMap<String, Bytes>,
     whole: HashSet<CheckpointId>,
     commits: HashSet<SlotId>,
+    lineage: Lineage,
 }
 
 impl Oracle {
     pub(crate) fn new(dir: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime can be made");
-        let (filled, whole, commits) = Default::default();
-        Self { dir: dir.to_owned(), runtime, filled, whole, commits }
+        let (filled, whole, commits, lineage) = Default::default();
+        Self { dir: dir.to_owned(), runtime, filled, whole, commits, lineage }
     }
 
     /// Checks everything that may be checked at any instant.
@@ -69,10 +71,13 @@ impl Oracle {
             Err(error) => return Err(broken("I9 durable", format!("the store does not open: {error}"))),
         };
         let store = Store::new(Arc::new(objects), Sys::real());
-        let Self { runtime, filled, whole, commits, .. } = self;
+        let Self { runtime, filled, whole, commits, lineage, .. } = self;
         runtime.block_on(async {
             let views = views(&store, filled).await?;
             slots(&store, &views, commits).await?;
+            for slot in &*commits {
+                lineage.walk(&store, *slot).await?;
+            }
             nothing_closed_runs(&store, &views).await?;
             for run in store.runs().await.map_err(unreadable)? {
                 journal(&store, &run.run, started, whole).await?;
@@ -128,7 +133,7 @@ pub(crate) fn broken(invariant: &'static str, what: impl Into<String>) -> Broken
     Broken { invariant, what: what.into() }
 }
 
-fn unreadable(error: impl std::error::Error) -> Broken {
+pub(crate) fn unreadable(error: impl std::error::Error) -> Broken {
     broken("I9 durable", format!("the store cannot be read: {error}"))
 }
 
