@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import checkpoint
+import entries
 import ingest
 import machine
 import recovery
@@ -32,6 +33,7 @@ BENCHES = {
     "status": status.run,
     "ingest": ingest.run,
     "trees": trees.run,
+    "entries": entries.run,
     "recovery": recovery.run,
     "checkpoint": checkpoint.run,
 }
@@ -70,6 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=size, default=1 << 30, help="of the file that is taken in")
     parser.add_argument("--tree-files", type=int, default=100_000, help="files of 4 KiB in a tree")
     parser.add_argument("--tree-runs", type=int, default=1, help="rounds of trees; dvc takes minutes")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="files of 256 B in a tree: 5 GB of disk, some minutes")
     parser.add_argument("--verify-size", type=size, default=1 << 30, help="of the file that verify and b3sum read")
     parser.add_argument("--dvc", type=Path, help="the program dvc (default: the one on PATH)")
     parser.add_argument("--b3sum", type=Path, help="the program b3sum (default: the one on PATH)")
@@ -84,7 +87,7 @@ def arguments() -> argparse.Namespace:
     if options.quick:
         small = {
             "runs": 2, "chain_steps": 50, "steps": 100, "scale": [100, 300], "status_steps": 2000, "yaml_size": 1 << 20, "size": 16 << 20,
-            "tree_files": 300, "verify_size": 64 << 20, "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
+            "tree_files": 300, "entries": 2500, "verify_size": 64 << 20, "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
         }
         vars(options).update(small)
         if options.save or options.write_docs:

@@ -17,6 +17,7 @@ mod host;
 mod inputs;
 mod interval;
 mod log;
+mod looks;
 mod mounts;
 mod needs;
 mod pool;

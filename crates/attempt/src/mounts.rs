@@ -6,11 +6,11 @@ use std::{
 };
 
 use prunella_model::{Artifact, Digest, PortName};
-use prunella_store::{Contents, Remembered, StoreError, measure, records::MountedAt};
-use prunella_sys::blocking;
+use prunella_store::{StoreError, records::MountedAt};
 
 use crate::{
     Ground, Mounted,
+    looks::{Look, Wanted},
     workspace::{NoWorkspace, io},
 };
 
@@ -47,7 +47,7 @@ impl Mount {
         };
         mount.place = std::fs::canonicalize(&mounted.path)
             .map_err(|source| mount.unread(StoreError::Io { path: mounted.path.clone(), source }))?;
-        let now = mount.look(host).await?;
+        let now = mount.look(host, Wanted::Recent).await?;
         if now.artifact != mounted.artifact {
             return Err(mount.refused(format!(
                 "has changed since the run began: it is {}, the run is of {}; bring the old bytes back, or pin it as it is \
@@ -66,7 +66,7 @@ impl Mount {
     /// A file that was changed and changed back leaves no more than the remark. Writing through a mapping of a file that was
     /// written before, and setting the clock back, can leave nothing at all.
     pub(crate) async fn look_again(&self, host: &Ground<'_>) -> Result<Option<String>, NoWorkspace> {
-        let now = self.look(host).await?;
+        let now = self.look(host, Wanted::New).await?;
         if now.artifact != self.mounted.artifact {
             return Err(self.refused(format!(
                 "was changed while the step ran: it is {}, the run is of {}; what the step made of it does not count. Keep \
@@ -91,9 +91,8 @@ impl Mount {
         MountedAt { path: self.place.display().to_string(), protected }
     }
 
-    async fn look(&self, host: &Ground<'_>) -> Result<Contents, NoWorkspace> {
-        let (sys, path, digests): (_, PathBuf, _) = (host.sys.clone(), self.place.clone(), host.digests.to_owned());
-        let seen = blocking(move || measure(&sys, &path, &digests, Remembered::Kept)).await;
+    async fn look(&self, host: &Ground<'_>, wanted: Wanted) -> Result<Look, NoWorkspace> {
+        let seen = host.pool.looks.look(host.sys, host.digests, &self.place, wanted).await;
         seen.map_err(|error| self.unread(error))
     }
 

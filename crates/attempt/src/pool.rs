@@ -1,4 +1,4 @@
-//! What one attempt leaves clean for the next: sockets and empty directories.
+//! What one attempt leaves for the next: sockets, empty directories, and looks at mounted data.
 //!
 //! Making and deleting an inode for every short step is what a file system does slowest; an empty directory that is
 //! renamed is as fresh as a new one.
@@ -13,7 +13,7 @@ use std::{
 
 use prunella_sys::Fs;
 
-use crate::socket::Socket;
+use crate::{looks::Looks, socket::Socket};
 
 /// More than this are not kept.
 const KEPT: usize = 64;
@@ -24,6 +24,8 @@ pub struct Pool {
     sockets: Mutex<Vec<Socket>>,
     directories: Mutex<Vec<PathBuf>>,
     numbers: AtomicU64,
+    /// Looks at mounted data.
+    pub(crate) looks: Looks,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

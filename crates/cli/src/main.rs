@@ -29,6 +29,7 @@ mod room;
 mod settings;
 mod signals;
 mod skips;
+mod to_read;
 mod warm;
 
 use std::process::ExitCode;

@@ -49,9 +49,16 @@ pub fn bucket(context: &Context) -> prunella_remote::Options {
     prunella_remote::Options::new(context.cache().join("objects"))
 }
 
-/// Starts a guardian and returns what attempts share.
-pub async fn host(context: &Context, store: Store, dir: &Path, base: &Path, graph: &Graph) -> Result<Host, CliError> {
-    let secrets = secrets(context, base, graph.pipeline.steps.iter())?;
+/// Starts a guardian and returns what attempts share; of secrets those of the steps that `runs` names.
+pub async fn host(
+    context: &Context,
+    store: Store,
+    dir: &Path,
+    base: &Path,
+    graph: &Graph,
+    runs: impl Fn(&StepName) -> bool,
+) -> Result<Host, CliError> {
+    let secrets = secrets(context, base, graph.pipeline.steps.iter().filter(|(name, _)| runs(name)))?;
     // Made before the guardian is started: it takes every process of a session of its own for its own.
     let environment = environment(context, graph)?;
     let guardian = Guardian::start(GuardianOptions::default()).await?;

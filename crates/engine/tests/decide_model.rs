@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use decide_sim::*;
 use proptest::prelude::*;
-use prunella_engine::Capacity;
+use prunella_engine::{BindError, Capacity};
 use prunella_journal::{RunStatus, Stage};
 use prunella_model::{ByteSize, Handler, Resources};
 
@@ -188,7 +188,11 @@ fn ends_as_expected(sim: &Sim<'_>, shapes: &[Shape], status: RunStatus) -> Resul
     };
     for step in sim.plan.indices() {
         if let Some(done) = sim.state.done(step) {
-            prop_assert_eq!(sim.plan.key(&sim.state, step, &scope), Ok(done.slot.key));
+            match sim.plan.key(&sim.state, step, &scope) {
+                // What was settled stays when a step that it reads is given up after all (see `expected`).
+                Err(BindError::NotDone { .. }) if failed => {}
+                key => prop_assert_eq!(key, Ok(done.slot.key)),
+            }
         } else if sim.plan.step(step).handler.is_none() {
             prop_assert!(matches!(sim.state.state(step).stage(), Stage::Failed | Stage::Blocked | Stage::Skipped));
         }
@@ -197,7 +201,7 @@ fn ends_as_expected(sim: &Sim<'_>, shapes: &[Shape], status: RunStatus) -> Resul
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_ends_as_the_model_says(

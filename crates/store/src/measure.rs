@@ -106,8 +106,11 @@ fn measure_at(
         ArtifactKind::File => path.to_owned(),
         ArtifactKind::Tree => path.join(&entries[files[n]].path),
     };
-    let asked = unknown.iter().map(|n| (full(*n), stat(files[*n]).size)).collect();
-    for (n, digest) in unknown.iter().zip(hash_all(&*sys.fs, asked, sys.machine.cpu_count())?) {
+    drop(known);
+    let path_of = |at: usize| full(unknown[at]);
+    let size_of = |at: usize| stat(files[unknown[at]]).size;
+    for (n, digest) in unknown.iter().zip(hash_all(&*sys.fs, unknown.len(), path_of, size_of, sys.machine.cpu_count())?)
+    {
         digests[*n] = Some(digest);
     }
     let read_bytes = unknown.iter().map(|n| stat(files[*n]).size).sum();
@@ -119,7 +122,7 @@ fn measure_at(
     if matches!(remembered, Remembered::Kept | Remembered::Renewed) && !unknown.is_empty() {
         let all =
             files.iter().zip(&digests).filter_map(|(at, digest)| Some((&*entries[*at].path, stat(*at), (*digest)?)));
-        Digests::worth(all, began_ns).write(sys, file);
+        Digests::remember(sys, file, all, began_ns);
     }
     let stamp = Some(stamp_of(files.iter().map(|at| stat(*at))));
     if let (ArtifactKind::File, Some(Some(digest))) = (kind, digests.first()) {
@@ -169,23 +172,31 @@ fn cache_file(cache: &Path, path: &Path) -> PathBuf {
     cache.join("digests").join(Digest::of(path.as_os_str().as_bytes()).short())
 }
 
-/// Returns the digests of files, in order: long ones each by all processors, short ones beside each other.
-fn hash_all(fs: &dyn Fs, files: Vec<(PathBuf, u64)>, processors: usize) -> Result<Vec<Digest>, StoreError> {
+/// Returns the digests of so many files, in order: long ones each by all processors, short ones beside each other.
+///
+/// Where each is and how long is asked for, and not kept: there may be a million.
+fn hash_all(
+    fs: &dyn Fs,
+    count: usize,
+    path_of: impl Fn(usize) -> PathBuf + Sync,
+    size_of: impl Fn(usize) -> u64 + Sync,
+    processors: usize,
+) -> Result<Vec<Digest>, StoreError> {
     /// To begin threads for fewer files takes longer than it saves.
     const FEW: usize = 32;
-    let digests: Mutex<Vec<Option<Digest>>> = Mutex::new(vec![None; files.len()]);
+    let digests: Mutex<Vec<Option<Digest>>> = Mutex::new(vec![None; count]);
     let put = |at: usize, digest| digests.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[at] = Some(digest);
     let hash = |at: usize, processors| {
-        let (path, size) = &files[at];
-        let (digest, found) = hash_file(fs, path, processors).map_err(StoreError::io(path))?;
-        if found != *size {
+        let path = path_of(at);
+        let (digest, found) = hash_file(fs, &path, processors).map_err(StoreError::io(&path))?;
+        if found != size_of(at) {
             let problem = "it was changed while it was being read".to_owned();
-            return Err(StoreError::Unfit { path: path.clone(), problem });
+            return Err(StoreError::Unfit { path, problem });
         }
         put(at, digest);
         Ok(())
     };
-    let (long, short): (Vec<usize>, Vec<usize>) = (0..files.len()).partition(|at| files[*at].1 >= LONG);
+    let (long, short): (Vec<usize>, Vec<usize>) = (0..count).partition(|at| size_of(*at) >= LONG);
     long.into_iter().try_for_each(|at| hash(at, processors))?;
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), StoreError> {

@@ -221,10 +221,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not answer: nothing is known then.
-    pub async fn verify_promised(
+    pub async fn verify_promised<'a>(
         &self,
         object: &str,
-        files: &[PromisedFile],
+        files: impl IntoIterator<Item = &'a PromisedFile>,
     ) -> Result<Vec<(usize, String)>, StoreError> {
         let piece = |file: &PromisedFile| Piece {
             offset: file.offset,
@@ -232,7 +232,12 @@ impl Store {
             digest: file.digest,
             whole: file.path.is_empty(),
         };
-        self.read_pieces_from(Source::Store, object, files.iter().map(piece).collect(), Arc::new(self.check(object)))
-            .await
+        self.read_pieces_from(
+            Source::Store,
+            object,
+            files.into_iter().map(piece).collect(),
+            Arc::new(self.check(object)),
+        )
+        .await
     }
 }

@@ -10,7 +10,7 @@ use prunella_healing::{
     restore_point, root_cause,
 };
 use prunella_model::{
-    Backoff, Class, Digest, Epoch, NameError, RunId, SlotId, Span, Step, StepAddress, StepId, StepKey,
+    Backoff, Class, Digest, Epoch, NameError, RunId, SlotId, Span, Step, StepAddress, StepId, StepKey, StepName,
 };
 use prunella_objects::Created;
 use prunella_process::Stream;
@@ -145,7 +145,8 @@ impl Exec {
         request: &Request,
         control: watch::Receiver<Control>,
     ) -> Result<Verdict, CliError> {
-        let host = open::host(context, store, &place.local, &place.base, &request.graph.graph).await?;
+        let this = |step: &StepName| *step == request.step.name;
+        let host = open::host(context, store, &place.local, &place.base, &request.graph.graph, this).await?;
         let json = context.output == Output::Json;
         let tell = Arc::new(move |told: Told| match told {
             Told::Line { stream: Stream::Stdout, text } if !json => {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use prunella_attempt::Host;
-use prunella_engine::{Again, Capacity, DriveOptions, drive, is_finished};
-use prunella_model::{Graph, Pipeline, RunId, StepName};
+use prunella_engine::{Again, Capacity, DriveOptions, EngineError, Plan, drive, is_finished};
+use prunella_model::{Graph, Pipeline, RunId, StepId, StepName};
 use prunella_store::{Store, records::GraphRecord};
 use prunella_sys::{Accelerators, BadAccelerator};
 
@@ -159,7 +159,14 @@ pub async fn drive_run(
 ) -> Result<u8, CliError> {
     // Before there is a guardian: the driver's tool is no process of a step.
     let accelerators = accelerators(context, &record.graph.pipeline, how.gpus.as_deref())?;
-    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph).await?;
+    let with_secrets = record.graph.pipeline.steps.values().any(|step| !step.secrets.is_empty());
+    let plan = match with_secrets {
+        true => Some(Plan::build(record.graph.clone(), &record.targets).map_err(EngineError::from)?),
+        false => None,
+    };
+    // What is not among the targets, nor needed by them, is not started.
+    let runs = |step: &StepName| plan.as_ref().is_some_and(|plan| plan.index(&StepId::plain(step.clone())).is_some());
+    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph, runs).await?;
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.local, how.verbose));
     let on_stop = screen.clone();
     let (words, control) = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;

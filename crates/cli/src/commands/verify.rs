@@ -1,10 +1,10 @@
 //! `prunella verify`: reads again what the store has promised.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use clap::Args;
 use prunella_model::{ByteSize, SlotId, StepId, shown};
-use prunella_store::{Promised, PromisedFile, PromisedObject, Promiser, Store, StoreError, records::StoredArtifact};
+use prunella_store::{Promiser, Store};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     error::CliError,
     present::{count, lasting, short},
+    to_read::{Jobs, Lost, MOST, ToRead},
 };
 
 /// Read everything that commits name again, and say what is damaged.
@@ -53,20 +54,6 @@ fn share(text: &str) -> Result<Share, String> {
     }
 }
 
-/// A file to be read, and who promised it.
-struct Asked {
-    file: PromisedFile,
-    /// Numbers of artifacts: all that hold it.
-    artifacts: Vec<usize>,
-}
-
-/// All that is to be read, by object, and the promisers of each artifact.
-#[derive(Default)]
-struct Jobs {
-    objects: BTreeMap<String, Vec<Asked>>,
-    promisers: Vec<Vec<Promiser>>,
-}
-
 /// What is wrong with an object.
 struct Damage {
     by: Promiser,
@@ -78,10 +65,22 @@ struct Damage {
 
 #[derive(Default)]
 struct Tally {
-    objects: usize,
+    objects: BTreeSet<Arc<str>>,
     files: usize,
     bytes: u64,
     damages: Vec<Damage>,
+}
+
+impl Tally {
+    fn lost(&mut self, Lost { by, object, problem }: Lost) {
+        self.damages.extend(by.into_iter().map(|by| Damage {
+            by,
+            path: String::new(),
+            object: object.clone(),
+            problem: problem.clone(),
+            marked: false,
+        }));
+    }
 }
 
 impl Verify {
@@ -98,8 +97,15 @@ impl Verify {
         let clock = &context.sys.clock;
         let began = clock.monotonic();
         let promises = store.promises(run.as_ref()).await?;
-        let (jobs, mut tally) = self.jobs(context, &store, promises.artifacts).await?;
-        read(&store, jobs, context.sys.machine.cpu_count(), &mut tally).await?;
+        let (mut left, mut tally) = (ToRead::new(promises.artifacts), Tally::default());
+        while let Some(mut jobs) = left.next(&store, MOST, &mut |lost| tally.lost(lost)).await? {
+            if self.sample.0 < WHOLE {
+                self.draw(context, &mut jobs);
+            }
+            jobs.objects.retain(|_, asked| !asked.is_empty());
+            read(&store, jobs, context.sys.machine.cpu_count(), &mut tally).await?;
+        }
+        tally.damages.sort_by(|a, b| (place(a), &a.path).cmp(&(place(b), &b.path)));
         let took_ms = u64::try_from((clock.monotonic() - began).as_millis()).unwrap_or(u64::MAX);
         if self.mark {
             for damage in &mut tally.damages {
@@ -112,7 +118,7 @@ impl Verify {
         }
         match context.output {
             Output::Json => say_json(&json!({
-                "objects": tally.objects,
+                "objects": tally.objects.len(),
                 "files": tally.files,
                 "bytes": tally.bytes,
                 "took_ms": took_ms,
@@ -135,45 +141,6 @@ impl Verify {
             }
         }
         Ok(u8::from(!tally.damages.is_empty()))
-    }
-
-    /// Returns every file once, with all who promised it; of these, the share that was asked for.
-    async fn jobs(&self, context: &Context, store: &Store, promised: Vec<Promised>) -> Result<(Jobs, Tally), CliError> {
-        // Many runs promise the same artifact: its manifest is read once.
-        let mut artifacts = BTreeMap::<String, (StoredArtifact, Vec<Promiser>)>::new();
-        for Promised { by, stored } in promised {
-            artifacts.entry(stored.object.clone()).or_insert_with(|| (stored, Vec::new())).1.push(by);
-        }
-        let (mut jobs, mut tally) = (Jobs::default(), Tally::default());
-        for (stored, by) in artifacts.into_values() {
-            match store.promised_objects(&stored).await {
-                Ok(objects) => {
-                    let number = jobs.promisers.len();
-                    jobs.promisers.push(by);
-                    for PromisedObject { object, files } in objects {
-                        let asked = files.into_iter().map(|file| Asked { file, artifacts: vec![number] });
-                        jobs.objects.entry(object).or_default().extend(asked);
-                    }
-                }
-                // A tree without its manifest: none of its files can be found.
-                Err(StoreError::Damaged { object, problem }) => {
-                    tally.damages.extend(by.into_iter().map(|by| Damage {
-                        by,
-                        path: String::new(),
-                        object: object.clone(),
-                        problem: problem.clone(),
-                        marked: false,
-                    }));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        jobs.objects.values_mut().for_each(once);
-        if self.sample.0 < WHOLE {
-            self.draw(context, &mut jobs);
-        }
-        jobs.objects.retain(|_, asked| !asked.is_empty());
-        Ok((jobs, tally))
     }
 
     /// Keeps the share that was asked for, at least one file: a sample of nothing would say that all is whole.
@@ -206,25 +173,11 @@ impl Verify {
     }
 }
 
-/// Makes of the same stretch, promised by several, one that is read once.
-fn once(asked: &mut Vec<Asked>) {
-    let stretch = |asked: &Asked| (asked.file.offset, asked.file.size_bytes, asked.file.digest);
-    asked.sort_by_key(stretch);
-    asked.dedup_by(|later, first| {
-        let same = stretch(later) == stretch(first);
-        if same {
-            first.artifacts.append(&mut later.artifacts);
-        }
-        same
-    });
-}
-
 /// So many files of one object are read in one go.
 const AT_ONCE: usize = 1024;
 
 /// Reads all objects, as many at once as there are processors.
 async fn read(store: &Store, jobs: Jobs, processors: usize, tally: &mut Tally) -> Result<(), CliError> {
-    tally.objects = jobs.objects.len();
     let mut reading = JoinSet::new();
     let promisers = jobs.promisers;
     let mut left = jobs.objects.into_iter().flat_map(|(object, mut asked)| {
@@ -244,31 +197,29 @@ async fn read(store: &Store, jobs: Jobs, processors: usize, tally: &mut Tally) -
         {
             let store = store.clone();
             reading.spawn(async move {
-                let (files, artifacts): (Vec<_>, Vec<_>) =
-                    asked.into_iter().map(|asked| (asked.file, asked.artifacts)).unzip();
-                let wrong = store.verify_promised(&object, &files).await;
-                (object, files, artifacts, wrong)
+                let wrong = store.verify_promised(&object, asked.iter().map(|asked| &asked.file)).await;
+                (object, asked, wrong)
             });
         }
         let Some(done) = reading.join_next().await else { break };
         let done = done.map_err(|error| CliError::io("a reader")(std::io::Error::other(error)))?;
-        let (object, files, artifacts, wrong) = done;
-        tally.files += files.len();
-        tally.bytes += files.iter().map(|file| file.size_bytes).sum::<u64>();
+        let (object, asked, wrong) = done;
+        tally.files += asked.len();
+        tally.bytes += asked.iter().map(|asked| asked.file.size_bytes).sum::<u64>();
         for (at, problem) in wrong? {
-            tally.bytes -= files[at].size_bytes;
-            for by in artifacts[at].iter().flat_map(|artifact| &promisers[*artifact]) {
+            tally.bytes -= asked[at].file.size_bytes;
+            for by in asked[at].artifacts().flat_map(|artifact| &promisers[artifact]) {
                 tally.damages.push(Damage {
                     by: by.clone(),
-                    path: files[at].path.clone(),
+                    path: asked[at].file.path.clone(),
                     object: object.to_string(),
                     problem: problem.clone(),
                     marked: false,
                 });
             }
         }
+        tally.objects.insert(object);
     }
-    tally.damages.sort_by(|a, b| (place(a), &a.path).cmp(&(place(b), &b.path)));
     Ok(())
 }
 
@@ -299,7 +250,7 @@ fn text(tally: &Tally, took_ms: u64) -> String {
     out += &format!(
         "{} in {}, {} read in {} ({}/s): {}\n",
         count(tally.files, "file"),
-        count(tally.objects, "object"),
+        count(tally.objects.len(), "object"),
         ByteSize(tally.bytes),
         lasting(took_ms),
         ByteSize(speed),

@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -10,7 +12,7 @@ use prunella_model::{DataName, Pipeline, pattern_root};
 use prunella_store::{Contents, Remembered, StoreError, measure_matching};
 use prunella_sys::Sys;
 
-use crate::error::CliError;
+use crate::{answer::note, error::CliError};
 
 /// A data set and what it is now.
 #[derive(Debug)]
@@ -44,14 +46,15 @@ pub fn measure(
         let full = base.join(lies);
         // A link at the top is followed: the data is what it leads to.
         let real = std::fs::canonicalize(&full).map_err(CliError::io(&full))?;
-        let contents = match below {
+        let matcher = below.map(|pattern| Ok::<_, CliError>((pattern, matcher(pattern)?))).transpose()?;
+        let say = || note(&format!("reading data.{name} (`{path}`)"));
+        let contents = said_if_long(PATIENCE, say, || match &matcher {
             None => prunella_store::measure(sys, &real, cache, remembered),
-            Some(pattern) => {
-                let matcher = matcher(pattern)?;
+            Some((pattern, matcher)) => {
                 let keep = |path: &str| matcher.is_match(path);
                 measure_matching(sys, &real, (pattern, &keep), cache, remembered)
             }
-        };
+        });
         let contents = contents.map_err(|error| match error {
             StoreError::Tree { refusals, .. } => CliError::Refused(format!("`{path}`: {refusals}"), None),
             StoreError::Unfit { path, problem } => CliError::Refused(format!("`{}`: {problem}", path.display()), None),
@@ -66,4 +69,35 @@ pub fn measure(
 fn matcher(pattern: &str) -> Result<GlobMatcher, CliError> {
     let built = GlobBuilder::new(pattern).literal_separator(true).build();
     built.map(|glob| glob.compile_matcher()).map_err(|error| CliError::Refused(format!("`{pattern}`: {error}"), None))
+}
+
+/// People begin to wonder after so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Does something, and says so if it is not done by then.
+fn said_if_long<T>(patience: Duration, say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (done, waiting) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            if waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                say();
+            }
+        });
+        let came = work();
+        drop(done);
+        came
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_is_said_while_it_goes_on_and_what_is_quick_is_not() {
+        let (tell, told) = mpsc::channel();
+        // It ends only once it was said.
+        said_if_long(Duration::ZERO, move || tell.send(()).expect("it waits"), || told.recv().expect("it is said"));
+        said_if_long(Duration::MAX, || panic!("nobody waited"), || ());
+    }
 }

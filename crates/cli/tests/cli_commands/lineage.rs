@@ -15,13 +15,13 @@ use crate::home::Home;
 const PIPELINE: &str = r#"prunella: v1
 name: walk
 params: { seed: 7, title: numbers, unused: 1 }
-data: { raw: raw.txt, folder: { path: folder/ } }
+data: { raw: raw.txt, folder: { path: folder/ }, lake: { path: lake/, access: mount } }
 code: ["*.sh"]
 environment: { python: requirements.txt }
 steps:
   split:
     run: python -c "import shutil; shutil.copy('inputs/raw/raw.txt', 'train.txt')"; echo '{"n":3}' >sizes.json
-    inputs: { raw: data.raw }
+    inputs: { raw: data.raw, lake: data.lake }
     outputs: { train: train.txt, sizes: sizes.json }
   train:
     for_each: { fold: [0, 1] }
@@ -58,6 +58,7 @@ fn ran_twice() -> Home {
     home.write("requirements.txt", "");
     home.write("raw.txt", "1 2 3\n");
     home.write("folder/one", "one\n");
+    home.write("lake/deep/water", "blue\n");
     home.write("train.sh", TRAIN);
     home.write("report.sh", "echo $1 >page.html; cat inputs/metrics/metrics/index.json >>page.html\n");
     home.run(&["pin"]).exits(0);
@@ -97,7 +98,7 @@ fn i7_lineage_from_every_committed_byte_one_walks_by_records_alone_to_pinned_dat
         .collect();
     let ended: Vec<(String, String)> =
         walked.data.iter().map(|(name, digest)| (name.clone(), digest.to_string())).collect();
-    assert_eq!((ended.len(), &ended), (2, &pinned), "data that is pinned");
+    assert_eq!((ended.len(), &ended), (3, &pinned), "data that is pinned");
     let python = PythonLock::from_json(&lock["python"]).expect("a lock");
     assert_eq!(walked.environments, BTreeSet::from([python.digest()]));
     assert_eq!((walked.code.len(), walked.runs.len()), (1, 2), "of one code in two runs");
@@ -149,6 +150,7 @@ fn i7_lineage_a_record_that_says_less_or_something_else_ends_the_walk() {
         ("data has another content", |from| {
             put(&mut from["inputs"]["raw"]["artifact"], "digest", Digest::of(b"another").to_string())
         }),
+        ("nothing says where mounted data was read", |from| drop_field(&mut from["inputs"]["lake"], "mounted")),
         ("a parameter has another value", |from| put(&mut from["params"], "seed", json!({ "integer": 8 }))),
         ("a parameter is left out", |from| drop_field(&mut from["params"], "title")),
         ("the code is another", |from| put(from, "code", Digest::of(b"another").to_string())),

@@ -1,5 +1,7 @@
 //! Data that is mounted: nothing of it is stored, and nothing is committed of what it was not.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::home::Home;
 
 const PIPELINE: &str = "prunella: v1
@@ -170,28 +172,72 @@ fn a_step_cannot_write_to_mounted_data_where_that_can_be_prevented() {
     assert_eq!(home.read("big/words"), "one\n");
 }
 
+/// Runs a command that may not mount.
+fn without_right(home: &Home, words: &[&str]) -> crate::home::Answer {
+    let command = home.command(words);
+    let mut dropped = std::process::Command::new("setpriv");
+    dropped.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
+    dropped.arg(command.get_program()).args(command.get_args()).current_dir(&home.dir).env_clear();
+    dropped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    dropped.output().expect("setpriv starts").into()
+}
+
+/// Whether that can be tried here.
+fn has_setpriv() -> bool {
+    let there = std::process::Command::new("setpriv").arg("--version").output().is_ok_and(|done| done.status.success());
+    if !there {
+        println!("  not checked: there is no setpriv");
+    }
+    there
+}
+
+#[test]
+fn a_second_name_of_mounted_data_as_an_output_is_stored_as_a_copy() {
+    if !has_setpriv() {
+        return;
+    }
+    let home = home();
+    let script = "ln \"$PRUNELLA_INPUT_BIG/long\" long";
+    home.write(
+        "pipeline.yaml",
+        &format!(
+            "prunella: v1
+name: links
+data: {{ big: {{ path: big/, access: mount }} }}
+steps:
+  link:
+    run: {script}
+    inputs: {{ big: data.big }}
+    outputs: {{ long: long }}
+"
+        ),
+    );
+    home.run(&["pin"]).exits(0);
+    without_right(&home, &["run"]).exits(0);
+    let mode = std::fs::metadata(home.dir.join("big/long")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o200, 0o200);
+    // The user's file is still the user's, and the store's is not it.
+    home.write("big/long", "short");
+    home.run(&["verify"]).exits(0);
+    assert_eq!(home.run(&["get", "link.long", "-"]).exits(0).out.len(), 200_000);
+    let explained = home.run(&["explain", "link"]).exits(0).out;
+    assert!(explained.contains("remark: data.big: files were touched while the step ran"), "{explained}");
+}
+
 #[test]
 fn where_that_cannot_be_prevented_it_is_said_once_and_the_change_is_found() {
-    if !std::process::Command::new("setpriv").arg("--version").output().is_ok_and(|done| done.status.success()) {
-        return println!("  not checked: there is no setpriv");
+    if !has_setpriv() {
+        return;
     }
     let home = home();
     home.write("pipeline.yaml", &WRITER.replace("after: [write]", ""));
     home.run(&["pin"]).exits(0);
-    let without_right = |words: &[&str]| {
-        let command = home.command(words);
-        let mut dropped = std::process::Command::new("setpriv");
-        dropped.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
-        dropped.arg(command.get_program()).args(command.get_args()).current_dir(&home.dir).env_clear();
-        dropped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        crate::home::Answer::from(dropped.output().expect("setpriv starts"))
-    };
-    let doctor = without_right(&["doctor"]);
+    let doctor = without_right(&home, &["doctor"]);
     assert!(doctor.out.contains("mounted data is not protected: Operation not permitted"), "{}", doctor.out);
-    without_right(&["run", "read"]).exits(0);
+    without_right(&home, &["run", "read"]).exits(0);
     let explained = home.run(&["explain", "read"]).exits(0).out;
     assert!(explained.contains(&format!("mounted from `{}`, without protection", place(&home))), "{explained}");
-    let run = without_right(&["run", "--jobs", "1"]);
+    let run = without_right(&home, &["run", "--jobs", "1"]);
     assert_eq!(run.out.matches("steps could write to mounted data").count(), 1, "{}", run.out);
     assert!(run.out.contains("was changed while the step ran"), "{}{}", run.out, run.err);
     assert_eq!((run.code, home.read("big/words").as_str()), (1, "changed\n"));

@@ -57,7 +57,7 @@ fn failed() -> Home {
     home
 }
 
-/// Runs the step as its next attempt; a run asks for the secrets of all steps.
+/// Runs the step as its next attempt; a run asks for the secrets of all its steps.
 fn run_train(home: &Home) {
     let mut command = home.command(&["run", "train", "--new"]);
     let output = command.env("TOKEN", "quiet").env("NOT_SET", "set").output().expect("the binary starts");

@@ -168,3 +168,22 @@ fn the_doctor_measures_leaves_nothing_behind_and_says_what_is_bad() {
     let broken = home.run(&["doctor", "--store", "store"]).exits(1);
     assert!(broken.out.contains("✗ store"), "{}", broken.out);
 }
+
+#[test]
+fn a_run_of_some_steps_asks_for_the_secrets_of_these_alone() {
+    let home = Home::with(
+        "prunella: v1
+name: quiet
+steps:
+  open: { run: 'echo 1 >one', outputs: { one: one } }
+  closed: { run: 'cat inputs/one/one >two', inputs: { one: open.one }, outputs: { two: two }, secrets: [NOT_SET] }
+",
+    );
+    home.run(&["run", "open"]).exits(0);
+    let run = home.json(&["status"])["run"].as_str().expect("an id").to_owned();
+    home.run(&["exec", "--run", &run, "--step", "open"]).exits(0);
+    for words in [&["run", "closed"][..], &["run"]] {
+        let refused = home.run(words).exits(2).err;
+        assert!(refused.contains("secrets are not set: `NOT_SET` (step `closed`)"), "{refused}");
+    }
+}

@@ -21,10 +21,14 @@ impl Sim<'_> {
         bar.filter(|bar| self.driver < bar.until)
     }
 
-    /// A publication is given up only while something is in its way.
+    /// A publication is given up only if something was in its way, and nobody tries for ever: the budget is one of the run,
+    /// so that it may be used up when the way is clear again.
     pub(super) fn may_give_up(&self, id: &StepId) {
         let step = self.plan.index(id).expect("a step of the plan");
-        assert!(self.bar(step).is_some(), "{id} is given up, and nothing is in the way");
+        assert!(self.bars.contains_key(id.name.as_str()), "{id} is given up, and nothing was in the way");
+        let tries = self.state.effect_tries(step);
+        let useless = tries.is_some_and(|tries| tries.hopeless || tries.failed > 20);
+        assert!(useless, "{id} is given up after {tries:?}");
     }
 
     /// What stands for a step that publishes lies outside, and the journal says so; or it says that it was given up.

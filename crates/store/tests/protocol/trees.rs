@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use prunella_model::{Artifact, ArtifactKind, Digest, TreeNode};
 use prunella_objects::ObjectKey;
 use prunella_store::records::{Place, StoredArtifact, TreeManifest};
-use prunella_store::{Store, StoreError, Taken};
+use prunella_store::{Remembered, Store, StoreError, Taken, measure};
+use prunella_sys::Sys;
 
 use crate::bench::*;
 
@@ -75,6 +77,31 @@ async fn every_file_comes_back_as_it_was_and_few_objects_hold_them() {
             // What was taken over is executable as it was; the mode is ours.
             assert_eq!(before.replace(" 111 ", " 100 "), after.replace(" 111 ", " 100 "), "{}", bench.name);
         }
+    }
+}
+
+/// What `bench/entries.py` does with a million.
+#[tokio::test]
+async fn ten_thousand_entries_lie_in_a_few_objects_and_are_the_same_tree_again() {
+    let bench = Bench::embedded();
+    let store = bench.member();
+    // What was written within the last two seconds is not remembered.
+    let behind = Sys::real().clock.wall_ms() - bench.sys.clock.wall_ms();
+    bench.clock.advance(Duration::from_millis(u64::try_from(behind).unwrap() + 3_600_000));
+    for n in 0..10_000_u32 {
+        bench.file(&format!("tree/{}/{n:05}", n / 1000), &n.to_le_bytes().repeat(64));
+    }
+    let taken = taken(&bench, &store).await;
+    let manifest = store.manifest(&taken.stored).await.unwrap();
+    assert_eq!((manifest.entries.len(), manifest.objects.len()), (10_010, 3), "4096 files an object");
+    assert_eq!(store.verify(&taken.stored).await.unwrap(), 10_000 * 256);
+
+    let (to, cache) = (bench.scratch.path().join("laid"), bench.scratch.path().join("cache"));
+    store.lay_out(&taken.stored, &to).await.unwrap();
+    for bytes in [10_000 * 256, 0] {
+        let measured = measure(&bench.sys, &to, &cache, Remembered::Kept).unwrap();
+        assert_eq!(measured.artifact, taken.stored.artifact, "it is the same tree");
+        assert_eq!(measured.read_bytes, bytes, "and nothing is read twice");
     }
 }
 

@@ -242,7 +242,14 @@ impl Lineage {
                     if !pin.pinned && !at.from.remarks.iter().any(|remark| remark.starts_with(&said)) {
                         return Err(at.wrong(format!("`{name}` was not pinned, and nothing says so")));
                     }
-                    self.is_there(store, at, name.as_str(), brought(at.record, pin.artifact.digest)).await?;
+                    match &pin.mounted {
+                        // Its bytes are in no store: where they were read stands there instead.
+                        Some(path) if input.mounted.as_ref().is_some_and(|there| there.path == *path) => {}
+                        Some(_) => return Err(at.wrong(format!("nothing says where `{name}` was read"))),
+                        None => {
+                            self.is_there(store, at, name.as_str(), brought(at.record, pin.artifact.digest)).await?
+                        }
+                    }
                     if pin.pinned {
                         self.walked.data.insert(data.to_string(), pin.artifact.digest);
                     }
