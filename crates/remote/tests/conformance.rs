@@ -1,4 +1,5 @@
 //! A bucket keeps every promise of a store.
+#![allow(clippy::disallowed_methods)]
 
 mod place;
 

@@ -1,4 +1,5 @@
 //! A bucket that would break the protocol is refused, for the right reason.
+#![allow(clippy::disallowed_methods)]
 
 mod place;
 

@@ -88,7 +88,7 @@ impl Heal {
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         let mut gone = lost.brought.clone();
         if !anew.is_empty() {
-            gone.extend(mounted::lost(&context.sys, &record.graph, &place.store));
+            gone.extend(mounted::lost(&context.sys, &record.graph, &place.local));
         }
         let stuck: Vec<String> = anew.iter().filter_map(|step| chain(*step, &plan, &anew, &gone)).collect();
         if stuck.is_empty() && !self.dry_run {

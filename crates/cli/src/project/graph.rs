@@ -233,7 +233,7 @@ impl Prepared {
 
 /// Returns where data is mounted from.
 fn mounted_at(place: &Place, found: &Measured) -> Result<String, CliError> {
-    let store = std::path::absolute(&place.store).map_err(CliError::io(&place.store))?;
+    let store = std::path::absolute(&place.local).map_err(CliError::io(&place.local))?;
     // Every run would change it.
     if std::fs::canonicalize(&store).unwrap_or(store).starts_with(&found.full) {
         let what = format!("`{}` is to be mounted, but the store lies in it", found.path);
