@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prunella_bucketkit::{ACCESS_KEY, S3Server, SECRET_KEY};
 use prunella_model::*;
 use prunella_objects::{Embedded, Memory, Objects};
+use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
-use prunella_sys::{FakeMachine, ManualClock, Sys};
+use prunella_sys::{FakeMachine, ManualClock, MapEnv, Sys};
 
 /// One store, its machine and its clock; every member is a [`Store`] with a writer id of its own.
 pub struct Bench {
@@ -21,6 +23,8 @@ pub struct Bench {
     pub machine: Arc<FakeMachine>,
     pub sys: Sys,
     pub scratch: tempfile::TempDir,
+    /// Lives as long as its store is used.
+    _server: Option<S3Server>,
 }
 
 impl Bench {
@@ -32,9 +36,31 @@ impl Bench {
         Self::of("embedded", |sys, dir| Arc::new(Embedded::open(sys, dir).unwrap()))
     }
 
+    /// In a bucket of a server that speaks S3.
+    pub fn bucket() -> Self {
+        let server = S3Server::start("bucket");
+        let url = server.url("bucket", "store").parse().unwrap();
+        let mut bench = Self::of("bucket", |sys, dir| {
+            let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", ACCESS_KEY).with("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+            // The network's time is not the members' time.
+            let sys = Sys { env: Arc::new(env), clock: Sys::real().clock, ..sys.clone() };
+            let options = Options::new(dir.join("cache"));
+            // In a thread of its own: the test's runtime is busy with the test.
+            std::thread::scope(|scope| {
+                let open = || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(Remote::open(&sys, &url, &options)).unwrap()
+                };
+                Arc::new(scope.spawn(open).join().unwrap())
+            })
+        });
+        bench._server = Some(server);
+        bench
+    }
+
     /// One of every backend.
-    pub fn each() -> [Self; 2] {
-        [Self::memory(), Self::embedded()]
+    pub fn each() -> [Self; 3] {
+        [Self::memory(), Self::embedded(), Self::bucket()]
     }
 
     fn of(name: &'static str, open: impl Fn(&Sys, &std::path::Path) -> Arc<dyn Objects>) -> Self {
@@ -42,7 +68,7 @@ impl Bench {
         let (clock, machine) = (ManualClock::new(), Arc::new(FakeMachine::new("m")));
         let sys = Sys { clock: Arc::new(clock.clone()), machine: machine.clone(), ..Sys::real() };
         let objects = open(&sys, &scratch.path().join("store"));
-        Self { name, objects, clock, machine, sys, scratch }
+        Self { name, objects, clock, machine, sys, scratch, _server: None }
     }
 
     pub fn member(&self) -> Store {
@@ -68,9 +94,14 @@ impl Bench {
     /// Lets time pass whenever everybody waits.
     pub fn hurry(&self) -> tokio::task::JoinHandle<()> {
         let clock = self.clock.clone();
+        // Over a network others do something while one sleeps, and that takes real time.
+        let network = self._server.is_some().then(|| Sys::real().clock);
         tokio::spawn(async move {
             loop {
                 clock.until_sleeping(1).await;
+                if let Some(real) = &network {
+                    real.sleep(Duration::from_millis(5)).await;
+                }
                 clock.advance(Duration::from_millis(200));
                 tokio::task::yield_now().await;
             }
