@@ -18,8 +18,9 @@ use crate::{
 
 /// Lines that are written together at most.
 const MOST: usize = 4096;
-/// Events that may wait to be written while more are told at once; a hundred thousand steps have more than fit into memory well.
-const ROOM: u64 = 2 * MOST as u64;
+/// Events that may wait to be written while more are told at once: enough that ten thousand reused steps wait for no disk, and
+/// little beside what a hundred thousand steps take.
+const ROOM: u64 = 16 * MOST as u64;
 /// How long a store that refuses is asked again before the driver gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
