@@ -14,9 +14,9 @@ use std::{
 use crate::workspace::target;
 
 /// The versions that are tested against.
-const MOTO: &str = "moto[server]==5.2.5";
-const AZURE_CLIENT: &str = "azure-storage-blob==12.31.1";
-const AZURITE: &str = "azurite@3.35.0";
+const MOTO: &str = "5.2.5";
+const AZURE_CLIENT: &str = "12.31.1";
+const AZURITE: &str = "3.35.0";
 
 /// What Azurite's documentation gives everybody: it opens nothing but Azurite.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -47,7 +47,8 @@ impl Servers {
     pub fn start() -> Self {
         let mut servers = Self::default();
         let dir = target().join("servers");
-        let python = dir.join("python");
+        // A folder a version: another version is installed anew.
+        let python = dir.join(format!("moto-{MOTO}-{AZURE_CLIENT}"));
         if let Err(problem) = servers.moto(&python) {
             println!("skipped: moto: {problem}");
         }
@@ -60,8 +61,14 @@ impl Servers {
     fn moto(&mut self, python: &Path) -> Result<(), String> {
         let program = python.join("bin/moto_server");
         if !program.exists() {
+            let packages = [
+                "install",
+                "--quiet",
+                &format!("moto[server]=={MOTO}"),
+                &format!("azure-storage-blob=={AZURE_CLIENT}"),
+            ];
             quietly(Command::new("python3").args(["-m", "venv"]).arg(python))?;
-            quietly(Command::new(python.join("bin/pip")).args(["install", "--quiet", MOTO, AZURE_CLIENT]))?;
+            quietly(Command::new(python.join("bin/pip")).args(packages))?;
         }
         let port = free_port()?;
         self.child(Command::new(program).args(["-H", "127.0.0.1", "-p", &port.to_string()]))?;
@@ -75,17 +82,17 @@ impl Servers {
     }
 
     fn azurite(&mut self, dir: &Path, python: &Path) -> Result<(), String> {
-        let node = dir.join("node");
+        let node = dir.join(format!("azurite-{AZURITE}"));
         let program = node.join("node_modules/.bin/azurite-blob");
         if !program.exists() {
             fs::create_dir_all(&node).map_err(|error| error.to_string())?;
             quietly(
                 Command::new("npm")
-                    .args(["install", "--silent", "--no-audit", "--no-fund", AZURITE])
+                    .args(["install", "--silent", "--no-audit", "--no-fund", &format!("azurite@{AZURITE}")])
                     .current_dir(&node),
             )?;
         }
-        let (port, data) = (free_port()?, fresh(&dir.join("azurite"))?);
+        let (port, data) = (free_port()?, fresh(&dir.join("azurite-data"))?);
         let mut command = Command::new(program);
         command.args([
             "--blobHost",

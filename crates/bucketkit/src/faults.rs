@@ -37,8 +37,6 @@ pub enum Fault {
     CutBody(usize),
     /// One bit of the answer's body is another.
     FlipBody,
-    /// The answer takes this long.
-    Slow(Duration),
 }
 
 type Plan = dyn Fn(&Asked) -> Option<Fault> + Send + Sync;

@@ -144,7 +144,6 @@ async fn answer(service: &S3Service, faults: &Faults, request: Request<Incoming>
             return Ok(refusal(*status, code, *retry_after));
         }
         Some(Fault::Lost) => return Err(Broken),
-        Some(Fault::Slow(by)) => tokio::time::sleep(*by).await,
         _ => {}
     }
     let done = service.call(request.map(Body::from)).await.map_err(|_| Broken)?;

@@ -13,6 +13,7 @@ use prunella_sys::Sys;
 
 use crate::answer::{Answer, answer};
 use crate::pace::{Flow, wait};
+use crate::remote::Options;
 use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
 use crate::url::StoreUrl;
@@ -56,26 +57,26 @@ impl Bucket {
     ///
     /// # Errors
     /// [`ObjectsError::Unfit`] if the environment lacks what is needed to ask.
-    pub(crate) fn new(
-        sys: &Sys,
-        url: &StoreUrl,
-        at_once: usize,
-        patience: Duration,
-        traffic: Arc<Traffic>,
-    ) -> Result<Self, ObjectsError> {
+    pub(crate) fn new(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
+        let (traffic, patience) = (Arc::<Traffic>::default(), options.patience);
         let unfit = |message: String| ObjectsError::Unfit { store: url.to_string(), message };
         let transport = Transport::new(traffic.clone()).map_err(|error| unfit(error.to_string()))?;
         let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
         let endpoint = endpoint(sys, url);
         let op = operator(sys, url, endpoint.as_deref()).map_err(|error| unfit(error.message().to_owned()))?;
         let (op, endpoint) = (op.with_context(context), endpoint.unwrap_or_default().into());
-        let flow = Arc::new(Flow::new(at_once));
+        let flow = Arc::new(Flow::new(options.at_once));
         Ok(Self { op, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience, endpoint })
     }
 
     /// Returns the address of the service, as it was made up of address, environment and what is usual.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Returns what went over the network.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Returns the address.
@@ -111,11 +112,7 @@ impl Bucket {
                 op.write_with(key.as_str(), bytes).user_metadata(mark).await.map(drop)
             }
         };
-        match self.tried(Some(key), size, write).await {
-            Ok(()) => Ok(()),
-            Err(Ended::Absent | Ended::There) => Err(self.odd("a write without a condition was answered with one")),
-            Err(Ended::Error(error)) => Err(error),
-        }
+        self.unconditional(self.tried(Some(key), size, write).await).map(drop)
     }
 
     /// Returns whether what stands at `key` is a hint; nothing if nothing is there.
@@ -128,12 +125,8 @@ impl Bucket {
             let (op, key) = (self.op.clone(), key.clone());
             async move { op.stat(key.as_str()).await }
         };
-        match self.tried(None, 0, stat).await {
-            Ok(meta) => Ok(Some(meta.user_metadata().is_some_and(|meta| meta.get(HINT).is_some()))),
-            Err(Ended::Absent) => Ok(None),
-            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
-            Err(Ended::Error(error)) => Err(error),
-        }
+        let meta = self.unconditional(self.tried(None, 0, stat).await)?;
+        Ok(meta.map(|meta| meta.user_metadata().is_some_and(|meta| meta.get(HINT).is_some())))
     }
 
     /// Returns an object's bytes; nothing only if it is definitely absent.
@@ -168,12 +161,7 @@ impl Bucket {
                 Ok((join(parts), size))
             }
         };
-        match self.tried(None, limit.min(SIZE_UNKNOWN), read).await {
-            Ok(found) => Ok(Some(found)),
-            Err(Ended::Absent) => Ok(None),
-            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
-            Err(Ended::Error(error)) => Err(error),
-        }
+        self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)
     }
 
     /// Returns `size` bytes of an object from `offset` on; nothing only if it is definitely absent.
@@ -187,12 +175,7 @@ impl Bucket {
             let (op, key) = (self.op.clone(), key.clone());
             async move { op.read_with(key.as_str()).range(offset..offset + size).await }
         };
-        match self.tried(None, size, read).await {
-            Ok(bytes) => Ok(Some(bytes.to_bytes())),
-            Err(Ended::Absent) => Ok(None),
-            Err(Ended::There) => Err(self.odd("a read without a condition was answered with one")),
-            Err(Ended::Error(error)) => Err(error),
-        }
+        Ok(self.unconditional(self.tried(None, size, read).await)?.map(|bytes| bytes.to_bytes()))
     }
 
     /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.
@@ -246,12 +229,8 @@ impl Bucket {
                 Ok((page, false))
             }
         };
-        let (page, ended) = match self.tried(None, SIZE_UNKNOWN, ask).await {
-            Ok(page) => page,
-            Err(Ended::Absent) => (Vec::new(), true),
-            Err(Ended::There) => return Err(self.odd("a listing was answered with a condition")),
-            Err(Ended::Error(error)) => return Err(error),
-        };
+        let page = self.unconditional(self.tried(None, SIZE_UNKNOWN, ask).await)?;
+        let (page, ended) = page.unwrap_or((Vec::new(), true));
         // What is no key was put there by somebody else, and is none of ours.
         let ours = |(name, size): (String, u64)| Some(Listed { key: ObjectKey::new(name).ok()?, size });
         Ok((page.into_iter().filter_map(ours).collect(), ended))
@@ -263,11 +242,7 @@ impl Bucket {
             let (op, key) = (self.op.clone(), key.clone());
             async move { op.delete(key.as_str()).await }
         };
-        match self.tried(Some(key), 0, delete).await {
-            Ok(()) | Err(Ended::Absent) => Ok(()),
-            Err(Ended::There) => Err(self.odd("a deletion was answered with a condition")),
-            Err(Ended::Error(error)) => Err(error),
-        }
+        self.unconditional(self.tried(Some(key), 0, delete).await).map(drop)
     }
 
     /// Writes a large object unless one is there, from pieces; all of it is visible at once, or nothing.
@@ -324,6 +299,16 @@ impl Bucket {
         })
     }
 
+    /// Returns the outcome of a request without a condition; nothing if the object is absent.
+    fn unconditional<T>(&self, outcome: Result<T, Ended>) -> Result<Option<T>, ObjectsError> {
+        match outcome {
+            Ok(done) => Ok(Some(done)),
+            Err(Ended::Absent) => Ok(None),
+            Err(Ended::There) => Err(self.odd("a request without a condition was answered with one")),
+            Err(Ended::Error(error)) => Err(error),
+        }
+    }
+
     fn odd(&self, message: &str) -> ObjectsError {
         ObjectsError::Unreachable { store: self.url.to_string(), message: message.to_owned() }
     }
@@ -376,11 +361,10 @@ impl Bucket {
                     ObjectsError::Unreachable { store, message }
                 }
             };
-            return Err(Ended::Error(match (written, undecided, ended) {
-                (Some(key), true, ObjectsError::Unreachable { message, .. }) => {
-                    ObjectsError::Undecided { key: key.clone(), message }
-                }
-                (_, _, ended) => ended,
+            // What is refused now may have been done before, unheard.
+            return Err(Ended::Error(match written.filter(|_| undecided) {
+                Some(key) => ObjectsError::Undecided { key: key.clone(), message: ended.to_string() },
+                None => ended,
             }));
         }
     }

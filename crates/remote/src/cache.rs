@@ -29,7 +29,8 @@ pub(crate) enum Keep {
 pub(crate) struct Filling {
     sys: Sys,
     part: PathBuf,
-    place: PathBuf,
+    /// Where it stays; nothing if it goes with its reader.
+    place: Option<PathBuf>,
     file: Box<dyn prunella_sys::FsFile>,
     bytes: u64,
 }
@@ -65,7 +66,7 @@ impl Cache {
     /// What the file system says; the object can be read without a copy then only if it is small.
     pub(crate) fn fill(&self, key: &ObjectKey, keep: Keep) -> std::io::Result<Filling> {
         let part = self.dir.join("part").join(random_hex(&*self.sys.random, 16));
-        let place = self.place(key).filter(|_| keep == Keep::Copy).unwrap_or_else(|| part.clone());
+        let place = self.place(key).filter(|_| keep == Keep::Copy);
         self.sys.fs.create_dir_all(&self.dir.join("part"))?;
         let file = self.sys.fs.create_new(&part)?;
         Ok(Filling { sys: self.sys.clone(), part, place, file, bytes: 0 })
@@ -80,7 +81,7 @@ impl Cache {
         });
     }
 
-    /// Removes the oldest copies above `limit` bytes, and parts whose writer is gone.
+    /// Removes the oldest above `limit` bytes: copies, and parts that a writer left that was killed.
     pub(crate) fn shrink(&self, limit: u64) {
         let mut copies = Vec::new();
         self.walk(&self.dir, &mut copies);
@@ -123,20 +124,24 @@ impl Filling {
         use std::io::Write;
         self.file.flush()?;
         let reader = self.sys.fs.open_read(&self.part)?;
-        let kept = self.place != self.part && {
-            let parent = self.place.parent().unwrap_or(Path::new("."));
-            self.sys.fs.create_dir_all(parent).is_ok()
-                && self.sys.fs.set_mode(&self.part, 0o444).is_ok()
-                && self.sys.fs.rename(&self.part, &self.place).is_ok()
-        };
-        if !kept {
-            let _stays_readable = self.sys.fs.remove_file(&self.part);
+        if let Some(place) = &self.place {
+            // Where it cannot stay, it is read all the same.
+            let parent = place.parent().unwrap_or(Path::new("."));
+            let _not_kept = self
+                .sys
+                .fs
+                .create_dir_all(parent)
+                .and_then(|_| self.sys.fs.set_mode(&self.part, 0o444))
+                .and_then(|()| self.sys.fs.rename(&self.part, place));
         }
         Ok((reader, self.bytes))
     }
+}
 
-    /// Gives the copy up.
-    pub(crate) fn give_up(self) {
-        let _left = self.sys.fs.remove_file(&self.part);
+/// What was renamed into place, and what was given up, has no part any more.
+impl Drop for Filling {
+    fn drop(&mut self) {
+        // Whoever has it open goes on reading it.
+        let _renamed = self.sys.fs.remove_file(&self.part);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +47,6 @@ pub struct Remote {
     cache: Cache,
     sys: Sys,
     id: Arc<str>,
-    traffic: Arc<Traffic>,
     /// What this handle wrote as a hint: it may be overwritten without looking.
     hints: Arc<Mutex<HashSet<ObjectKey>>>,
 }
@@ -79,7 +78,7 @@ impl Remote {
     /// # Errors
     /// [`ObjectsError::NewerFormat`], or what the bucket says.
     pub async fn open(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
-        let (bucket, traffic) = Self::bucket(sys, url, options)?;
+        let bucket = Bucket::new(sys, url, options)?;
         is_fit(sys, &bucket, options).await?;
         let head = Head { kind: KIND.to_owned(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
         let key = head_key();
@@ -91,7 +90,7 @@ impl Remote {
                 Put::There => bucket.get(&key, SMALL_BYTES as u64).await?.ok_or_else(|| unfit(url, VANISHED))?,
             },
         };
-        Self::with_head(sys, url, options, bucket, traffic, &there)
+        Self::with_head(sys, options, bucket, &there)
     }
 
     /// Opens the store at `url`, which must be there. It writes nothing by itself.
@@ -99,26 +98,15 @@ impl Remote {
     /// # Errors
     /// [`ObjectsError::NoStore`] if there is none.
     pub async fn open_existing(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
-        let (bucket, traffic) = Self::bucket(sys, url, options)?;
+        let bucket = Bucket::new(sys, url, options)?;
         match bucket.get(&head_key(), SMALL_BYTES as u64).await? {
-            Some(there) => Self::with_head(sys, url, options, bucket, traffic, &there),
+            Some(there) => Self::with_head(sys, options, bucket, &there),
             None => Err(ObjectsError::NoStore { path: url.to_string().into() }),
         }
     }
 
-    fn bucket(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<(Bucket, Arc<Traffic>), ObjectsError> {
-        let traffic = Arc::<Traffic>::default();
-        Ok((Bucket::new(sys, url, options.at_once, options.patience, traffic.clone())?, traffic))
-    }
-
-    fn with_head(
-        sys: &Sys,
-        url: &StoreUrl,
-        options: &Options,
-        bucket: Bucket,
-        traffic: Arc<Traffic>,
-        head: &[u8],
-    ) -> Result<Self, ObjectsError> {
+    fn with_head(sys: &Sys, options: &Options, bucket: Bucket, head: &[u8]) -> Result<Self, ObjectsError> {
+        let url = bucket.url();
         let head: Head = serde_json::from_slice(head)
             .map_err(|error| unfit(url, &format!("its `{HEAD}` cannot be read: {error}")))?;
         if head.kind != KIND {
@@ -134,7 +122,7 @@ impl Remote {
         }
         let cache = Cache::new(sys, &options.cache, &head.store_id);
         cache.shrink(options.cache_bytes);
-        Ok(Self { bucket, cache, sys: sys.clone(), id: head.store_id.into(), traffic, hints: Arc::default() })
+        Ok(Self { bucket, cache, sys: sys.clone(), id: head.store_id.into(), hints: Arc::default() })
     }
 
     /// Returns the address.
@@ -144,16 +132,17 @@ impl Remote {
 
     /// Returns what went over the network.
     pub fn traffic(&self) -> &Traffic {
-        &self.traffic
+        self.bucket.traffic()
     }
 
-    /// Returns what is there after a create was answered `there`.
-    async fn there(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
-        match self.bucket.get(key, MAX_GET_BYTES).await? {
-            Some(there) => Ok(Created::There(there)),
-            // Deleted in between: no name is used twice, so that this create was for nothing.
-            None => Ok(Created::There(bytes)),
-        }
+    /// Returns how large an object is, if it is there.
+    async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, ObjectsError> {
+        let listed = self.list(key.as_str(), None, 1).await?;
+        Ok(listed.first().filter(|listed| listed.key == *key).map(|listed| listed.size))
+    }
+
+    fn hints(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
+        self.hints.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     async fn download(&self, key: &ObjectKey, keep: Keep) -> Result<Option<ObjectReader>, ObjectsError> {
@@ -175,21 +164,11 @@ impl Remote {
         let mut rest = rest.buffered(RANGES_AT_ONCE);
         let mut next = Some(first);
         while let Some(bytes) = next {
-            filling = match blocking(move || filling.write(&bytes).map(|()| filling)).await {
-                Ok(filling) => filling,
-                Err(error) => return Err(io(error)),
-            };
-            next = match rest.try_next().await {
-                Ok(None) => None,
-                Ok(Some(Some(bytes))) => Some(bytes),
-                Ok(Some(None)) => {
-                    filling.give_up();
-                    return Ok(None);
-                }
-                Err(error) => {
-                    filling.give_up();
-                    return Err(error);
-                }
+            filling = blocking(move || filling.write(&bytes).map(|()| filling)).await.map_err(io)?;
+            next = match rest.try_next().await? {
+                None => None,
+                Some(Some(bytes)) => Some(bytes),
+                Some(None) => return Ok(None),
             };
         }
         let (reader, size) = filling.done().map_err(io)?;
@@ -218,6 +197,14 @@ async fn is_fit(sys: &Sys, bucket: &Bucket, options: &Options) -> Result<(), Obj
 
 const RANGES_AT_ONCE: usize = 8;
 
+/// How often a create is made again that was told of something and found nothing (protocol: Store layout).
+const LOOKS: usize = 4;
+
+fn undecided(key: &ObjectKey) -> ObjectsError {
+    let message = "the store says that something is there, and then that nothing is".to_owned();
+    ObjectsError::Undecided { key: key.clone(), message }
+}
+
 const VANISHED: &str = "its `prunella.json` was there and then was not";
 
 fn unfit(url: &StoreUrl, message: &str) -> ObjectsError {
@@ -231,10 +218,15 @@ fn head_key() -> ObjectKey {
 #[async_trait]
 impl Objects for Remote {
     async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
-        match self.bucket.put_new(key, bytes.clone()).await? {
-            Put::New => Ok(Created::New),
-            Put::There => self.there(key, bytes).await,
+        for _ in 0..LOOKS {
+            if self.bucket.put_new(key, bytes.clone()).await? == Put::New {
+                return Ok(Created::New);
+            }
+            if let Some(there) = self.bucket.get(key, MAX_GET_BYTES).await? {
+                return Ok(Created::There(there));
+            }
         }
+        Err(undecided(key))
     }
 
     async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
@@ -242,15 +234,13 @@ impl Objects for Remote {
             let (size_bytes, limit_bytes) = (bytes.len() as u64, SMALL_BYTES as u64);
             return Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes });
         }
-        let known = |hints: &Mutex<HashSet<ObjectKey>>| {
-            hints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(key)
-        };
-        if !known(&self.hints) {
+        let known = self.hints().contains(key);
+        if !known {
             // Only against mistakes in the caller: a key of a hint is never created.
             if self.bucket.is_hint(key).await? == Some(false) {
                 return Err(ObjectsError::Immutable { key: key.clone() });
             }
-            self.hints.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key.clone());
+            self.hints().insert(key.clone());
         }
         self.bucket.put_hint(key, bytes).await
     }
@@ -292,7 +282,7 @@ impl Objects for Remote {
 
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         let _none = self.cache.forget(key);
-        let there = self.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key);
+        let there = self.size(key).await?.is_some();
         if there {
             self.bucket.delete(key).await?;
         }
@@ -308,31 +298,29 @@ impl Objects for Remote {
         let io = |source_error| ObjectsError::Io { path: source.to_owned(), source: source_error };
         let absent = || io(std::io::ErrorKind::NotFound.into());
         let size_bytes = self.sys.fs.metadata(source).map_err(io)?.ok_or_else(absent)?.len;
-        let put = if size_bytes <= ONE_REQUEST_BYTES {
+        for _ in 0..LOOKS {
             let (sys, path) = (self.sys.clone(), source.to_owned());
-            let bytes = Bytes::from(blocking(move || sys.fs.read(&path)).await.map_err(io)?);
-            let put = self.bucket.put_new(key, bytes.clone()).await?;
+            let put = if size_bytes <= ONE_REQUEST_BYTES {
+                let bytes = Bytes::from(blocking(move || sys.fs.read(&path)).await.map_err(io)?);
+                let put = self.bucket.put_new(key, bytes.clone()).await?;
+                if put == Put::New {
+                    self.cache.keep(key, &bytes);
+                }
+                put
+            } else {
+                self.bucket.put_new_in_parts(key, size_bytes, move |at, size| read_part(&sys, &path, at, size)).await?
+            };
             if put == Put::New {
-                self.cache.keep(key, &bytes);
-            }
-            put
-        } else {
-            let (sys, path) = (self.sys.clone(), source.to_owned());
-            self.bucket.put_new_in_parts(key, size_bytes, move |at, size| read_part(&sys, &path, at, size)).await?
-        };
-        match put {
-            Put::New => {
                 if matches!(how, TakeIn::Move { .. }) {
                     self.sys.fs.remove_file(source).map_err(io)?;
                 }
-                Ok(CreatedFile::New { size_bytes })
+                return Ok(CreatedFile::New { size_bytes });
             }
-            Put::There => {
-                let listed = self.list(key.as_str(), None, 1).await?;
-                let there = listed.first().filter(|listed| listed.key == *key);
-                Ok(CreatedFile::There { size_bytes: there.map_or(size_bytes, |listed| listed.size) })
+            if let Some(size_bytes) = self.size(key).await? {
+                return Ok(CreatedFile::There { size_bytes });
             }
         }
+        Err(undecided(key))
     }
 
     async fn local_path(&self, _key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {

@@ -85,17 +85,11 @@ async fn a_create_whose_replies_are_all_lost_is_undecided_and_never_called_faile
     let hasty = Options { patience: Duration::from_millis(300), ..place.options() };
     let hasty = Remote::open(&place.sys, &place.url("store"), &hasty).await.unwrap();
     for fault in [Fault::LostReply, Fault::Lost, Fault::DoneAndStatus(500), status(503, "SlowDown")] {
-        let fault_again = fault.clone();
-        place.server.faults().plan(move |asked| (asked.method == "PUT").then(|| fault_again.clone()));
+        let said = fault.clone();
+        place.server.faults().plan(move |asked| (asked.method == "PUT").then(|| said.clone()));
         let name = key(&format!("slot-{}", place.server.faults().asked()));
-        // The first lost reply leaves it done, so that the second try is told that it is there.
         let outcome = hasty.create(&name, "mine".into()).await;
-        match &fault {
-            Fault::LostReply | Fault::DoneAndStatus(_) if outcome.is_ok() => {
-                panic!("every answer was lost: {outcome:?}")
-            }
-            _ => assert!(matches!(outcome, Err(ObjectsError::Undecided { .. })), "{fault:?}: {outcome:?}"),
-        }
+        assert!(matches!(outcome, Err(ObjectsError::Undecided { .. })), "{fault:?}: {outcome:?}");
     }
     // Nothing was done, and the store said so each time: that is no lost reply.
     place.server.faults().plan(|asked| (asked.method == "PUT").then(|| status(429, "TooManyRequests")));
@@ -103,6 +97,37 @@ async fn a_create_whose_replies_are_all_lost_is_undecided_and_never_called_faile
     assert!(matches!(refused, Err(ObjectsError::Unreachable { .. })), "{refused:?}");
     place.server.faults().none();
     assert_eq!(remote.get(&key("not-done")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_stays_undecided_whatever_is_said_after_it() {
+    for after in [status(403, "AccessDenied"), status(429, "TooManyRequests"), status(501, "NotImplemented")] {
+        let place = Place::new();
+        let hasty = Options { patience: Duration::from_millis(300), ..place.options() };
+        let remote = Remote::open(&place.sys, &place.url("store"), &hasty).await.unwrap();
+        let (begun, said) = (AtomicUsize::new(0), after.clone());
+        place.server.faults().plan(move |_| match begun.fetch_add(1, Ordering::Relaxed) {
+            0 => Some(Fault::LostReply),
+            _ => Some(said.clone()),
+        });
+        let outcome = remote.create(&key("slot"), "mine".into()).await;
+        assert!(matches!(outcome, Err(ObjectsError::Undecided { .. })), "{after:?}: {outcome:?}");
+        place.server.faults().none();
+        assert_eq!(remote.get(&key("slot")).await.unwrap(), Some("mine".into()), "it was done");
+    }
+}
+
+#[tokio::test]
+async fn who_is_told_that_something_is_there_and_finds_nothing_creates_it_again() {
+    let place = Place::new();
+    let remote = open(&place).await;
+    first(&place, 1, status(412, "PreconditionFailed"));
+    assert_eq!(remote.create(&key("slot"), "mine".into()).await.unwrap(), Created::New);
+    assert_eq!(remote.get(&key("slot")).await.unwrap(), Some("mine".into()));
+    // A service that never makes up its mind is no success.
+    place.server.faults().plan(|asked| (asked.method == "PUT").then(|| status(412, "PreconditionFailed")));
+    let outcome = remote.create(&key("other"), "mine".into()).await;
+    assert!(matches!(outcome, Err(ObjectsError::Undecided { .. })), "{outcome:?}");
 }
 
 #[tokio::test]

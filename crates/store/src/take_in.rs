@@ -189,7 +189,8 @@ impl Store {
 
     async fn create_large(&self, object: &ObjectKey, path: &Path, how: TakeIn, size: u64) -> Result<(), StoreError> {
         match self.objects.create_from_file(object, path, how).await? {
-            CreatedFile::New { size_bytes } if size_bytes == size => Ok(()),
+            // Nobody else has this name: what is there is what an earlier try of this call wrote, unheard.
+            CreatedFile::New { size_bytes } | CreatedFile::There { size_bytes } if size_bytes == size => Ok(()),
             CreatedFile::New { size_bytes } | CreatedFile::There { size_bytes } => Err(StoreError::Unfit {
                 path: path.to_owned(),
                 problem: format!("it had {size} bytes and then {size_bytes}: it was changed while it was being read"),

@@ -78,7 +78,7 @@ pub(crate) const PROBE: &str = "probe/";
 /// # Errors
 /// What the bucket said if it does not answer at all: no access, no bucket, not reachable.
 pub async fn check(sys: &Sys, url: &StoreUrl, options: &Options, depth: Depth) -> Result<Report, ObjectsError> {
-    let bucket = Bucket::new(sys, url, options.at_once, options.patience, std::sync::Arc::default())?;
+    let bucket = Bucket::new(sys, url, options)?;
     probe(sys, &bucket, depth).await
 }
 

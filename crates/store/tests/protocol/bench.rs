@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prunella_bucketkit::{ACCESS_KEY, S3Server, SECRET_KEY};
+use prunella_bucketkit::{ACCESS_KEY, Faults, S3Server, SECRET_KEY};
 use prunella_model::*;
 use prunella_objects::{Embedded, Memory, Objects};
 use prunella_remote::{Options, Remote};
@@ -24,7 +24,7 @@ pub struct Bench {
     pub sys: Sys,
     pub scratch: tempfile::TempDir,
     /// Lives as long as its store is used.
-    _server: Option<S3Server>,
+    server: Option<S3Server>,
 }
 
 impl Bench {
@@ -54,8 +54,13 @@ impl Bench {
                 Arc::new(scope.spawn(open).join().unwrap())
             })
         });
-        bench._server = Some(server);
+        bench.server = Some(server);
         bench
+    }
+
+    /// What goes wrong with the requests to the bucket.
+    pub fn faults(&self) -> &Faults {
+        self.server.as_ref().expect("only a bucket has requests").faults()
     }
 
     /// One of every backend.
@@ -68,7 +73,7 @@ impl Bench {
         let (clock, machine) = (ManualClock::new(), Arc::new(FakeMachine::new("m")));
         let sys = Sys { clock: Arc::new(clock.clone()), machine: machine.clone(), ..Sys::real() };
         let objects = open(&sys, &scratch.path().join("store"));
-        Self { name, objects, clock, machine, sys, scratch, _server: None }
+        Self { name, objects, clock, machine, sys, scratch, server: None }
     }
 
     pub fn member(&self) -> Store {
@@ -95,7 +100,7 @@ impl Bench {
     pub fn hurry(&self) -> tokio::task::JoinHandle<()> {
         let clock = self.clock.clone();
         // Over a network others do something while one sleeps, and that takes real time.
-        let network = self._server.is_some().then(|| Sys::real().clock);
+        let network = self.server.is_some().then(|| Sys::real().clock);
         tokio::spawn(async move {
             loop {
                 clock.until_sleeping(1).await;

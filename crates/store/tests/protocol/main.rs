@@ -13,6 +13,7 @@ mod gc_collectors;
 mod gc_power;
 mod gc_world;
 mod lost;
+mod network;
 mod publish;
 mod publish_together;
 mod ratchet;
