@@ -6,8 +6,10 @@
 mod answer;
 mod bucket;
 mod cache;
+mod many;
 mod pace;
 mod probe;
+mod records;
 mod remote;
 mod service;
 mod transport;
