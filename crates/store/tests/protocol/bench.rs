@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prunella_bucketkit::{ACCESS_KEY, Faults, S3Server, SECRET_KEY};
 use prunella_model::*;
-use prunella_objects::{Embedded, Memory, Objects};
+use prunella_objects::{Embedded, Memory, Objects, Packing};
 use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
@@ -61,6 +61,16 @@ impl Bench {
     /// What goes wrong with the requests to the bucket.
     pub fn faults(&self) -> &Faults {
         self.server.as_ref().expect("only a bucket has requests").faults()
+    }
+
+    /// One of every backend that wants large files in chunks.
+    pub fn in_chunks() -> [Self; 2] {
+        [Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks))), Self::bucket()]
+    }
+
+    /// What the bucket holds, behind everybody's back.
+    pub fn held(&self) -> &prunella_bucketkit::Objects {
+        self.server.as_ref().expect("only a bucket is held by a server").objects()
     }
 
     /// One of every backend.
