@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ObjectsError;
 use crate::key::ObjectKey;
-use crate::objects::{Created, CreatedFile, Objects, Op, SMALL_BYTES, TakeIn};
+use crate::objects::{Created, CreatedFile, Freshness, Objects, Op, SMALL_BYTES, TakeIn};
 
 /// Opens handles on stores: equal names give handles on one store, a new name an empty one.
 pub trait Stores {
@@ -40,6 +40,7 @@ pub async fn suite(sys: &Sys, scratch: &Path, make: impl Stores) {
     the_last_of_a_batch_is_written_after_the_others(&make).await;
     a_deleted_object_is_absent_and_deleting_it_again_says_so(&make).await;
     every_allowed_character_works(&make).await;
+    a_range_is_what_the_object_has_of_it(&make).await;
     files_are_taken_in_whole(sys, scratch, &make).await;
     a_file_does_not_replace_what_is_there(sys, scratch, &make).await;
     of_many_files_exactly_one_wins(sys, scratch, &make).await;
@@ -275,6 +276,26 @@ async fn a_deleted_object_is_absent_and_deleting_it_again_says_so(make: &impl St
         assert_eq!(store.local_path(&name).await.expect("local_path"), None);
         assert!(store.list("d/", None, 9).await.expect("list").is_empty());
         assert!(!store.delete(&name).await.expect("delete"));
+    }
+}
+
+async fn a_range_is_what_the_object_has_of_it(make: &impl Stores) {
+    let store = make.open("ranges");
+    let bytes = content(3 * SMALL_BYTES, 5);
+    let created = store.create_and_keep(&key("data/aa/object"), bytes.clone()).await.expect("it is created");
+    assert_eq!(created, Created::New);
+    let len = bytes.len();
+    for freshness in [Freshness::CopyWillDo, Freshness::Fresh, Freshness::CopyWillDo] {
+        for (offset, size) in
+            [(0, len), (0, 1), (7, 1000), (len - 3, 3), (len - 3, 4), (0, len + 1), (len, 5), (len + 9, 5)]
+        {
+            let read =
+                store.read_range(&key("data/aa/object"), offset as u64, size, freshness).await.expect("it is read");
+            let wanted = bytes.slice(offset.min(len)..(offset + size).min(len).max(offset.min(len)));
+            assert_eq!(read.expect("it is there"), wanted, "{size} bytes from {offset} on, {freshness:?}");
+        }
+        let absent = store.read_range(&key("data/aa/absent"), 0, 5, freshness).await.expect("it is asked for");
+        assert_eq!(absent, None);
     }
 }
 

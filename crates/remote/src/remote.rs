@@ -1,6 +1,7 @@
 //! The store in a bucket.
 
 use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,14 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
-    Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op, SMALL_BYTES,
-    TakeIn,
+    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
+    Packing, SMALL_BYTES, TakeIn,
 };
 use prunella_sys::{Sys, blocking, random_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
-use crate::cache::{Cache, Keep};
+use crate::cache::{Cache, Copying, Keep};
 use crate::probe::{Depth, PROBE, probe};
 use crate::records::Records;
 use crate::transport::Traffic;
@@ -52,6 +53,8 @@ pub struct Remote {
     id: Arc<str>,
     /// What this handle wrote as a hint: it may be overwritten without looking.
     hints: Arc<Mutex<HashSet<ObjectKey>>>,
+    /// What is being copied to this machine: whoever wants the same waits for it.
+    copying: Copying,
 }
 
 /// The first record of a store.
@@ -126,7 +129,15 @@ impl Remote {
         let cache = Cache::new(sys, &options.cache, &head.store_id);
         cache.shrink(options.cache_bytes);
         let records = Records::new(&options.cache, &head.store_id);
-        Ok(Self { bucket, cache, records, sys: sys.clone(), id: head.store_id.into(), hints: Arc::default() })
+        Ok(Self {
+            bucket,
+            cache,
+            records,
+            sys: sys.clone(),
+            id: head.store_id.into(),
+            hints: Arc::default(),
+            copying: Copying::default(),
+        })
     }
 
     /// Returns the address.
@@ -387,11 +398,63 @@ impl Objects for Remote {
         Err(undecided(key))
     }
 
+    async fn create_and_keep(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        let created = self.create(key, bytes.clone()).await?;
+        if created == Created::New {
+            let (cache, key) = (self.cache.clone(), key.clone());
+            blocking(move || cache.keep(&key, &bytes)).await;
+        }
+        Ok(created)
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::Chunks
+    }
+
+    async fn read_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+    ) -> Result<Option<Bytes>, ObjectsError> {
+        if freshness == Freshness::Fresh {
+            let _none = self.cache.forget(key);
+        } else if let Some((mut reader, _)) = self.cache.open(key) {
+            let read = blocking(move || {
+                reader.seek(SeekFrom::Start(offset))?;
+                let mut bytes = Vec::with_capacity(size);
+                reader.take(size as u64).read_to_end(&mut bytes)?;
+                Ok(Bytes::from(bytes))
+            });
+            return read.await.map(Some).map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
+        }
+        let read = self.bucket.get_range(key, offset, size as u64).await;
+        let short = match &read {
+            Ok(Some(bytes)) => bytes.len() < size,
+            Err(ObjectsError::Unfit { .. }) => true,
+            Ok(None) | Err(_) => false,
+        };
+        if !short {
+            return read;
+        }
+        // What it has of the range is the answer.
+        match self.size(key).await? {
+            None => Ok(None),
+            Some(there) if there <= offset => Ok(Some(Bytes::new())),
+            Some(there) => self.bucket.get_range(key, offset, (there - offset).min(size as u64)).await,
+        }
+    }
+
     async fn local_path(&self, _key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {
         Ok(None)
     }
 
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        if let Some((reader, size)) = self.cache.open(key) {
+            return Ok(Some(ObjectReader::new(reader, size)));
+        }
+        let _turn = self.copying.turn(key).await;
         if let Some((reader, size)) = self.cache.open(key) {
             return Ok(Some(ObjectReader::new(reader, size)));
         }
@@ -410,7 +473,6 @@ impl Objects for Remote {
 }
 
 fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
-    use std::io::{Read, Seek, SeekFrom};
     let mut file = sys.fs.open_read(path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = vec![0; size];

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prunella_objects::{Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, Op, TakeIn};
+use prunella_objects::{
+    Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, Op, Packing, TakeIn,
+};
 
 /// What happens to an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +169,10 @@ impl Objects for Faulty {
             })),
             _ => Ok(reader),
         }
+    }
+
+    fn packing(&self) -> Packing {
+        self.inner.packing()
     }
 
     fn store_id(&self) -> &str {
