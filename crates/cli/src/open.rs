@@ -12,7 +12,7 @@ use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{EnvName, Graph, Step, StepName};
 use prunella_objects::{Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_remote::Remote;
+use prunella_remote::{Published, Remote};
 use prunella_store::{Store, records::ProcessId};
 
 use crate::{context::Context, error::CliError, progress, project::StoreAt};
@@ -29,7 +29,14 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
         StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
         StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)).await?),
     };
-    Ok(Store::new(objects, context.sys.clone()))
+    let bucket_of_the_store = match at {
+        StoreAt::Bucket(url) => Some(url.clone()),
+        StoreAt::Directory(_) => None,
+    };
+    let places = Published::new(&context.sys, bucket(context), bucket_of_the_store);
+    // Beside the copies of objects: a directory of this machine that anybody may empty.
+    let scratch = context.cache().join("publish");
+    Ok(Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch))
 }
 
 /// Returns the store for reading; it must be there.

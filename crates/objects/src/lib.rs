@@ -9,6 +9,7 @@ mod error;
 mod key;
 mod memory;
 mod objects;
+mod showcase;
 
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
@@ -17,3 +18,4 @@ pub use memory::Memory;
 pub use objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
 };
+pub use showcase::{Exhibit, Instead, Showcase, Showcases, Shown};

@@ -14,10 +14,12 @@ mod probe;
 mod records;
 mod remote;
 mod service;
+mod showcase;
 mod transport;
 mod url;
 
 pub use probe::{Depth, Figures, Finding, Report, Verdict, check};
 pub use remote::{Options, Remote};
+pub use showcase::Published;
 pub use transport::Traffic;
 pub use url::{Kind, StoreUrl, UrlError};

@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes};
+use crate::{StoreError, lanes::Lanes, publish::Outside};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -19,6 +19,8 @@ pub struct Store {
     pub(crate) sys: Sys,
     pub(crate) writer: WriterId,
     pub(crate) lanes: Arc<Lanes>,
+    /// What is needed to publish into buckets.
+    pub(crate) outside: Option<Arc<Outside>>,
 }
 
 impl Store {
@@ -27,7 +29,13 @@ impl Store {
         let mut bits = [0; 16];
         sys.random.fill(&mut bits);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
-        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)), lanes }
+        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)), lanes, outside: None }
+    }
+
+    /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.
+    pub(crate) fn another(&self) -> Self {
+        let fresh = Self::new(self.objects.clone(), self.sys.clone());
+        Self { lanes: self.lanes.clone(), outside: self.outside.clone(), ..fresh }
     }
 
     /// Returns the backend.

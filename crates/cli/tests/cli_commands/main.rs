@@ -24,6 +24,7 @@ mod mounting;
 mod notices;
 mod planning;
 mod publishing;
+mod publishing_in_buckets;
 mod shells;
 mod starting;
 mod stopping;

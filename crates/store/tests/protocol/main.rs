@@ -16,6 +16,7 @@ mod gc_world;
 mod lost;
 mod network;
 mod publish;
+mod publish_in_buckets;
 mod publish_together;
 mod ratchet;
 mod reuse;
