@@ -6,6 +6,7 @@
 mod abreast;
 mod artifacts;
 mod binding_keys;
+mod bound;
 mod bring_in;
 mod checkpoints;
 mod chunk;
