@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use prunella_objects::ObjectsError;
+use prunella_objects::{Finding, ObjectsError, Verdict, finding};
 
-use super::{Depth, Finding, Scene, Verdict, finding};
+use super::{Depth, Scene};
 use crate::bucket::{PART_BYTES, Put};
 
 /// How many writers race for one object.

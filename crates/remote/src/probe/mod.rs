@@ -8,58 +8,12 @@ mod figures;
 
 use std::time::Duration;
 
-use prunella_objects::{ObjectKey, ObjectsError};
+use prunella_objects::{ObjectKey, ObjectsError, Report, Verdict, finding};
 use prunella_sys::{Sys, random_hex};
 
-pub use self::figures::Figures;
 use crate::bucket::Bucket;
 use crate::remote::Options;
 use crate::url::StoreUrl;
-
-/// How well one thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it must be.
-    Good,
-    /// Something to know.
-    Note,
-    /// The protocol would not hold here.
-    Unfit,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, in a word or two.
-    pub name: &'static str,
-    /// How it was found.
-    pub verdict: Verdict,
-    /// What was found.
-    pub text: String,
-}
-
-/// What was found out about a bucket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// All that was looked at, in order.
-    pub findings: Vec<Finding>,
-    /// How fast it answers.
-    pub figures: Option<Figures>,
-}
-
-impl Report {
-    /// Returns whether a store may be there.
-    pub fn is_fit(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict != Verdict::Unfit)
-    }
-
-    /// Returns why not, if not.
-    pub fn reason(&self) -> Option<String> {
-        let unfit = self.findings.iter().filter(|finding| finding.verdict == Verdict::Unfit);
-        let reasons: Vec<&str> = unfit.map(|finding| finding.text.as_str()).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
-    }
-}
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +53,6 @@ pub(crate) async fn probe(sys: &Sys, bucket: &Bucket, depth: Depth) -> Result<Re
         }
     });
     Ok(report)
-}
-
-fn finding(name: &'static str, verdict: Verdict, text: impl Into<String>) -> Finding {
-    Finding { name, verdict, text: text.into() }
 }
 
 /// One probe.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prunella_bucketkit::{ACCESS_KEY, Faults, GcsServer, S3Server, SECRET_KEY};
 use prunella_model::*;
-use prunella_objects::{Embedded, Memory, Objects};
+use prunella_objects::{Directory, Embedded, Memory, Objects};
 use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
@@ -40,6 +40,11 @@ impl Bench {
 
     pub fn embedded() -> Self {
         Self::of("embedded", |sys, dir| Arc::new(Embedded::open(sys, dir).unwrap()))
+    }
+
+    /// In a directory of plain files.
+    pub fn plain() -> Self {
+        Self::of("plain", |sys, dir| Arc::new(Directory::open(sys, dir, &dir.join("met")).unwrap()))
     }
 
     /// In a bucket of a server that speaks S3.
@@ -90,8 +95,8 @@ impl Bench {
     }
 
     /// One of every backend.
-    pub fn each() -> [Self; 4] {
-        [Self::memory(), Self::embedded(), Self::bucket(), Self::google()]
+    pub fn each() -> [Self; 5] {
+        [Self::memory(), Self::embedded(), Self::plain(), Self::bucket(), Self::google()]
     }
 
     fn of(name: &'static str, open: impl Fn(&Sys, &std::path::Path) -> Arc<dyn Objects>) -> Self {
