@@ -178,7 +178,10 @@ impl Bucket {
         self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)
     }
 
-    /// Returns `size` bytes of an object from `offset` on; nothing only if it is definitely absent.
+    /// Returns `size` bytes of an object from `offset` on; none of them if it ends before, nothing only if it is absent.
+    ///
+    /// # Errors
+    /// [`ObjectsError::Unfit`] from services that refuse a range in which there is nothing.
     pub(crate) async fn get_range(
         &self,
         key: &ObjectKey,
@@ -187,7 +190,13 @@ impl Bucket {
     ) -> Result<Option<Bytes>, ObjectsError> {
         let read = || {
             let (op, key) = (self.op.clone(), key.clone());
-            async move { op.read_with(key.as_str()).range(offset..offset + size).await }
+            async move {
+                match op.read_with(key.as_str()).range(offset..offset + size).await {
+                    // A whole answer of fewer bytes: the same again would be the same.
+                    Err(error) if error.message() == TOO_FEW => Ok(opendal::Buffer::new()),
+                    read => read,
+                }
+            }
         };
         Ok(self.unconditional(self.tried(None, size, read).await)?.map(|bytes| bytes.to_bytes()))
     }
@@ -212,6 +221,11 @@ impl Bucket {
             }
         }
         Ok(found)
+    }
+
+    /// Returns whether a listing can begin anywhere; otherwise it begins at the prefix, whatever is asked for.
+    pub(crate) fn lists_from_anywhere(&self) -> bool {
+        self.op.info().capability().list_with_start_after
     }
 
     /// Returns one page, and whether it was the last.
@@ -391,6 +405,9 @@ impl Bucket {
         }
     }
 }
+
+/// What the library says if an answer is whole and has fewer bytes than were asked for.
+const TOO_FEW: &str = "reader got too little data";
 
 /// The mark of an object that may be overwritten, among its metadata; letters only, as Azure wants it.
 const HINT: &str = "prunellahint";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prunella_bucketkit::{ACCESS_KEY, Faults, GcsServer, S3Server, SECRET_KEY};
 use prunella_model::*;
-use prunella_objects::{Directory, Embedded, Memory, Objects};
+use prunella_objects::{Directory, Embedded, Memory, Objects, Packing};
 use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
@@ -91,6 +91,19 @@ impl Bench {
         match self.server.as_ref().expect("only a bucket has requests") {
             Server::S3(server) => server.faults(),
             Server::Google(server) => server.faults(),
+        }
+    }
+
+    /// One of every backend that wants large files in chunks.
+    pub fn in_chunks() -> [Self; 2] {
+        [Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks))), Self::bucket()]
+    }
+
+    /// What the bucket holds, behind everybody's back.
+    pub fn held(&self) -> &prunella_bucketkit::Objects {
+        match self.server.as_ref().expect("only a bucket is held by a server") {
+            Server::S3(server) => server.objects(),
+            Server::Google(server) => server.objects(),
         }
     }
 
