@@ -150,7 +150,7 @@ impl Files {
         if self.there(key)?.is_some() {
             return Ok(false);
         }
-        let part = self.parts.of_bytes(bytes).map_err(|error| self.error(&self.dir.join("tmp"), error))?;
+        let part = self.parts.with_bytes(bytes).map_err(|error| self.error(&self.dir.join("tmp"), error))?;
         let placed = self.place(key, &part);
         self.parts.remove(&part);
         Ok(placed? == Named::Ours)
@@ -163,7 +163,7 @@ impl Files {
         let place = file(&self.base, key, Sort::Hint);
         self.make_folders(&place)?;
         // Whole after any crash, though perhaps an older one.
-        let part = self.parts.of_bytes(bytes).map_err(|error| self.error(&self.dir.join("tmp"), error))?;
+        let part = self.parts.with_bytes(bytes).map_err(|error| self.error(&self.dir.join("tmp"), error))?;
         self.sys.fs.rename(&part, &place).map_err(|error| {
             self.parts.remove(&part);
             self.error(&place, error)

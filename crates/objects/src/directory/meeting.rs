@@ -189,10 +189,10 @@ impl Side<'_> {
         for other in all.iter().filter(|other| *other != self.me) {
             self.sign(&turn.signs(), &format!("ready-{other}")).await?;
         }
-        self.create(&turn.new(), "new").await.map(drop)?;
+        self.create(&turn.made(), "new").await.map(drop)?;
         self.store.overwrite(&key(&turn.hint()), turn.round.to_string().into()).await?;
         if turn.round > 0 {
-            self.store.delete(&key(&Turn { round: turn.round - 1, ..*turn }.new())).await?;
+            self.store.delete(&key(&Turn { round: turn.round - 1, ..*turn }.made())).await?;
         }
         self.create(&format!("{}/go", turn.signs()), "").await.map(drop)?;
         for other in all.iter().filter(|other| *other != self.me) {
@@ -202,7 +202,7 @@ impl Side<'_> {
     }
 
     async fn reads(&self, turn: &Turn<'_>) -> Result<Option<String>, ObjectsError> {
-        let (new, hint) = (key(&turn.new()), key(&turn.hint()));
+        let (new, hint) = (key(&turn.made()), key(&turn.hint()));
         // What is looked for now is what a cache may go on to say.
         let _absent = self.store.get(&new).await?;
         let _before = self.store.get(&hint).await?;
@@ -261,7 +261,7 @@ impl Turn<'_> {
         format!("made/{}/", self.writer)
     }
 
-    fn new(&self) -> String {
+    fn made(&self) -> String {
         format!("made/{}/{}", self.writer, self.round)
     }
 

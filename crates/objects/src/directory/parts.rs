@@ -37,7 +37,7 @@ impl Parts {
     }
 
     /// Makes a file of these bytes whose content is durable.
-    pub(super) fn of_bytes(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+    pub(super) fn with_bytes(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         let part = self.free();
         self.filled(part, |path| {
             let mut file = self.sys.fs.create_new(path)?;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_a_kill_left_goes_when_nobody_can_own_it() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        Sys::real().fs.create_dir(&dir.path().join("tmp")).unwrap();
         let on = |machine: &str, boot: &str, pid: u32| {
             let mut fake = FakeMachine::new(machine);
             fake.boot = boot.to_owned();
@@ -150,7 +150,7 @@ mod tests {
             fake.processes.lock().unwrap().insert(pid, 7);
             Sys { machine: Arc::new(fake), ..Sys::real() }
         };
-        let part = |sys: &Sys| Parts::new(sys, dir.path()).of_bytes(b"x").unwrap();
+        let part = |sys: &Sys| Parts::new(sys, dir.path()).with_bytes(b"x").unwrap();
         let (living, gone) = (on("m", "b", 1), on("m", "b", 2));
         let kept = [part(&living), part(&on("other", "b", 2))];
         let left = [part(&gone), part(&on("m", "before", 1))];

@@ -143,8 +143,9 @@ impl Bench {
     /// Lets time pass whenever everybody waits.
     pub fn hurry(&self) -> tokio::task::JoinHandle<()> {
         let clock = self.clock.clone();
-        // Over a network others do something while one sleeps, and that takes real time.
-        let network = self.server.is_some().then(|| Sys::real().clock);
+        // Over a network, or for a disk, others do something while one sleeps, and that takes real time.
+        let waits = self.server.is_some() || self.name == "plain";
+        let network = waits.then(|| Sys::real().clock);
         tokio::spawn(async move {
             loop {
                 clock.until_sleeping(1).await;
