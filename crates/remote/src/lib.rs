@@ -10,6 +10,7 @@ mod cache;
 mod own;
 mod pace;
 mod probe;
+mod rate;
 mod remote;
 mod service;
 mod transport;

@@ -62,7 +62,7 @@ impl Check {
                 ));
             }
         };
-        let report = check(&context.sys, &url, &open::bucket(context), Depth::Thorough).await;
+        let report = check(&context.sys, &url, &open::bucket(context)?, Depth::Thorough).await;
         let report = report.map_err(|error| CliError::Store(StoreError::Objects(error)))?;
         match context.output {
             Output::Json => say_json(&json(&url.to_string(), &report))?,

@@ -90,13 +90,17 @@ impl Bench {
     }
 
     /// One of every backend that wants large files in chunks.
-    pub fn in_chunks() -> [Self; 2] {
-        [Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks))), Self::bucket()]
+    pub fn in_chunks() -> [Self; 3] {
+        let memory = Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks)));
+        [memory, Self::bucket(), Self::google()]
     }
 
     /// What the bucket holds, behind everybody's back.
     pub fn held(&self) -> &prunella_bucketkit::Objects {
-        self.server.as_ref().expect("only a bucket is held by a server").objects()
+        match self.server.as_ref().expect("only a bucket is held by a server") {
+            Server::S3(server) => server.objects(),
+            Server::Google(server) => server.objects(),
+        }
     }
 
     /// One of every backend.
