@@ -170,6 +170,34 @@ pub trait Objects: Send + Sync + 'static {
         Ok(found)
     }
 
+    /// Returns what [`Objects::list`] gives for each prefix, in order; where it can be, from one moment.
+    async fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        let mut found = Vec::with_capacity(prefixes.len());
+        for prefix in prefixes {
+            found.push(self.list(prefix, None, usize::MAX).await?);
+        }
+        Ok(found)
+    }
+
+    /// Returns the bytes of records that a listing has just shown, in order; nothing for those deleted meanwhile.
+    ///
+    /// Never for hints: a record never changes and its name is never used twice, so that a copy on this machine will do.
+    ///
+    /// # Errors
+    /// As [`Objects::get`] for any of them.
+    async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, ObjectsError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
+        }
+        Ok(found)
+    }
+
+    /// Returns whether every operation is a request over a network: then few matter more than what each does.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Deletes the object; false if it was absent.
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError>;
 
@@ -179,10 +207,11 @@ pub trait Objects: Send + Sync + 'static {
     /// Any error is final for the handle: what was written may be lost, and every later call says so.
     async fn sync(&self) -> Result<(), ObjectsError>;
 
-    /// Writes one after the other, in order, and returns each outcome; an overwrite's is [`Created::New`].
+    /// Writes all of them, the last one when every other was answered, and returns each outcome; an overwrite's is
+    /// [`Created::New`].
     ///
-    /// One transaction where the backend has such; correctness never rests on that. After an error any number of the
-    /// first ones may be done.
+    /// Those before the last may be written in any order, those of one key in the order given. One transaction where the backend
+    /// has such; correctness never rests on that. After an error any of them may be done, the last one only if all are.
     async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {
         let mut done = Vec::with_capacity(ops.len());
         for op in ops {

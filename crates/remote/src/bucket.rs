@@ -232,6 +232,11 @@ impl Bucket {
         Ok(found)
     }
 
+    /// Returns whether a listing can begin anywhere; otherwise it begins at the prefix, whatever is asked for.
+    pub(crate) fn lists_from_anywhere(&self) -> bool {
+        self.op.info().capability().list_with_start_after
+    }
+
     /// Returns one page, and whether it was the last.
     async fn page(
         &self,

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
-    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Packing,
-    SMALL_BYTES, TakeIn,
+    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
+    Packing, SMALL_BYTES, TakeIn,
 };
 use prunella_sys::{Sys, blocking, random_hex};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::{Bucket, Put};
 use crate::cache::{Cache, Copying, Keep};
 use crate::probe::{Depth, PROBE, probe};
+use crate::records::Records;
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
 
@@ -50,6 +51,7 @@ impl Options {
 pub struct Remote {
     bucket: Bucket,
     cache: Cache,
+    records: Records,
     sys: Sys,
     id: Arc<str>,
     /// What this handle wrote as a hint: it may be overwritten without looking.
@@ -71,7 +73,7 @@ const KIND: &str = "prunella-store";
 const FORMAT: u32 = 1;
 
 /// How many requests one call makes beside each other.
-const ABREAST: usize = 32;
+pub(crate) const ABREAST: usize = 32;
 
 /// Files up to this size are written in one request.
 const ONE_REQUEST_BYTES: u64 = 64 << 20;
@@ -132,9 +134,11 @@ impl Remote {
         }
         let cache = Cache::new(sys, &options.cache, &head.store_id);
         cache.shrink(options.cache_bytes);
+        let records = Records::new(&options.cache, &head.store_id);
         Ok(Self {
             bucket,
             cache,
+            records,
             sys: sys.clone(),
             id: head.store_id.into(),
             hints: Arc::default(),
@@ -150,6 +154,15 @@ impl Remote {
     /// Returns what went over the network.
     pub fn traffic(&self) -> &Traffic {
         self.bucket.traffic()
+    }
+
+    /// Forgets what this machine knows of the records of this store.
+    pub fn forget_records(&self) {
+        self.records.clear(&self.sys);
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
     }
 
     /// Returns how large an object is, if it is there.
@@ -295,6 +308,57 @@ impl Objects for Remote {
     async fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Bytes)>>, ObjectsError> {
         let reads = prefixes.iter().cloned().map(|prefix| async move { self.read_prefix(&prefix, usize::MAX).await });
         stream::iter(reads).buffered(ABREAST).try_collect().await
+    }
+
+    async fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        self.list_many(prefixes).await
+    }
+
+    async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, ObjectsError> {
+        let (records, sys, asked) = (self.records.clone(), self.sys.clone(), keys.to_vec());
+        let mut found = blocking(move || records.get(&sys, &asked)).await;
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+        let asked: Vec<ObjectKey> = missing.iter().map(|at| keys[*at].clone()).collect();
+        let read = self.get_many(&asked).await?;
+        for (at, bytes) in missing.into_iter().zip(&read) {
+            found[at].clone_from(bytes);
+        }
+        let (records, sys) = (self.records.clone(), self.sys.clone());
+        let keep = move || {
+            let fresh = asked.iter().zip(&read).filter_map(|(key, bytes)| Some((key, bytes.as_ref()?)));
+            records.keep(&sys, fresh);
+        };
+        blocking(keep).await;
+        Ok(found)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {
+        self.write_many(ops).await
+    }
+
+    async fn create_and_look(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        prefix: &str,
+    ) -> Result<(Created, Vec<(ObjectKey, Bytes)>), ObjectsError> {
+        let created = self.create(key, bytes.clone()).await?;
+        let own = match &created {
+            Created::New => bytes,
+            Created::There(there) => there.clone(),
+        };
+        let listed = self.list(prefix, None, usize::MAX).await?;
+        let others: Vec<ObjectKey> = listed.iter().map(|l| l.key.clone()).filter(|other| other != key).collect();
+        let mut read = self.get_many(&others).await?.into_iter();
+        let content = |listed: Listed| {
+            let bytes = if listed.key == *key { Some(own.clone()) } else { read.next().flatten() };
+            bytes.map(|bytes| (listed.key, bytes))
+        };
+        Ok((created, listed.into_iter().filter_map(content).collect()))
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {

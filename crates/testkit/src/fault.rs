@@ -131,6 +131,10 @@ impl Objects for Faulty {
         through!(self, prefix, self.inner.read_prefix(prefix, limit))
     }
 
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         through!(self, key, self.inner.delete(key))
     }
