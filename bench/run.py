@@ -17,6 +17,7 @@ import ingest
 import machine
 import recovery
 import report
+import reuse
 import scale
 import status
 import steps
@@ -27,6 +28,7 @@ BENCHES = {
     "chain": lambda options: steps.compare(options, "chain", options.chain_steps, chain=True),
     "independent": lambda options: steps.compare(options, "independent", options.steps, chain=False),
     "rerun": steps.rerun,
+    "reuse": reuse.run,
     "coldstart": steps.coldstart,
     "yaml": steps.yaml,
     "scale": scale.run,

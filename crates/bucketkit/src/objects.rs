@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use crate::gcs::Session;
+
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -26,6 +28,10 @@ pub struct Objects {
 pub(crate) struct Held {
     pub(crate) buckets: BTreeMap<String, BTreeMap<String, Stored>>,
     pub(crate) uploads: HashMap<String, Upload>,
+    pub(crate) sessions: HashMap<String, Session>,
+    /// What the bucket's owner set: life cycle, versions, retention.
+    pub(crate) rules: serde_json::Value,
+    pub(crate) rules_hidden: bool,
     versions: u64,
 }
 
@@ -52,6 +58,16 @@ impl Objects {
     /// Makes an empty bucket, if it is not there.
     pub fn make_bucket(&self, name: &str) {
         self.held().buckets.entry(name.to_owned()).or_default();
+    }
+
+    /// Sets rules of the buckets, as members of Google's bucket resource: `lifecycle`, `versioning`, `retentionPolicy`, …
+    pub fn set_rules(&self, rules: serde_json::Value) {
+        self.held().rules = rules;
+    }
+
+    /// Lets nobody look at the rules any more.
+    pub fn hide_rules(&self) {
+        self.held().rules_hidden = true;
     }
 
     /// Removes a bucket with all that is in it.

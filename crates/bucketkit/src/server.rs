@@ -27,8 +27,22 @@ pub const REGION: &str = "us-east-1";
 
 /// An S3 server. It ends when it is dropped.
 pub struct S3Server {
-    address: SocketAddr,
+    loopback: Loopback,
     objects: Arc<Objects>,
+}
+
+/// What a server says, beside its faults.
+pub(crate) trait Speaks: Clone + Send + Sync + 'static {
+    /// Answers a request; an error breaks the connection.
+    fn call(&self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Body>, Broken>> + Send;
+
+    /// Returns the kind and the text of a refusal, as the service writes it.
+    fn refusal(&self, status: u16, code: &str) -> (&'static str, String);
+}
+
+/// A port of loopback, and the thread that answers there.
+pub(crate) struct Loopback {
+    address: SocketAddr,
     faults: Faults,
     end: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -50,30 +64,14 @@ impl S3Server {
     pub fn with_conditions(bucket: &str, conditions: Conditions) -> Self {
         let objects = Arc::new(Objects::default());
         objects.make_bucket(bucket);
-        let faults = Faults::default();
         let mut builder = S3ServiceBuilder::new(Service(objects.clone(), conditions));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let (service, meet) = (builder.build(), faults.clone());
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
-        let address = listener.local_addr().expect("a listener has an address");
-        listener.set_nonblocking(true).expect("a listener can be asked without waiting");
-        let (end, ended) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("s3".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).expect("the listener is fit");
-                tokio::select! {
-                    () = serve(listener, service, meet) => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        Self { address, objects, faults, end: Some(end), thread: Some(thread.expect("a thread starts")) }
+        Self { loopback: Loopback::start("s3", S3(builder.build())), objects }
     }
 
     /// Returns the address, as an endpoint.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.loopback.endpoint()
     }
 
     /// Returns the address of a store in a bucket of this server.
@@ -88,11 +86,59 @@ impl S3Server {
 
     /// Returns what goes wrong.
     pub fn faults(&self) -> &Faults {
+        self.loopback.faults()
+    }
+}
+
+/// S3, signatures included.
+#[derive(Clone)]
+struct S3(S3Service);
+
+impl Speaks for S3 {
+    async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+        self.0.call(request.map(Body::from)).await.map_err(|_| Broken)
+    }
+
+    fn refusal(&self, _status: u16, code: &str) -> (&'static str, String) {
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>on demand</Message></Error>"
+        );
+        ("application/xml", text)
+    }
+}
+
+impl Loopback {
+    /// Answers on a free port from now on.
+    pub(crate) fn start(name: &str, speaks: impl Speaks) -> Self {
+        let faults = Faults::default();
+        let meet = faults.clone();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback can be listened on");
+        let address = listener.local_addr().expect("a listener has an address");
+        listener.set_nonblocking(true).expect("a listener can be asked without waiting");
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).expect("the listener is fit");
+                tokio::select! {
+                    () = serve(listener, speaks, meet) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { address, faults, end: Some(end), thread: Some(thread.expect("a thread starts")) }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }
 }
 
-impl Drop for S3Server {
+impl Drop for Loopback {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
@@ -101,7 +147,7 @@ impl Drop for S3Server {
     }
 }
 
-async fn serve(listener: TcpListener, service: S3Service, faults: Faults) {
+async fn serve(listener: TcpListener, service: impl Speaks, faults: Faults) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _slower = stream.set_nodelay(true);
@@ -120,7 +166,7 @@ async fn serve(listener: TcpListener, service: S3Service, faults: Faults) {
 
 /// Says that the connection breaks now.
 #[derive(Debug)]
-struct Broken;
+pub(crate) struct Broken;
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -130,7 +176,7 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-async fn answer(service: &S3Service, faults: &Faults, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+async fn answer(service: &impl Speaks, faults: &Faults, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let fault = faults.meet(request.method().as_str(), &path);
     let every = faults.every();
@@ -141,15 +187,15 @@ async fn answer(service: &S3Service, faults: &Faults, request: Request<Incoming>
         Some(Fault::Status { status, code, retry_after }) => {
             // The body is read first: a server that closes early looks like a broken connection.
             let _whole = http_body_util::BodyExt::collect(request.into_body()).await;
-            return Ok(refusal(*status, code, *retry_after));
+            return Ok(refusal(service, *status, code, *retry_after));
         }
         Some(Fault::Lost) => return Err(Broken),
         _ => {}
     }
-    let done = service.call(request.map(Body::from)).await.map_err(|_| Broken)?;
+    let done = service.call(request).await?;
     match fault {
         Some(Fault::LostReply) => Err(Broken),
-        Some(Fault::DoneAndStatus(status)) => Ok(refusal(status, "InternalError", None)),
+        Some(Fault::DoneAndStatus(status)) => Ok(refusal(service, status, "InternalError", None)),
         Some(Fault::CutBody(after)) => {
             let (parts, body) = done.into_parts();
             let bytes = collected(body).await?;
@@ -175,13 +221,11 @@ async fn collected(body: Body) -> Result<Bytes, Broken> {
     Ok(http_body_util::BodyExt::collect(body).await.map_err(|_| Broken)?.to_bytes())
 }
 
-fn refusal(status: u16, code: &str, retry_after: Option<u64>) -> Response<Body> {
-    let text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>on demand</Message></Error>"
-    );
+fn refusal(service: &impl Speaks, status: u16, code: &str, retry_after: Option<u64>) -> Response<Body> {
+    let (kind, text) = service.refusal(status, code);
     let mut response = Response::new(Body::from(Bytes::from(text)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/xml"));
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert("retry-after", seconds.into());
     }

@@ -68,6 +68,7 @@ pub enum Command {
     Heal(commands::heal::Heal),
     Gc(commands::gc::Gc),
     Store(commands::store::StoreCommand),
+    Index(commands::index::Index),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepKey, step_key};
-use prunella_store::{KeyState, Store, records::StoredArtifact};
+use prunella_store::{Looked, Store, records::StoredArtifact};
 
 use crate::{EngineError, Plan, known::holds};
 
@@ -100,10 +100,10 @@ pub async fn walk(
             walked[step.as_usize()] = Some(here);
         }
         let keys: Vec<StepKey> = asked.iter().map(|(_, key)| *key).collect();
-        for ((step, _), view) in asked.iter().zip(store.look_all(&keys).await?) {
+        for ((step, _), looked) in asked.iter().zip(store.look_for_commits(&keys).await?) {
             let Some(here) = &mut walked[step.as_usize()] else { continue };
-            match view.state() {
-                KeyState::Committed(slot, committed) => {
+            match looked {
+                Looked::Committed(slot, committed) => {
                     let artifacts = committed.artifacts.iter();
                     content[step.as_usize()] =
                         Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
@@ -113,8 +113,8 @@ pub async fn walk(
                     }
                     here.found = Some(commit);
                 }
-                KeyState::Free(epoch) => here.free = Some(epoch),
-                KeyState::Open(..) => {}
+                Looked::Free(epoch) => here.free = Some(epoch),
+                Looked::Open => {}
             }
         }
         let settled = |step: &&StepIndex| content[step.as_usize()].is_some() || skipped[step.as_usize()];

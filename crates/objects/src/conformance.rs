@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::error::ObjectsError;
 use crate::key::ObjectKey;
-use crate::objects::{Created, CreatedFile, Objects, Op, SMALL_BYTES, TakeIn};
+use crate::objects::{Created, CreatedFile, Freshness, Objects, Op, SMALL_BYTES, TakeIn};
 
 /// Opens handles on stores: equal names give handles on one store, a new name an empty one.
 pub trait Stores {
@@ -36,9 +36,11 @@ pub async fn suite(sys: &Sys, scratch: &Path, make: impl Stores) {
     sizes_around_the_border_come_back_whole(&make).await;
     what_was_answered_is_seen_by_other_handles_and_later_ones(&make).await;
     hints_are_replaced_and_created_objects_are_not(&make).await;
-    a_batch_is_done_in_order(&make).await;
+    many_prefixes_are_listed_and_read_as_each_by_itself(&make).await;
+    the_last_of_a_batch_is_written_after_the_others(&make).await;
     a_deleted_object_is_absent_and_deleting_it_again_says_so(&make).await;
     every_allowed_character_works(&make).await;
+    a_range_is_what_the_object_has_of_it(&make).await;
     files_are_taken_in_whole(sys, scratch, &make).await;
     a_file_does_not_replace_what_is_there(sys, scratch, &make).await;
     of_many_files_exactly_one_wins(sys, scratch, &make).await;
@@ -200,7 +202,44 @@ async fn hints_are_replaced_and_created_objects_are_not(make: &impl Stores) {
     assert!(matches!(large, Err(ObjectsError::TooLarge { .. })), "{large:?}");
 }
 
-async fn a_batch_is_done_in_order(make: &impl Stores) {
+async fn many_prefixes_are_listed_and_read_as_each_by_itself(make: &impl Stores) {
+    let store = make.open("many");
+    let mut asked = Vec::new();
+    // Near each other, and far apart: some have nothing, some much.
+    for n in 0..120 {
+        let prefix = format!("attempts/{:03}/", n * if n < 60 { 1 } else { 7 });
+        let each = match n % 5 {
+            0 => 0,
+            1 => 12,
+            _ => 2,
+        };
+        for i in 0..each {
+            let name = key(&format!("{prefix}{i:02}"));
+            assert_eq!(store.create(&name, content(8, i as u8)).await.expect("create"), Created::New);
+        }
+        asked.push(prefix);
+    }
+    asked.reverse();
+    asked.push("attempts/none/".to_owned());
+    for few in [&asked[..3], &asked[..], &[]] {
+        let listed = store.list_prefixes(few).await.expect("list");
+        assert_eq!(listed.len(), few.len());
+        for (prefix, listed) in few.iter().zip(&listed) {
+            assert_eq!(*listed, store.list(prefix, None, usize::MAX).await.expect("list"), "{prefix}");
+        }
+        let mut names: Vec<ObjectKey> = listed.into_iter().flatten().map(|listed| listed.key).collect();
+        names.push(key("attempts/absent"));
+        for _ in 0..2 {
+            let read = store.read_listed(&names).await.expect("read");
+            assert_eq!(read.len(), names.len());
+            for (name, read) in names.iter().zip(read) {
+                assert_eq!(read, store.get(name).await.expect("get"), "{name}");
+            }
+        }
+    }
+}
+
+async fn the_last_of_a_batch_is_written_after_the_others(make: &impl Stores) {
     let store = make.open("batch");
     let create = |name: &str, bytes: Bytes| Op::Create { key: key(name), bytes };
     let large = content(SMALL_BYTES + 1, 3);
@@ -237,6 +276,26 @@ async fn a_deleted_object_is_absent_and_deleting_it_again_says_so(make: &impl St
         assert_eq!(store.local_path(&name).await.expect("local_path"), None);
         assert!(store.list("d/", None, 9).await.expect("list").is_empty());
         assert!(!store.delete(&name).await.expect("delete"));
+    }
+}
+
+async fn a_range_is_what_the_object_has_of_it(make: &impl Stores) {
+    let store = make.open("ranges");
+    let bytes = content(3 * SMALL_BYTES, 5);
+    let created = store.create_and_keep(&key("data/aa/object"), bytes.clone()).await.expect("it is created");
+    assert_eq!(created, Created::New);
+    let len = bytes.len();
+    for freshness in [Freshness::CopyWillDo, Freshness::Fresh, Freshness::CopyWillDo] {
+        for (offset, size) in
+            [(0, len), (0, 1), (7, 1000), (len - 3, 3), (len - 3, 4), (0, len + 1), (len, 5), (len + 9, 5)]
+        {
+            let read =
+                store.read_range(&key("data/aa/object"), offset as u64, size, freshness).await.expect("it is read");
+            let wanted = bytes.slice(offset.min(len)..(offset + size).min(len).max(offset.min(len)));
+            assert_eq!(read.expect("it is there"), wanted, "{size} bytes from {offset} on, {freshness:?}");
+        }
+        let absent = store.read_range(&key("data/aa/absent"), 0, 5, freshness).await.expect("it is asked for");
+        assert_eq!(absent, None);
     }
 }
 

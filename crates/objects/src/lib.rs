@@ -14,4 +14,6 @@ pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
 pub use key::ObjectKey;
 pub use memory::Memory;
-pub use objects::{Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, SMALL_BYTES, TakeIn};
+pub use objects::{
+    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
+};

@@ -11,7 +11,9 @@ use prunella_sys::{Sys, random_hex};
 
 use crate::error::ObjectsError;
 use crate::key::ObjectKey;
-use crate::objects::{Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectReader, Objects, SMALL_BYTES, TakeIn};
+use crate::objects::{
+    Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectReader, Objects, Packing, SMALL_BYTES, TakeIn,
+};
 
 /// A store in this process's memory. Clones are handles on one store.
 ///
@@ -22,6 +24,7 @@ pub struct Memory {
     sys: Sys,
     id: Arc<str>,
     objects: Arc<Mutex<BTreeMap<ObjectKey, Object>>>,
+    packing: Packing,
 }
 
 #[derive(Clone)]
@@ -33,7 +36,12 @@ struct Object {
 impl Memory {
     /// Returns an empty store that reads source files through `sys`.
     pub fn new(sys: &Sys) -> Self {
-        Memory { id: random_hex(&*sys.random, 16).into(), sys: sys.clone(), objects: Arc::default() }
+        Self::packing(sys, Packing::Whole)
+    }
+
+    /// Returns an empty store that wants large files in this way.
+    pub fn packing(sys: &Sys, packing: Packing) -> Self {
+        Memory { id: random_hex(&*sys.random, 16).into(), sys: sys.clone(), objects: Arc::default(), packing }
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Object>> {
@@ -141,6 +149,10 @@ impl Objects for Memory {
 
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
         Ok(self.found(key).await.map(ObjectReader::from_bytes))
+    }
+
+    fn packing(&self) -> Packing {
+        self.packing
     }
 
     fn store_id(&self) -> &str {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prunella_sys::FsRead;
+use prunella_sys::{FsRead, blocking};
 
 use crate::error::ObjectsError;
 use crate::key::ObjectKey;
@@ -55,6 +55,24 @@ pub enum TakeIn {
     },
     /// The bytes are cloned or copied; the source stays.
     Copy,
+}
+
+/// How a store wants large files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Each as one object, from a file: it costs nothing to move or clone one in.
+    Whole,
+    /// In pieces that lie together in objects of middling size: every byte is sent.
+    Chunks,
+}
+
+/// From where a stretch of an object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// From a copy on this machine, if there is one.
+    CopyWillDo,
+    /// From the store, past every copy.
+    Fresh,
 }
 
 /// One write of a batch.
@@ -152,6 +170,34 @@ pub trait Objects: Send + Sync + 'static {
         Ok(found)
     }
 
+    /// Returns what [`Objects::list`] gives for each prefix, in order; where it can be, from one moment.
+    async fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        let mut found = Vec::with_capacity(prefixes.len());
+        for prefix in prefixes {
+            found.push(self.list(prefix, None, usize::MAX).await?);
+        }
+        Ok(found)
+    }
+
+    /// Returns the bytes of records that a listing has just shown, in order; nothing for those deleted meanwhile.
+    ///
+    /// Never for hints: a record never changes and its name is never used twice, so that a copy on this machine will do.
+    ///
+    /// # Errors
+    /// As [`Objects::get`] for any of them.
+    async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, ObjectsError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
+        }
+        Ok(found)
+    }
+
+    /// Returns whether every operation is a request over a network: then few matter more than what each does.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Deletes the object; false if it was absent.
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError>;
 
@@ -161,10 +207,11 @@ pub trait Objects: Send + Sync + 'static {
     /// Any error is final for the handle: what was written may be lost, and every later call says so.
     async fn sync(&self) -> Result<(), ObjectsError>;
 
-    /// Writes one after the other, in order, and returns each outcome; an overwrite's is [`Created::New`].
+    /// Writes all of them, the last one when every other was answered, and returns each outcome; an overwrite's is
+    /// [`Created::New`].
     ///
-    /// One transaction where the backend has such; correctness never rests on that. After an error any number of the
-    /// first ones may be done.
+    /// Those before the last may be written in any order, those of one key in the order given. One transaction where the backend
+    /// has such; correctness never rests on that. After an error any of them may be done, the last one only if all are.
     async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {
         let mut done = Vec::with_capacity(ops.len());
         for op in ops {
@@ -203,6 +250,19 @@ pub trait Objects: Send + Sync + 'static {
     /// As [`Objects::create`]. The source of a move may then be where it was or gone into the store as waste, never changed.
     async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError>;
 
+    /// Creates as [`Objects::create`]; where copies are kept on this machine, one of this object is, since its readers are here.
+    ///
+    /// # Errors
+    /// As [`Objects::create`].
+    async fn create_and_keep(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        self.create(key, bytes).await
+    }
+
+    /// Returns how this store wants large files.
+    fn packing(&self) -> Packing {
+        Packing::Whole
+    }
+
     /// Returns where the object lies as a file, to read or reflink from, never to write; `None` if it is no file or absent.
     async fn local_path(&self, key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError>;
 
@@ -214,6 +274,33 @@ pub trait Objects: Send + Sync + 'static {
     /// Damage is believed only of bytes that were read so (protocol: Damage).
     async fn open_fresh(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
         self.open(key).await
+    }
+
+    /// Returns `size` bytes from `offset` on, fewer where the object ends before; `None` only if it is definitely absent.
+    ///
+    /// It makes no copy. What is asked for is held in memory.
+    ///
+    /// # Errors
+    /// As [`Objects::open`].
+    async fn read_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+    ) -> Result<Option<Bytes>, ObjectsError> {
+        let opened = match freshness {
+            Freshness::CopyWillDo => self.open(key).await?,
+            Freshness::Fresh => self.open_fresh(key).await?,
+        };
+        let Some(mut reader) = opened else { return Ok(None) };
+        let read = blocking(move || {
+            reader.seek(SeekFrom::Start(offset))?;
+            let mut bytes = Vec::with_capacity(size);
+            reader.take(size as u64).read_to_end(&mut bytes)?;
+            Ok(Bytes::from(bytes))
+        });
+        read.await.map(Some).map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })
     }
 
     /// Returns the random id given to this store when it was made.

@@ -45,11 +45,20 @@ pub(crate) fn answer(kind: Kind, error: &Error, heard: Heard) -> Answer {
     meaning(kind, error.kind(), heard.status, error.is_temporary(), error.message())
 }
 
+/// Returns whether an error says that a request could not be signed: no credentials, or none that may be used.
+pub(crate) fn is_unsigned(said: &str) -> bool {
+    said == "signing http request"
+}
+
 fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, said: &str) -> Answer {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let again = |throttled, maybe_done| Answer::Again { throttled, maybe_done };
     if says(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist", "ContainerBeingDeleted"]) {
         return Answer::NoBucket;
+    }
+    if is_unsigned(said) {
+        // Nothing was sent, whatever was heard of those who give credentials.
+        return again(false, false);
     }
     let Some(status) = status else {
         // No answer came. What the library refuses by itself, such as missing credentials, was never sent.
@@ -70,6 +79,8 @@ fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, s
             if says(of_the_object) { Answer::Absent } else { again(false, false) }
         }
         412 => Answer::There,
+        // Google's way to say that an upload is not known any more.
+        410 => again(false, true),
         409 if says(&["BlobAlreadyExists"]) || kind == ErrorKind::ConditionNotMatch => Answer::There,
         409 => again(false, false),
         401 | 403 => Answer::Forbidden,
@@ -129,6 +140,14 @@ mod tests {
         assert_eq!(nothing_heard, Answer::Again { throttled: false, maybe_done: true });
         for (status, said) in [(409, "ConditionalRequestConflict"), (429, ""), (400, "BadDigest")] {
             assert!(matches!(s3(status, said), Answer::Again { maybe_done: false, .. }), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_signed_was_not_sent() {
+        for status in [None, Some(403), Some(500)] {
+            let unsigned = meaning(Kind::Gcs, ErrorKind::Unexpected, status, false, "signing http request");
+            assert_eq!(unsigned, Answer::Again { throttled: false, maybe_done: false }, "{status:?}");
         }
     }
 

@@ -11,17 +11,19 @@ use opendal::{HttpTransporter, OperationContext, Operator};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
 use prunella_sys::Sys;
 
-use crate::answer::{Answer, answer};
+use crate::answer::{Answer, answer, is_unsigned};
+use crate::own::Own;
 use crate::pace::{Flow, wait};
 use crate::remote::Options;
 use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
-use crate::url::StoreUrl;
+use crate::url::{Kind, StoreUrl};
 
 /// A bucket, and how patient its user is.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     op: Operator,
+    own: Option<Arc<Own>>,
     url: Arc<StoreUrl>,
     sys: Sys,
     flow: Arc<Flow>,
@@ -49,6 +51,9 @@ enum Ended {
 /// What a request may have to wait for beside its bytes.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// How long a machine's service for credentials may stumble; where there is none, there is none.
+const CREDENTIALS: Duration = Duration::from_secs(10);
+
 /// The slowest transfer that is waited for.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 
@@ -61,12 +66,14 @@ impl Bucket {
         let (traffic, patience) = (Arc::<Traffic>::default(), options.patience);
         let unfit = |message: String| ObjectsError::Unfit { store: url.to_string(), message };
         let transport = Transport::new(traffic.clone()).map_err(|error| unfit(error.to_string()))?;
-        let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
+        let transport = HttpTransporter::new(transport);
+        let context = OperationContext::new().with_http_transport(transport.clone());
         let endpoint = endpoint(sys, url);
+        let own = Own::new(sys, url, endpoint.as_deref(), &transport).map(Arc::new);
         let op = operator(sys, url, endpoint.as_deref()).map_err(|error| unfit(error.message().to_owned()))?;
         let (op, endpoint) = (op.with_context(context), endpoint.unwrap_or_default().into());
         let flow = Arc::new(Flow::new(options.at_once));
-        Ok(Self { op, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience, endpoint })
+        Ok(Self { op, own, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience, endpoint })
     }
 
     /// Returns the address of the service, as it was made up of address, environment and what is usual.
@@ -92,7 +99,14 @@ impl Bucket {
         let size = bytes.len() as u64;
         let write = || {
             let (op, bytes, key) = (self.op.clone(), bytes.clone(), key.clone());
-            async move { op.write_with(key.as_str(), bytes).if_not_exists(true).await.map(drop) }
+            // The library makes a resumable upload of it at Google's: two requests, and no checksum.
+            let own = self.own.clone().filter(|_| self.url.kind == Kind::Gcs);
+            async move {
+                match own {
+                    Some(own) => own.create(key.as_str(), bytes).await,
+                    None => op.write_with(key.as_str(), bytes).if_not_exists(true).await.map(drop),
+                }
+            }
         };
         match self.tried(Some(key), size, write).await {
             Ok(()) => Ok(Put::New),
@@ -164,7 +178,10 @@ impl Bucket {
         self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)
     }
 
-    /// Returns `size` bytes of an object from `offset` on; nothing only if it is definitely absent.
+    /// Returns `size` bytes of an object from `offset` on; none of them if it ends before, nothing only if it is absent.
+    ///
+    /// # Errors
+    /// [`ObjectsError::Unfit`] from services that refuse a range in which there is nothing.
     pub(crate) async fn get_range(
         &self,
         key: &ObjectKey,
@@ -173,7 +190,13 @@ impl Bucket {
     ) -> Result<Option<Bytes>, ObjectsError> {
         let read = || {
             let (op, key) = (self.op.clone(), key.clone());
-            async move { op.read_with(key.as_str()).range(offset..offset + size).await }
+            async move {
+                match op.read_with(key.as_str()).range(offset..offset + size).await {
+                    // A whole answer of fewer bytes: the same again would be the same.
+                    Err(error) if error.message() == TOO_FEW => Ok(opendal::Buffer::new()),
+                    read => read,
+                }
+            }
         };
         Ok(self.unconditional(self.tried(None, size, read).await)?.map(|bytes| bytes.to_bytes()))
     }
@@ -198,6 +221,11 @@ impl Bucket {
             }
         }
         Ok(found)
+    }
+
+    /// Returns whether a listing can begin anywhere; otherwise it begins at the prefix, whatever is asked for.
+    pub(crate) fn lists_from_anywhere(&self) -> bool {
+        self.op.info().capability().list_with_start_after
     }
 
     /// Returns one page, and whether it was the last.
@@ -326,12 +354,16 @@ impl Bucket {
             let running = self.flow.enter().await;
             let (outcome, heard) = hearing(tokio::time::timeout(limit, request())).await;
             drop(running);
+            let mut unsigned = false;
             let (meaning, message) = match outcome {
                 Ok(Ok(done)) => {
                     self.flow.good();
                     return Ok(done);
                 }
-                Ok(Err(error)) => (answer(self.url.kind, &error, heard), said(&error, heard.status)),
+                Ok(Err(error)) => {
+                    unsigned = is_unsigned(error.message());
+                    (answer(self.url.kind, &error, heard), said(&error, heard.status))
+                }
                 Err(_) => {
                     let waited = format!("no answer within {} s", limit.as_secs());
                     (Answer::Again { throttled: false, maybe_done: true }, waited)
@@ -353,12 +385,16 @@ impl Bucket {
                     let mut bits = [0; 8];
                     self.sys.random.fill(&mut bits);
                     let pause = wait(failed, throttled, heard.retry_after, u64::from_le_bytes(bits));
-                    if self.sys.clock.monotonic().saturating_sub(began) + pause < self.patience {
+                    let patience = if unsigned { self.patience.min(CREDENTIALS) } else { self.patience };
+                    if self.sys.clock.monotonic().saturating_sub(began) + pause < patience {
                         self.traffic.retried();
                         self.sys.clock.sleep(pause).await;
                         continue;
                     }
-                    ObjectsError::Unreachable { store, message }
+                    match unsigned {
+                        true => ObjectsError::Forbidden { store, message },
+                        false => ObjectsError::Unreachable { store, message },
+                    }
                 }
             };
             // What is refused now may have been done before, unheard.
@@ -369,6 +405,9 @@ impl Bucket {
         }
     }
 }
+
+/// What the library says if an answer is whole and has fewer bytes than were asked for.
+const TOO_FEW: &str = "reader got too little data";
 
 /// The mark of an object that may be overwritten, among its metadata; letters only, as Azure wants it.
 const HINT: &str = "prunellahint";

@@ -3,7 +3,9 @@
 //! No object's name is ever used twice (protocol: I8), so that a copy is never stale: it is right, or damaged. Whoever finds
 //! damage reads past the cache before believing it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use prunella_objects::ObjectKey;
@@ -33,6 +35,27 @@ pub(crate) struct Filling {
     place: Option<PathBuf>,
     file: Box<dyn prunella_sys::FsFile>,
     bytes: u64,
+}
+
+/// Which objects are being copied, so that many readers of one make one copy.
+#[derive(Clone, Default)]
+pub(crate) struct Copying(Arc<Mutex<HashMap<ObjectKey, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl Copying {
+    /// Waits until nobody else copies the object.
+    pub(crate) async fn turn(&self, key: &ObjectKey) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut copying = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            copying.retain(|_, lock| lock.strong_count() > 0);
+            let known = copying.get(key).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                copying.insert(key.clone(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
 }
 
 impl Cache {

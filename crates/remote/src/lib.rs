@@ -4,10 +4,14 @@
 //! means is decided in one pure place, `answer.rs`; how long to wait before the next try in another, `pace.rs`.
 
 mod answer;
+mod aws;
 mod bucket;
 mod cache;
+mod many;
+mod own;
 mod pace;
 mod probe;
+mod records;
 mod remote;
 mod service;
 mod transport;

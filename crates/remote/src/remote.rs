@@ -1,6 +1,7 @@
 //! The store in a bucket.
 
 use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,14 +10,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
-    Created, CreatedFile, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, SMALL_BYTES, TakeIn,
+    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
+    Packing, SMALL_BYTES, TakeIn,
 };
 use prunella_sys::{Sys, blocking, random_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
-use crate::cache::{Cache, Keep};
+use crate::cache::{Cache, Copying, Keep};
 use crate::probe::{Depth, PROBE, probe};
+use crate::records::Records;
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
 
@@ -45,10 +48,13 @@ impl Options {
 pub struct Remote {
     bucket: Bucket,
     cache: Cache,
+    records: Records,
     sys: Sys,
     id: Arc<str>,
     /// What this handle wrote as a hint: it may be overwritten without looking.
     hints: Arc<Mutex<HashSet<ObjectKey>>>,
+    /// What is being copied to this machine: whoever wants the same waits for it.
+    copying: Copying,
 }
 
 /// The first record of a store.
@@ -64,7 +70,7 @@ const KIND: &str = "prunella-store";
 const FORMAT: u32 = 1;
 
 /// How many requests one call makes beside each other.
-const ABREAST: usize = 32;
+pub(crate) const ABREAST: usize = 32;
 
 /// Objects up to this size are read in one request.
 const ONE_REQUEST_BYTES: u64 = 64 << 20;
@@ -122,7 +128,16 @@ impl Remote {
         }
         let cache = Cache::new(sys, &options.cache, &head.store_id);
         cache.shrink(options.cache_bytes);
-        Ok(Self { bucket, cache, sys: sys.clone(), id: head.store_id.into(), hints: Arc::default() })
+        let records = Records::new(&options.cache, &head.store_id);
+        Ok(Self {
+            bucket,
+            cache,
+            records,
+            sys: sys.clone(),
+            id: head.store_id.into(),
+            hints: Arc::default(),
+            copying: Copying::default(),
+        })
     }
 
     /// Returns the address.
@@ -133,6 +148,15 @@ impl Remote {
     /// Returns what went over the network.
     pub fn traffic(&self) -> &Traffic {
         self.bucket.traffic()
+    }
+
+    /// Forgets what this machine knows of the records of this store.
+    pub fn forget_records(&self) {
+        self.records.clear(&self.sys);
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
     }
 
     /// Returns how large an object is, if it is there.
@@ -280,6 +304,57 @@ impl Objects for Remote {
         stream::iter(reads).buffered(ABREAST).try_collect().await
     }
 
+    async fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        self.list_many(prefixes).await
+    }
+
+    async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, ObjectsError> {
+        let (records, sys, asked) = (self.records.clone(), self.sys.clone(), keys.to_vec());
+        let mut found = blocking(move || records.get(&sys, &asked)).await;
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+        let asked: Vec<ObjectKey> = missing.iter().map(|at| keys[*at].clone()).collect();
+        let read = self.get_many(&asked).await?;
+        for (at, bytes) in missing.into_iter().zip(&read) {
+            found[at].clone_from(bytes);
+        }
+        let (records, sys) = (self.records.clone(), self.sys.clone());
+        let keep = move || {
+            let fresh = asked.iter().zip(&read).filter_map(|(key, bytes)| Some((key, bytes.as_ref()?)));
+            records.keep(&sys, fresh);
+        };
+        blocking(keep).await;
+        Ok(found)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    async fn batch(&self, ops: Vec<Op>) -> Result<Vec<Created>, ObjectsError> {
+        self.write_many(ops).await
+    }
+
+    async fn create_and_look(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        prefix: &str,
+    ) -> Result<(Created, Vec<(ObjectKey, Bytes)>), ObjectsError> {
+        let created = self.create(key, bytes.clone()).await?;
+        let own = match &created {
+            Created::New => bytes,
+            Created::There(there) => there.clone(),
+        };
+        let listed = self.list(prefix, None, usize::MAX).await?;
+        let others: Vec<ObjectKey> = listed.iter().map(|l| l.key.clone()).filter(|other| other != key).collect();
+        let mut read = self.get_many(&others).await?.into_iter();
+        let content = |listed: Listed| {
+            let bytes = if listed.key == *key { Some(own.clone()) } else { read.next().flatten() };
+            bytes.map(|bytes| (listed.key, bytes))
+        };
+        Ok((created, listed.into_iter().filter_map(content).collect()))
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         let _none = self.cache.forget(key);
         let there = self.size(key).await?.is_some();
@@ -323,11 +398,63 @@ impl Objects for Remote {
         Err(undecided(key))
     }
 
+    async fn create_and_keep(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
+        let created = self.create(key, bytes.clone()).await?;
+        if created == Created::New {
+            let (cache, key) = (self.cache.clone(), key.clone());
+            blocking(move || cache.keep(&key, &bytes)).await;
+        }
+        Ok(created)
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::Chunks
+    }
+
+    async fn read_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+    ) -> Result<Option<Bytes>, ObjectsError> {
+        if freshness == Freshness::Fresh {
+            let _none = self.cache.forget(key);
+        } else if let Some((mut reader, _)) = self.cache.open(key) {
+            let read = blocking(move || {
+                reader.seek(SeekFrom::Start(offset))?;
+                let mut bytes = Vec::with_capacity(size);
+                reader.take(size as u64).read_to_end(&mut bytes)?;
+                Ok(Bytes::from(bytes))
+            });
+            return read.await.map(Some).map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
+        }
+        let read = self.bucket.get_range(key, offset, size as u64).await;
+        let short = match &read {
+            Ok(Some(bytes)) => bytes.len() < size,
+            Err(ObjectsError::Unfit { .. }) => true,
+            Ok(None) | Err(_) => false,
+        };
+        if !short {
+            return read;
+        }
+        // What it has of the range is the answer.
+        match self.size(key).await? {
+            None => Ok(None),
+            Some(there) if there <= offset => Ok(Some(Bytes::new())),
+            Some(there) => self.bucket.get_range(key, offset, (there - offset).min(size as u64)).await,
+        }
+    }
+
     async fn local_path(&self, _key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {
         Ok(None)
     }
 
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
+        if let Some((reader, size)) = self.cache.open(key) {
+            return Ok(Some(ObjectReader::new(reader, size)));
+        }
+        let _turn = self.copying.turn(key).await;
         if let Some((reader, size)) = self.cache.open(key) {
             return Ok(Some(ObjectReader::new(reader, size)));
         }
@@ -346,7 +473,6 @@ impl Objects for Remote {
 }
 
 fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
-    use std::io::{Read, Seek, SeekFrom};
     let mut file = sys.fs.open_read(path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = vec![0; size];

@@ -4,7 +4,7 @@
 //! identity, containers, instance metadata) is the library's.
 
 use opendal::Operator;
-use opendal::services::{Azblob, Gcs, S3};
+use opendal::services::{Azblob, Gcs};
 use prunella_sys::Sys;
 
 use crate::url::{Kind, StoreUrl};
@@ -13,37 +13,7 @@ use crate::url::{Kind, StoreUrl};
 pub(crate) fn operator(sys: &Sys, url: &StoreUrl, endpoint: Option<&str>) -> opendal::Result<Operator> {
     let root = url.root();
     match url.kind {
-        Kind::S3 => {
-            let mut made = S3::default().bucket(&url.bucket).root(&root);
-            if let Some(endpoint) = endpoint {
-                made = made.endpoint(endpoint);
-            }
-            let region = url.region.clone().or_else(|| variable(sys, &["AWS_REGION", "AWS_DEFAULT_REGION"]));
-            // Look-alikes have none, or do not mind which.
-            made = made.region(region.as_deref().unwrap_or("us-east-1"));
-            let key = variable(sys, &["AWS_ACCESS_KEY_ID"]).zip(variable(sys, &["AWS_SECRET_ACCESS_KEY"]));
-            match (&url.profile, key) {
-                (Some(profile), _) => made = made.profile(profile),
-                (None, Some((id, secret))) => {
-                    made = made.access_key_id(&id).secret_access_key(&secret);
-                    if let Some(token) = variable(sys, &["AWS_SESSION_TOKEN"]) {
-                        made = made.session_token(&token);
-                    }
-                }
-                (None, None) => {}
-            }
-            // Of Amazon's own endpoints, the bucket belongs into the name of the host; a dot in it would break the certificate.
-            if !url.path_style.unwrap_or(endpoint.is_some() || url.bucket.contains('.')) {
-                made = made.enable_virtual_host_style();
-            }
-            if url.checksums {
-                made = made.checksum_algorithm("crc32c");
-            }
-            if url.anonymous {
-                made = made.skip_signature();
-            }
-            Operator::new(made)
-        }
+        Kind::S3 => Operator::new(crate::aws::settings(sys, url, endpoint)),
         Kind::Gcs => {
             let mut made = Gcs::default().bucket(&url.bucket).root(&root);
             if let Some(endpoint) = endpoint {
@@ -95,7 +65,7 @@ fn account(sys: &Sys, url: &StoreUrl) -> Option<String> {
 }
 
 /// Returns the first of these variables that says something.
-fn variable(sys: &Sys, names: &[&str]) -> Option<String> {
+pub(crate) fn variable(sys: &Sys, names: &[&str]) -> Option<String> {
     names.iter().filter_map(|name| sys.env.var(name)).find(|value| !value.is_empty())
 }
 

@@ -74,6 +74,11 @@ impl StoreUrl {
         })
     }
 
+    /// Returns the name that an object of this key has in the bucket.
+    pub(crate) fn in_bucket(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
+    }
+
     /// Returns the key under which the bucket holds an object, or all whose key begins so.
     pub(crate) fn root(&self) -> String {
         if self.prefix.is_empty() { "/".to_owned() } else { format!("/{}/", self.prefix) }

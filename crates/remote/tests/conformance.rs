@@ -10,10 +10,18 @@ use prunella_remote::Remote;
 
 use place::Place;
 
-/// The suite on a server whose conditions are atomic by construction.
+/// The suite on servers whose conditions are atomic by construction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_of_s3_keeps_every_promise() {
-    let place = Place::new();
+    keeps_every_promise(&Place::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_google_keeps_every_promise() {
+    keeps_every_promise(&Place::gcs()).await;
+}
+
+async fn keeps_every_promise(place: &Place) {
     let scratch = tempfile::tempdir().unwrap();
     let make = |name: &str| {
         let (url, options) = (place.url(name), place.options());

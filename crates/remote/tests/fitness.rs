@@ -3,8 +3,7 @@
 
 mod place;
 
-use std::sync::Mutex;
-
+use prunella_bucketkit::Conditions;
 use prunella_objects::ObjectsError;
 use prunella_remote::{Depth, Remote, Verdict, check};
 
@@ -12,45 +11,50 @@ use place::Place;
 
 #[tokio::test]
 async fn a_bucket_that_does_what_is_needed_is_called_fit_and_left_as_it_was() {
-    let place = Place::new();
-    let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
-    assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Good), "{:?}", report.findings);
-    assert!(report.figures.is_some());
-    assert_eq!(place.server.objects().keys("bucket"), Vec::<String>::new(), "nothing is left behind");
+    for place in Place::each() {
+        let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
+        assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Good), "{:?}", report.findings);
+        assert!(report.figures.is_some());
+        assert_eq!(place.server.objects().keys("bucket"), Vec::<String>::new(), "nothing is left behind");
+    }
 }
 
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_is_refused_before_anything_is_written() {
-    let place = Place::ignoring_conditions();
-    let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
-    assert!(report.reason().unwrap().contains("ignores the condition of a create"), "{:?}", report.findings);
-    let refused = Remote::open(&place.sys, &place.url("store"), &place.options()).await;
-    assert!(
-        matches!(refused.err(), Some(ObjectsError::Unfit { message, .. }) if message.contains("ignores the condition"))
-    );
-    assert_eq!(place.server.objects().keys("bucket"), Vec::<String>::new());
+    for place in Place::each_with(Conditions::Ignored) {
+        let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
+        assert!(report.reason().unwrap().contains("ignores the condition of a create"), "{:?}", report.findings);
+        let refused = Remote::open(&place.sys, &place.url("store"), &place.options()).await.err();
+        assert!(
+            matches!(refused, Some(ObjectsError::Unfit { message, .. }) if message.contains("ignores the condition"))
+        );
+        assert_eq!(place.server.objects().keys("bucket"), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
 async fn a_store_that_checks_beside_the_write_is_found_out_by_a_race() {
-    let place = Place::racing();
-    let refused = Remote::open(&place.sys, &place.url("store"), &place.options()).await;
-    assert!(matches!(refused.err(), Some(ObjectsError::Unfit { message, .. }) if message.contains("beside the write")));
+    for place in Place::each_with(Conditions::Racing) {
+        let refused = Remote::open(&place.sys, &place.url("store"), &place.options()).await.err();
+        assert!(matches!(refused, Some(ObjectsError::Unfit { message, .. }) if message.contains("beside the write")));
+    }
 }
 
 #[tokio::test]
 async fn a_store_that_ignores_the_condition_of_large_uploads_is_named() {
-    let place = Place::ignoring_conditions_of_parts();
-    let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
-    assert!(report.reason().unwrap().contains("an upload in parts"), "{:?}", report.findings);
+    for place in Place::each_with(Conditions::IgnoredForParts) {
+        let report = check(&place.sys, &place.url("store"), &place.options(), Depth::Thorough).await.unwrap();
+        assert!(report.reason().unwrap().contains("an upload in parts"), "{:?}", report.findings);
+    }
 }
 
 #[tokio::test]
 async fn that_a_bucket_is_fit_is_found_out_once_a_machine() {
-    let place = Place::new();
-    let (url, options) = (place.url("store"), place.options());
-    let _made = Remote::open(&place.sys, &url, &options).await.unwrap();
-    let asked = Mutex::new(place.server.faults().asked());
-    let _again = Remote::open(&place.sys, &url, &options).await.unwrap();
-    assert_eq!(place.server.faults().asked() - *asked.lock().unwrap(), 1, "one request opens a store that is known");
+    for place in Place::each() {
+        let (url, options) = (place.url("store"), place.options());
+        let _made = Remote::open(&place.sys, &url, &options).await.unwrap();
+        let asked = place.server.faults().asked();
+        let _again = Remote::open(&place.sys, &url, &options).await.unwrap();
+        assert_eq!(place.server.faults().asked() - asked, 1, "one request opens a store that is known");
+    }
 }

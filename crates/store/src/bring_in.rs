@@ -5,40 +5,42 @@
 //! lost, torn or wrong, they cost time.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     io::Write,
     path::Path,
     sync::Mutex,
 };
 
-use prunella_model::{Artifact, ArtifactKind, Digest, PipelineName, RunId, TreeNode};
-use prunella_objects::ObjectKey;
+use prunella_model::{Artifact, Digest, PipelineName, RunId, TreeNode};
+use prunella_objects::{ObjectKey, Packing};
 use prunella_sys::FsFile;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Contents, Layout, Store, StoreError,
     abreast::abreast,
+    pack::PACKED_BYTES,
     pieces::Piece,
     pins::Pinner,
-    records::{GraphRecord, Place, StoredArtifact},
+    records::{GraphRecord, StoredArtifact},
     take_in::{For, Taken},
+    there::{Candidates, Stretch, There},
 };
 
-/// Bytes that are in the store and pinned.
-#[derive(Debug, Default)]
-pub(crate) struct There {
-    /// Objects.
-    pub objects: Vec<String>,
-    /// Where in them the bytes with this digest lie.
-    pub places: HashMap<Digest, Place>,
-}
-
-/// One line of the notes: an object that was made, and the files in it by digest, offset and size.
+/// One line of the notes: an object that was made, and what lies in it by digest, offset and size.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     object: String,
-    files: Vec<(Digest, u64, u64)>,
+    files: Vec<Stretch>,
+    /// The digest of all that before, for a disk that forgot or changed some of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<Digest>,
+}
+
+impl Note {
+    fn sum(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(&(&self.object, &self.files)).expect("texts and numbers are JSON"))
+    }
 }
 
 /// Notes of what was taken in so far.
@@ -46,23 +48,15 @@ pub(crate) struct Notes(Mutex<Box<dyn FsFile>>);
 
 impl Notes {
     /// Notes an object that is there.
-    pub(crate) fn add(&self, object: &ObjectKey, files: impl Iterator<Item = (Digest, u64, u64)>) {
-        let note = Note { object: object.to_string(), files: files.collect() };
+    pub(crate) fn add(&self, object: &ObjectKey, files: &[Stretch]) {
+        let mut note = Note { object: object.to_string(), files: files.to_vec(), sum: None };
+        note.sum = Some(note.sum());
         let mut line = serde_json::to_vec(&note).expect("texts and numbers are JSON");
         line.push(b'\n');
         let mut file = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Only a hint: without it the next run takes the object in anew.
         let _lost = file.write_all(&line);
     }
-}
-
-/// Objects that may hold wanted bytes.
-#[derive(Default)]
-struct Candidates {
-    /// By object: digests, offsets, sizes.
-    files: BTreeMap<String, Vec<(Digest, u64, u64)>>,
-    /// Those that no record names: their bytes have to be read before they are relied on.
-    unproved: HashSet<String>,
 }
 
 impl Store {
@@ -86,14 +80,22 @@ impl Store {
         {
             return Ok(there.clone());
         }
+        let owner = For::Run(run.clone());
+        let single = match &contents.found {
+            Some(_) => None,
+            None => self.sys.fs.metadata(path).map_err(StoreError::io(path))?,
+        };
         let taken = match &contents.found {
-            None => self.take_brought(run, path, artifact.kind).await?,
-            Some(found) => {
+            None if !self.is_cut(artifact.kind, single.as_ref()) => self.take_brought(run, path, artifact.kind).await?,
+            found => {
                 let file = notes.join(artifact.digest.hex());
                 let there = self.there(run, contents, known, &file).await?;
                 let made = self.sys.fs.create_dir_all(notes).and_then(|_| self.sys.fs.append(&file));
                 let notes = made.ok().map(|file| Notes(Mutex::new(file)));
-                self.take_found(&For::Run(run.clone()), path, found.clone(), false, there, notes).await?
+                match found {
+                    Some(found) => self.take_found(&owner, path, found.clone(), false, there, notes).await?,
+                    None => self.take_in_chunks(&owner, path, single.as_ref(), there, notes).await?,
+                }
             }
         };
         let Taken { stored, objects, .. } = taken;
@@ -113,7 +115,7 @@ impl Store {
         let _absent = self.sys.fs.remove_file(&notes.join(artifact.digest.hex()));
     }
 
-    /// Pins what is there already of a tree's files.
+    /// Pins what is there already of a tree's files, or of a large file.
     async fn there(
         &self,
         run: &RunId,
@@ -122,59 +124,57 @@ impl Store {
         notes: &Path,
     ) -> Result<There, StoreError> {
         let wanted: HashSet<Digest> = contents.digests().collect();
-        let mut candidates = Candidates::default();
-        for stored in known.values().filter(|stored| stored.artifact.kind == ArtifactKind::Tree) {
-            let manifest = match self.manifest(stored).await {
-                Ok(manifest) => manifest,
-                Err(StoreError::Damaged { .. }) => continue,
+        let mut manifests = Vec::new();
+        for stored in known.values().filter(|stored| stored.has_manifest()) {
+            match self.manifest(stored).await {
+                Ok(manifest) => manifests.push(manifest),
+                Err(StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
-            };
-            for (_, size, digest, place) in manifest.files() {
-                if let Some(place) = place.filter(|_| wanted.contains(digest)) {
-                    let files = candidates.files.entry(manifest.object(place).to_owned()).or_default();
-                    files.push((*digest, place.offset, size));
-                }
             }
         }
+        let mut candidates = Candidates::default();
+        manifests.iter().for_each(|manifest| candidates.add(manifest, Some(&wanted)));
+        let in_chunks = self.objects.packing() == Packing::Chunks;
+        if in_chunks && contents.large().any(|digest| !candidates.has_file(&digest)) {
+            // What is new of a large file is seen only when it is cut.
+            candidates = Candidates::default();
+            manifests.iter().for_each(|manifest| candidates.add(manifest, None));
+        }
+        let mut unproved = HashSet::new();
         for line in self.sys.fs.read(notes).unwrap_or_default().split(|byte| *byte == b'\n') {
-            let Ok(Note { object, mut files }) = serde_json::from_slice(line) else { continue };
-            files.retain(|(digest, ..)| wanted.contains(digest));
-            if !files.is_empty() && !candidates.files.contains_key(&object) {
-                candidates.files.insert(object.clone(), files);
-                candidates.unproved.insert(object);
+            let Ok(note) = serde_json::from_slice::<Note>(line) else { continue };
+            // In a bucket it was stored as it was sent, or refused; elsewhere the disk may have lost it with the power.
+            let proved = in_chunks && note.sum == Some(note.sum());
+            let Note { object, mut files, .. } = note;
+            if !in_chunks {
+                files.retain(|(digest, ..)| wanted.contains(digest));
+            }
+            if !files.is_empty() && !candidates.stretches.contains_key(&object) {
+                if !proved {
+                    unproved.insert(object.clone());
+                }
+                candidates.stretches.insert(object, files);
             }
         }
-        if candidates.files.is_empty() {
-            return Ok(There::default());
+        if unproved.is_empty() {
+            return self.rely(Pinner::Run(run), candidates).await;
         }
-        let objects: Vec<String> = candidates.files.keys().cloned().collect();
+        let Candidates { stretches, files } = candidates;
+        let objects: Vec<String> = stretches.keys().cloned().collect();
         let reliable = self.pin_each(Pinner::Run(run), &objects).await?;
-        let reliable = candidates.files.into_iter().zip(reliable).filter(|(_, reliable)| *reliable);
-        let unproved = &candidates.unproved;
-        let whole = abreast(reliable.map(|(found, _)| found), self.sys.machine.cpu_count(), |(object, files)| {
+        let reliable = stretches.into_iter().zip(reliable).filter(|(_, reliable)| *reliable);
+        let whole = abreast(reliable.map(|(found, _)| found), self.sys.machine.cpu_count(), |(object, found)| {
             let (store, proved) = (self.clone(), !unproved.contains(&object));
             async move {
-                let files = if proved { files } else { store.whole_of(&object, files).await? };
-                Ok((object, files))
+                let found = if proved { found } else { store.whole_of(&object, found).await? };
+                Ok((object, found))
             }
         });
-        let mut there = There::default();
-        for (object, files) in whole.await? {
-            let number = u32::try_from(there.objects.len()).expect("there are fewer objects than files");
-            there.objects.push(object);
-            for (digest, offset, _) in files {
-                there.places.entry(digest).or_insert(Place { object: number, offset });
-            }
-        }
-        Ok(there)
+        Ok(There::of(whole.await?, files))
     }
 
     /// Returns those files of an object whose bytes are what was noted.
-    async fn whole_of(
-        &self,
-        object: &str,
-        files: Vec<(Digest, u64, u64)>,
-    ) -> Result<Vec<(Digest, u64, u64)>, StoreError> {
+    async fn whole_of(&self, object: &str, files: Vec<Stretch>) -> Result<Vec<Stretch>, StoreError> {
         let pieces = files.iter().map(|(digest, offset, size)| Piece {
             offset: *offset,
             size: *size,
@@ -188,7 +188,7 @@ impl Store {
 
     pub(crate) async fn objects_of(&self, stored: &StoredArtifact) -> Result<Vec<String>, StoreError> {
         let mut objects = vec![stored.object.clone()];
-        if stored.artifact.kind == ArtifactKind::Tree {
+        if stored.has_manifest() {
             match self.manifest(stored).await {
                 Ok(manifest) => objects.extend(manifest.into_objects()),
                 // The pin then finds the manifest missing or the copy is made anew.
@@ -216,9 +216,20 @@ impl Contents {
     /// Returns the digests of all files with bytes.
     fn digests(&self) -> impl Iterator<Item = Digest> {
         let entries = self.found.iter().flat_map(|found| &found.entries);
-        entries.filter_map(|entry| match entry.node {
+        let of_tree = entries.filter_map(|entry| match entry.node {
             TreeNode::File { digest, size_bytes, .. } => (size_bytes > 0).then_some(digest),
             TreeNode::Directory | TreeNode::Symlink { .. } => None,
-        })
+        });
+        of_tree.chain(self.found.is_none().then_some(self.artifact.digest))
+    }
+
+    /// Returns the digests of those files that are cut where files are cut.
+    fn large(&self) -> impl Iterator<Item = Digest> {
+        let entries = self.found.iter().flat_map(|found| &found.entries);
+        let of_tree = entries.filter_map(|entry| match entry.node {
+            TreeNode::File { digest, size_bytes, .. } => (size_bytes > PACKED_BYTES).then_some(digest),
+            TreeNode::Directory | TreeNode::Symlink { .. } => None,
+        });
+        of_tree.chain(self.found.is_none().then_some(self.artifact.digest))
     }
 }

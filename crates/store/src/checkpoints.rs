@@ -200,7 +200,7 @@ impl Store {
         executable: bool,
     ) -> Result<Result<u64, String>, StoreError> {
         let mut objects = vec![stored.object.clone()];
-        if stored.artifact.kind == ArtifactKind::Tree {
+        if stored.has_manifest() {
             match self.manifest(stored).await {
                 Ok(manifest) => objects.extend(manifest.into_objects()),
                 Err(StoreError::Damaged { problem, .. }) => return Ok(Err(problem)),

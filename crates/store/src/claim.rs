@@ -10,7 +10,6 @@ use crate::{
     Filled, KeyState, KeyView, LEASE, Layout, Observer, Store, StoreError,
     records::{Closed, Committed, End, FORMAT, Owner, StartRecord},
     store::{decode, encode},
-    uses::Guarded,
 };
 
 /// Who asks for an attempt.
@@ -107,10 +106,10 @@ impl Store {
             }
             let view = self.look(&request.key).await?;
             match view.state() {
-                KeyState::Committed(slot, _) => {
+                KeyState::Committed(slot, committed) => {
                     // Reuse is a dependency: `uses` first, then `retired` is looked for.
-                    if let Guarded::Committed(slot, committed) = self.reuse(&request.run, slot).await? {
-                        return Ok(Claimed::Reused(slot, committed));
+                    if self.reuse(&request.run, slot).await? {
+                        return Ok(Claimed::Reused(slot, Box::new(committed.clone())));
                     }
                 }
                 KeyState::Open(slot, start) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prunella_model::{Epoch, SlotId, StepKey};
-use prunella_objects::ObjectKey;
+use prunella_objects::{Listed, ObjectKey};
 
 use crate::{
     Layout, Store, StoreError,
@@ -105,8 +105,23 @@ impl Store {
     /// As [`Store::look`].
     pub async fn look_all(&self, keys: &[StepKey]) -> Result<Vec<KeyView>, StoreError> {
         let prefixes: Vec<String> = keys.iter().map(Layout::attempts).collect();
-        let found = self.objects.read_prefixes(&prefixes).await?;
-        keys.iter().zip(found).map(|(key, records)| KeyView::of(key, records)).collect()
+        let listed = self.objects.list_prefixes(&prefixes).await?;
+        // Hints and marks say with their names what they say.
+        let says = |key: &ObjectKey| {
+            matches!(Layout::parse_attempt(key.as_str()), Some((_, AttemptRecord::Start | AttemptRecord::End)))
+        };
+        let names = listed.iter().flatten().map(|listed| &listed.key);
+        let asked: Vec<ObjectKey> = names.filter(|key| says(key)).cloned().collect();
+        let mut read = self.objects.read_listed(&asked).await?.into_iter();
+        let mut content = |key: ObjectKey| match says(&key) {
+            // What was deleted meanwhile is not there.
+            true => read.next().flatten().map(|bytes| (key, bytes)),
+            false => Some((key, Bytes::new())),
+        };
+        let view = |(key, listed): (&StepKey, Vec<Listed>)| {
+            KeyView::of(key, listed.into_iter().filter_map(|listed| content(listed.key)).collect())
+        };
+        keys.iter().zip(listed).map(view).collect()
     }
 
     /// Returns all attempts of `key`.
@@ -114,7 +129,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] if one of the records cannot be understood: then nothing may be concluded.
     pub async fn look(&self, key: &StepKey) -> Result<KeyView, StoreError> {
-        KeyView::of(key, self.objects.read_prefix(&Layout::attempts(key), usize::MAX).await?)
+        Ok(self.look_all(std::slice::from_ref(key)).await?.pop().expect("a view for every key"))
     }
 }
 

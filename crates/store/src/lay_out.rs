@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeNode, tree_digest};
+use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeEntry, TreeNode, tree_digest};
 use prunella_objects::ObjectReader;
 use prunella_sys::Fs;
 
@@ -14,6 +14,7 @@ use crate::{
     Store, StoreError,
     abreast::abreast,
     hashing::{buffer_for, hash_either},
+    in_chunks::InChunks,
     pack::cut,
     pieces::{Piece, Sink, Source},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
@@ -38,12 +39,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads; `to` then holds nothing that may be used.
     pub async fn lay_out(&self, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
+        self.lay_out_from(Source::Nearest, stored, to).await
+    }
+
+    /// Lays an artifact out as [`Store::lay_out`] does, outside of what runs: no copies are kept of what had none.
+    ///
+    /// # Errors
+    /// As [`Store::lay_out`].
+    pub async fn lay_out_outside(&self, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
+        self.lay_out_from(Source::Passing, stored, to).await
+    }
+
+    async fn lay_out_from(&self, source: Source, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
         let bytes = stored.artifact.size_bytes;
         let (fs, processors) = (self.sys.fs.clone(), self.sys.machine.cpu_count());
         match stored.artifact.kind {
+            ArtifactKind::File if stored.in_chunks => {
+                let file = self.single_in_chunks(stored).await?;
+                self.lay_in_chunks(source, &file, to, false).await?;
+            }
             ArtifactKind::File => {
                 let files = vec![(to.to_owned(), false)];
-                self.whole(Source::Nearest, stored, Arc::new(Lay { fs, processors, files })).await?;
+                self.whole(source, stored, Arc::new(Lay { fs, processors, files })).await?;
             }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
@@ -61,7 +78,13 @@ impl Store {
                     made.map_err(StoreError::io(&path))?;
                 }
                 let to = to.to_owned();
-                self.pieces_of(Source::Nearest, manifest, move |manifest, members| {
+                let in_chunks = manifest.chunks.keys().filter_map(|at| {
+                    let file = InChunks::of(&manifest, *at)?;
+                    let TreeEntry { path, node } = &manifest.entries[*at as usize].entry;
+                    Some((file, to.join(path), matches!(node, TreeNode::File { executable: true, .. })))
+                });
+                let in_chunks: Vec<_> = in_chunks.collect();
+                self.pieces_of(source, manifest, move |manifest, members| {
                     let place = |at: &u32| {
                         let entry = &manifest.entries[*at as usize].entry;
                         let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
@@ -70,9 +93,27 @@ impl Store {
                     Arc::new(Lay { fs: fs.clone(), processors, files: members.iter().map(place).collect() })
                 })
                 .await?;
+                abreast(in_chunks, self.lanes.at_work(), |(file, to, executable)| {
+                    let store = self.clone();
+                    async move { store.lay_in_chunks(source, &file, &to, executable).await }
+                })
+                .await?;
             }
         }
         Ok(Laid { bytes })
+    }
+
+    async fn lay_in_chunks(
+        &self,
+        source: Source,
+        file: &InChunks,
+        to: &Path,
+        executable: bool,
+    ) -> Result<(), StoreError> {
+        let fs = &self.sys.fs;
+        let mut out = fs.create_new(to).map_err(StoreError::io(to))?;
+        self.read_in_chunks(source, file, Box::new(move |bytes| out.write_all(bytes))).await?;
+        make_executable(&**fs, to, executable).map_err(StoreError::io(to))
     }
 
     /// Reads an artifact whole and compares it with its digest.
@@ -81,10 +122,18 @@ impl Store {
     /// [`StoreError::Damaged`] if bytes are missing or wrong in two fresh reads.
     pub async fn verify(&self, stored: &StoredArtifact) -> Result<u64, StoreError> {
         match stored.artifact.kind {
-            ArtifactKind::File => self.whole(Source::Store, stored, Arc::new(self.check(&stored.object))).await?,
-            ArtifactKind::Tree => {
+            ArtifactKind::File if !stored.in_chunks => {
+                self.whole(Source::Store, stored, Arc::new(self.check(&stored.object))).await?;
+            }
+            ArtifactKind::File | ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
+                let in_chunks: Vec<_> = manifest.chunks.keys().filter_map(|at| InChunks::of(&manifest, *at)).collect();
                 self.pieces_of(Source::Store, manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
+                abreast(in_chunks, self.lanes.at_work(), |file| {
+                    let store = self.clone();
+                    async move { store.read_in_chunks(Source::Store, &file, Box::new(|_| Ok(()))).await }
+                })
+                .await?;
             }
         }
         Ok(stored.artifact.size_bytes)
@@ -132,7 +181,7 @@ impl Store {
         }
     }
 
-    /// Returns the manifest of a stored tree, its digest checked.
+    /// Returns the manifest of a stored tree, or of a file in chunks, its digest checked.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree;
@@ -151,7 +200,14 @@ impl Store {
         reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
         let read = decode_up_to(&key, &bytes, TREE_FORMAT, |manifest: &TreeManifest| manifest.format);
         drop(bytes);
-        let TreeManifest { format, objects, entries } = read?.map_err(&damaged)?;
+        let manifest = read?.map_err(&damaged)?;
+        if stored.artifact.kind == ArtifactKind::File {
+            return match manifest.is_of_file(&stored.artifact) {
+                true => Ok(manifest),
+                false => Err(damaged("it describes another file".to_owned())),
+            };
+        }
+        let TreeManifest { format, objects, entries, chunks } = manifest;
         let (entries, places): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.entry, e.place)).unzip();
         let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
         if tree_digest(&tree) != stored.artifact.digest {
@@ -159,7 +215,7 @@ impl Store {
         }
         let entries = tree.into_entries().into_iter().zip(places);
         let entries = entries.map(|(entry, place)| StoredEntry { entry, place }).collect();
-        Ok(TreeManifest { format, objects, entries })
+        Ok(TreeManifest { format, objects, entries, chunks })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use prunella_objects::Packing;
+
 /// Files up to this size lie in packs; a larger one is an object of its own, which can be moved or cloned in.
 ///
 /// Moving a file costs two waits for the disk; copying this many bytes costs less.
@@ -21,17 +23,31 @@ pub(crate) enum Load {
     Pack(Vec<u32>),
     /// This file alone.
     Whole(u32),
+    /// These large files, in this order, in chunks.
+    Cut(Vec<u32>),
 }
+
+/// So many bytes of large files are cut one after the other; what follows is cut beside them.
+const CUT_BYTES: u64 = 256 << 20;
 
 /// Returns how files become objects: neighbours together, so that whoever reads a directory reads few objects.
 ///
 /// `sizes` are positions and sizes of files, in the order of their paths; files without bytes need no object.
-pub(crate) fn load(sizes: impl Iterator<Item = (u32, u64)>) -> Vec<Load> {
+pub(crate) fn load(packing: Packing, sizes: impl Iterator<Item = (u32, u64)>) -> Vec<Load> {
     let (mut loads, mut pack, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut cut, mut to_cut) = (Vec::new(), 0);
     for (at, size) in sizes {
         match size {
             0 => {}
-            _ if size > PACKED_BYTES => loads.push(Load::Whole(at)),
+            _ if size > PACKED_BYTES && packing == Packing::Whole => loads.push(Load::Whole(at)),
+            _ if size > PACKED_BYTES => {
+                cut.push(at);
+                to_cut += size;
+                if to_cut >= CUT_BYTES {
+                    loads.push(Load::Cut(std::mem::take(&mut cut)));
+                    to_cut = 0;
+                }
+            }
             _ => {
                 if bytes + size > PACK_BYTES || pack.len() == PACK_FILES {
                     loads.push(Load::Pack(std::mem::take(&mut pack)));
@@ -44,6 +60,9 @@ pub(crate) fn load(sizes: impl Iterator<Item = (u32, u64)>) -> Vec<Load> {
     }
     if !pack.is_empty() {
         loads.push(Load::Pack(pack));
+    }
+    if !cut.is_empty() {
+        loads.push(Load::Cut(cut));
     }
     loads
 }
@@ -58,7 +77,7 @@ mod tests {
     use super::*;
 
     fn loads(sizes: &[u64]) -> Vec<Load> {
-        load(sizes.iter().enumerate().map(|(at, size)| (at as u32, *size)))
+        load(Packing::Whole, sizes.iter().enumerate().map(|(at, size)| (at as u32, *size)))
     }
 
     #[test]
@@ -70,12 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn large_files_are_cut_where_that_is_wanted_and_many_beside_each_other() {
+        let (large, small) = (100 << 20, 5);
+        let sizes = [large, small, large, large, large, 0, small];
+        let loads = load(Packing::Chunks, sizes.iter().zip(0..).map(|(size, at)| (at, *size)));
+        assert_eq!(loads, [Load::Cut(vec![0, 2, 3]), Load::Pack(vec![1, 6]), Load::Cut(vec![4])]);
+    }
+
+    #[test]
     fn every_file_with_bytes_is_loaded_once_and_no_pack_is_too_full() {
         let sizes: Vec<u64> = (0..20_000_u64).map(|n| (n * 7919) % (2 * PACKED_BYTES) / (1 + n % 97)).collect();
         let mut seen = Vec::new();
         for load in loads(&sizes) {
             match load {
                 Load::Whole(at) => seen.push(at),
+                Load::Cut(_) => panic!("large files stay whole here"),
                 Load::Pack(files) => {
                     assert!(files.len() <= PACK_FILES);
                     assert!(files.iter().map(|at| sizes[*at as usize]).sum::<u64>() <= PACK_BYTES);

@@ -61,6 +61,8 @@ impl Sink for Check {
 pub(crate) enum Source {
     /// A copy on this machine, if there is one.
     Nearest,
+    /// A copy on this machine, if there is one; where there is none, none is made: what is read leaves the store.
+    Passing,
     /// The store itself: what damage is concluded from (protocol: Damage).
     Store,
 }
@@ -134,7 +136,7 @@ impl Store {
         let damaged = |problem: String| StoreError::Damaged { object: object.to_owned(), problem };
         let key = ObjectKey::new(object).map_err(|_| damaged("the record names no object".to_owned()))?;
         let opened = match source {
-            Source::Nearest => self.objects.open(&key).await,
+            Source::Nearest | Source::Passing => self.objects.open(&key).await,
             Source::Store => self.objects.open_fresh(&key).await,
         };
         match opened {

@@ -1,13 +1,19 @@
 //! Pins: what an open attempt or a run relies on but did not upload (protocol: Slots, Pins).
 
+use std::sync::Arc;
+
 use prunella_model::{RunId, SlotId};
 use prunella_objects::ObjectKey;
 
 use crate::{
     Layout, Store, StoreError,
+    abreast::abreast,
     records::{FORMAT, PinRecord},
     store::encode,
 };
+
+/// So many objects are looked up beside each other.
+const AT_ONCE: usize = 32;
 
 /// Who pins.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +40,12 @@ impl Store {
         let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
         let _random_name = self.put(&key, record).await?;
         let condemned = self.condemned().await?.map(|(_, condemned)| condemned).unwrap_or_default();
-        let mut reliable = Vec::with_capacity(objects.len());
-        for object in objects {
-            reliable.push(!condemned.contains(object) && self.exists(&ObjectKey::new(object)?).await?);
-        }
-        Ok(reliable)
+        let condemned = Arc::new(condemned);
+        abreast(objects.to_vec(), AT_ONCE, |object| {
+            let (store, condemned) = (self.clone(), condemned.clone());
+            async move { Ok(!condemned.contains(&object) && store.exists(&ObjectKey::new(&object)?).await?) }
+        })
+        .await
     }
 
     /// Returns whether the object is there.

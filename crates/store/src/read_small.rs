@@ -1,6 +1,9 @@
 //! Reading a small artifact whole, into memory.
 
-use std::io::Read;
+use std::{
+    io::Read,
+    sync::{Arc, Mutex},
+};
 
 use prunella_model::{ArtifactKind, Digest};
 
@@ -14,6 +17,17 @@ impl Store {
     pub async fn read_small(&self, stored: &StoredArtifact, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         if stored.artifact.kind != ArtifactKind::File || stored.artifact.size_bytes > most {
             return Ok(None);
+        }
+        if stored.in_chunks {
+            let file = self.single_in_chunks(stored).await?;
+            let read = Arc::new(Mutex::new(Vec::new()));
+            let into = read.clone();
+            let out = move |bytes: &[u8]| {
+                into.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend_from_slice(bytes);
+                Ok(())
+            };
+            self.read_in_chunks(Source::Nearest, &file, Box::new(out)).await?;
+            return Ok(Some(std::mem::take(&mut *read.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))));
         }
         // One wrong read is no damage: a bad cable is no bad object (protocol: Damage).
         match self.read_small_once(Source::Nearest, stored).await {

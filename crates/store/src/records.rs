@@ -8,7 +8,8 @@ use prunella_model::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use crate::manifest::{Place, StoredEntry, TREE_FORMAT, TreeManifest};
+pub use crate::manifest::{Chunk, Place, StoredEntry, TREE_FORMAT, TreeManifest};
+pub use crate::stored::StoredArtifact;
 
 /// The version of every record written by this program.
 pub const FORMAT: u32 = 1;
@@ -56,19 +57,6 @@ pub struct StartRecord {
     pub writer: WriterId,
     /// Wall time, for people.
     pub at_ms: i64,
-}
-
-/// An artifact and the object that holds it: a file's bytes, or a tree's manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredArtifact {
-    /// What it is.
-    #[serde(flatten)]
-    pub artifact: Artifact,
-    /// The object's key.
-    pub object: String,
-    /// Whether a single file was executable; a tree's manifest says it of each of its files.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub executable: bool,
 }
 
 /// How a slot was filled: `attempts/<key>/<e>.end.json`.

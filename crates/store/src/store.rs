@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::StoreError;
+use crate::{StoreError, lanes::Lanes};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -18,6 +18,7 @@ pub struct Store {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) sys: Sys,
     pub(crate) writer: WriterId,
+    pub(crate) lanes: Arc<Lanes>,
 }
 
 impl Store {
@@ -25,7 +26,8 @@ impl Store {
     pub fn new(objects: Arc<dyn Objects>, sys: Sys) -> Self {
         let mut bits = [0; 16];
         sys.random.fill(&mut bits);
-        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)) }
+        let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
+        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)), lanes }
     }
 
     /// Returns the backend.
@@ -84,6 +86,11 @@ impl Store {
     /// A create whose answer got lost is made again with the same bytes: what is there then is one's own, or another's.
     pub(crate) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, StoreError> {
         settled(|| self.objects.create(key, bytes.clone())).await
+    }
+
+    /// Creates the object as [`Store::put`], and keeps a copy on this machine where copies are kept.
+    pub(crate) async fn put_and_keep(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, StoreError> {
+        settled(|| self.objects.create_and_keep(key, bytes.clone())).await
     }
 
     /// Creates objects in order; made again with the same bytes if the answer got lost.

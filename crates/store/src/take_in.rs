@@ -1,16 +1,22 @@
 //! Taking files and trees in: bytes become objects, known by their digest.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use prunella_model::{Artifact, ArtifactKind, Digest, RunId, SlotId};
-use prunella_objects::{CreatedFile, ObjectKey, ObjectReader, Op, SMALL_BYTES, TakeIn};
-use prunella_sys::{FileKind, blocking};
+use prunella_objects::{CreatedFile, ObjectKey, ObjectReader, Op, Packing, SMALL_BYTES, TakeIn};
+use prunella_sys::{FileKind, Meta, blocking};
 
 use crate::{
     Layout, Store, StoreError,
+    bring_in::Notes,
+    cut_in::{Cut, Table, ToCut},
     hashing::hash_file,
+    in_chunks::InChunks,
+    pack::PACKED_BYTES,
     records::{StoredArtifact, TreeManifest},
+    store::encode,
+    there::There,
 };
 
 /// For whom bytes are taken in; it enters the objects' names.
@@ -35,7 +41,7 @@ pub struct Taken {
     pub stored: StoredArtifact,
     /// Small objects that have to be created before any record names them.
     pub objects: Vec<(ObjectKey, Bytes)>,
-    /// The manifest of a tree.
+    /// The manifest of a tree, or of a file in chunks.
     pub manifest: Option<TreeManifest>,
 }
 
@@ -46,20 +52,24 @@ pub struct TakenFile<'a> {
     pub path: &'a str,
     /// Its length.
     pub size_bytes: u64,
-    /// The object that holds it; nothing for a file of a tree that has no bytes.
+    /// The object that holds it; nothing for a file of a tree that has no bytes, or that lies in chunks.
     object: Option<(&'a str, u64)>,
+    /// Its position among the entries of the manifest, if it lies in chunks.
+    in_chunks: Option<u32>,
 }
 
 impl Taken {
     /// Returns every file in it.
     pub fn files(&self) -> impl Iterator<Item = TakenFile<'_>> {
         let StoredArtifact { artifact, object, .. } = &self.stored;
-        let single = TakenFile { path: "", size_bytes: artifact.size_bytes, object: Some((object, 0)) };
+        let single =
+            TakenFile { path: "", size_bytes: artifact.size_bytes, object: Some((object, 0)), in_chunks: None };
         let single = self.manifest.is_none().then_some(single);
         let of_tree = self.manifest.iter().flat_map(|manifest| {
-            manifest.files().map(|(path, size_bytes, _, place)| {
+            manifest.files_at().map(|(at, (path, size_bytes, _, place))| {
                 let object = place.map(|place| (manifest.object(place), place.offset));
-                TakenFile { path, size_bytes, object }
+                let in_chunks = manifest.chunks_of(at).map(|_| at);
+                TakenFile { path, size_bytes, object, in_chunks }
             })
         });
         single.into_iter().chain(of_tree)
@@ -104,11 +114,14 @@ impl Store {
         let unfit = |problem: &str| StoreError::Unfit { path: path.to_owned(), problem: problem.to_owned() };
         match (kind, meta.as_ref().map(|m| m.kind)) {
             (_, None) => Err(unfit("it is not there")),
+            (ArtifactKind::File, Some(FileKind::File)) if self.is_cut(kind, meta.as_ref()) => {
+                self.take_in_chunks(owner, path, meta.as_ref(), There::default(), None).await
+            }
             (ArtifactKind::File, Some(FileKind::File)) => {
                 let (digest, file) = self.take_file(owner, path, take_over).await?;
                 let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes: file.size_bytes };
                 let executable = meta.is_some_and(|meta| meta.mode_exec);
-                let stored = StoredArtifact { artifact, object: file.object.to_string(), executable };
+                let stored = StoredArtifact { artifact, object: file.object.to_string(), executable, in_chunks: false };
                 let objects = file.inline.map(|bytes| (file.object, bytes)).into_iter().collect();
                 Ok(Taken { stored, objects, manifest: None })
             }
@@ -120,6 +133,35 @@ impl Store {
             (_, Some(FileKind::Symlink)) => Err(unfit("it is a symbolic link; an output is the bytes themselves")),
             (_, Some(FileKind::Special)) => Err(unfit("it is a socket, pipe or device")),
         }
+    }
+
+    /// Returns whether a file lies in chunks here once it is taken in.
+    pub(crate) fn is_cut(&self, kind: ArtifactKind, meta: Option<&Meta>) -> bool {
+        let large = meta.is_some_and(|meta| meta.kind == FileKind::File && meta.len > PACKED_BYTES);
+        kind == ArtifactKind::File && large && self.objects.packing() == Packing::Chunks
+    }
+
+    /// Takes one large file in, in chunks.
+    pub(crate) async fn take_in_chunks(
+        &self,
+        owner: &For,
+        path: &Path,
+        meta: Option<&Meta>,
+        there: There,
+        notes: Option<Notes>,
+    ) -> Result<Taken, StoreError> {
+        let (size_bytes, executable) = meta.map_or((0, false), |meta| (meta.len, meta.mode_exec));
+        let table = Arc::new(Table::new(there));
+        let file = ToCut { at: 0, path: path.to_owned(), size: size_bytes };
+        let mut cut = self.cut_in(owner, vec![file], &table, &Arc::new(notes)).await?;
+        let Cut { digest, chunks, .. } = cut.pop().expect("one file was cut");
+        let artifact = Artifact { kind: ArtifactKind::File, digest, size_bytes };
+        let table = Arc::into_inner(table).expect("nobody fills it any more");
+        let manifest = TreeManifest::of_file(&artifact, executable, table.into_objects(), chunks);
+        let object = self.object_name(owner);
+        let objects = vec![(object.clone(), encode(&manifest))];
+        let stored = StoredArtifact { artifact, object: object.to_string(), executable, in_chunks: true };
+        Ok(Taken { stored, objects, manifest: Some(manifest) })
     }
 
     pub(crate) fn object_name(&self, owner: &For) -> ObjectKey {
@@ -198,11 +240,16 @@ impl Store {
         }
     }
 
-    /// Opens one file of what was taken in.
+    /// Opens one file of what was taken in; a long one is to be read where blocking is allowed.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if it is gone again.
     pub async fn open_taken(&self, taken: &Taken, file: &TakenFile<'_>) -> Result<ObjectReader, StoreError> {
+        if let Some((manifest, at)) = taken.manifest.as_ref().zip(file.in_chunks)
+            && let Some(in_chunks) = InChunks::of(manifest, at)
+        {
+            return Ok(self.open_in_chunks(in_chunks));
+        }
         match (taken.waiting(file), file.object) {
             (Some(reader), _) => Ok(reader),
             (None, None) => unreachable!("a file without an object has no bytes to wait for"),

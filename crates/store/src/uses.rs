@@ -3,7 +3,8 @@
 use prunella_model::{Epoch, RunId, SlotId, StepKey};
 
 use crate::{
-    KeyState, KeyView, Layout, Store, StoreError,
+    Layout, Store, StoreError,
+    guard::Looked,
     records::{Committed, FORMAT, UsesRecord},
     store::encode,
 };
@@ -25,30 +26,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store did not answer or a record cannot be understood.
     pub async fn guard(&self, run: &RunId, keys: &[StepKey]) -> Result<Vec<Guarded>, StoreError> {
-        let (mut found, mut missed) = (Vec::new(), Vec::new());
-        for view in self.look_all(keys).await? {
-            match view.state() {
-                KeyState::Committed(slot, _) => found.push(slot),
-                KeyState::Open(..) => missed.push(Guarded::Missed(None)),
-                KeyState::Free(epoch) => missed.push(Guarded::Missed(Some(epoch))),
+        let looked = self.look_for_commits(keys).await?;
+        let mut found = Vec::new();
+        for looked in &looked {
+            if let Looked::Committed(slot, _) = looked {
+                found.push(*slot);
             }
         }
-        if found.is_empty() {
-            return Ok(missed);
-        }
-        self.write_uses(run, &found).await?;
-        let mut answers = Vec::with_capacity(keys.len());
-        for view in self.look_all(keys).await? {
-            // The whole view again: it must show neither `retired` nor `damaged` after `uses` stands.
-            answers.push(match view.state() {
-                KeyState::Committed(slot, committed) if found.contains(&slot) => {
-                    Guarded::Committed(slot, Box::new(committed.clone()))
-                }
-                KeyState::Free(epoch) => Guarded::Missed(Some(epoch)),
-                KeyState::Committed(..) | KeyState::Open(..) => Guarded::Missed(None),
-            });
-        }
-        Ok(answers)
+        // After `uses` stands: what is neither retired nor damaged now is a root for every collector that comes later.
+        let mut still = self.reuse_all(run, &found).await?.into_iter();
+        let answer = |looked| match looked {
+            Looked::Committed(slot, committed) if still.next() == Some(true) => Guarded::Committed(slot, committed),
+            Looked::Free(epoch) => Guarded::Missed(Some(epoch)),
+            Looked::Committed(..) | Looked::Open => Guarded::Missed(None),
+        };
+        Ok(looked.into_iter().map(answer).collect())
     }
 
     /// Records these commits as used by the run, in one record, and answers for each whether it may still be reused.
@@ -56,12 +48,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store did not answer or a record cannot be understood.
     pub async fn reuse_all(&self, run: &RunId, slots: &[SlotId]) -> Result<Vec<bool>, StoreError> {
+        if slots.is_empty() {
+            return Ok(Vec::new());
+        }
         self.write_uses(run, slots).await?;
-        let keys: Vec<StepKey> = slots.iter().map(|slot| slot.key).collect();
-        let views = self.look_all(&keys).await?;
-        let still =
-            |(slot, view): (&SlotId, &KeyView)| matches!(view.state(), KeyState::Committed(now, _) if now == *slot);
-        Ok(slots.iter().zip(&views).map(still).collect())
+        self.not_barred(slots).await
     }
 
     /// Records these slots as used by the run, and returns those that are retired: their bytes may be gone.
@@ -75,22 +66,12 @@ impl Store {
             self.write_uses(run, slots).await?;
         }
         self.not_given_up(run).await?;
-        let mut retired = Vec::new();
-        for slot in slots {
-            if self.exists(&Layout::retired(slot)).await? {
-                retired.push(*slot);
-            }
-        }
-        Ok(retired)
+        self.retired_of(slots).await
     }
 
     /// Records the slot as used by the run, then looks whether it may still be reused.
-    pub(crate) async fn reuse(&self, run: &RunId, slot: SlotId) -> Result<Guarded, StoreError> {
-        self.write_uses(run, std::slice::from_ref(&slot)).await?;
-        Ok(match self.look(&slot.key).await?.state() {
-            KeyState::Committed(now, committed) if now == slot => Guarded::Committed(slot, Box::new(committed.clone())),
-            _ => Guarded::Missed(None),
-        })
+    pub(crate) async fn reuse(&self, run: &RunId, slot: SlotId) -> Result<bool, StoreError> {
+        Ok(self.reuse_all(run, &[slot]).await? == [true])
     }
 
     async fn write_uses(&self, run: &RunId, slots: &[SlotId]) -> Result<(), StoreError> {

@@ -5,16 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use prunella_model::{
-    Artifact, ArtifactKind, CheckpointId, DataName, Digest, PortName, RunId, SlotId, StepId, TreeEntry, TreeNode,
-};
+use prunella_model::{Artifact, CheckpointId, DataName, Digest, PortName, RunId, SlotId, StepId, TreeEntry, TreeNode};
 
 use prunella_objects::ObjectKey;
 
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
     pieces::{Piece, Source},
-    records::{End, EndRecord, GraphRecord, StoredArtifact, StoredEntry, TreeManifest, UsesRecord},
+    records::{Chunk, End, EndRecord, GraphRecord, StoredArtifact, StoredEntry, TreeManifest, UsesRecord},
     store::decode,
 };
 
@@ -72,10 +70,10 @@ pub struct PromisedObject {
     pub files: Vec<PromisedFile>,
 }
 
-/// A file, or a file of a tree, in an object.
+/// A file, a file of a tree, or a chunk of one, in an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromisedFile {
-    /// The path in the tree; empty for a single file, which has its object for itself.
+    /// The path in the tree; empty for a single file, which has its object for itself unless it lies in chunks.
     pub path: String,
     /// Where its bytes begin.
     pub offset: u64,
@@ -83,6 +81,15 @@ pub struct PromisedFile {
     pub size_bytes: u64,
     /// What they must be.
     pub digest: Digest,
+    /// Which chunk of the file it is, if the file lies in chunks.
+    pub chunk: Option<u32>,
+}
+
+impl PromisedFile {
+    /// Returns whether a file begins with it: the others are more of the same one.
+    pub fn begins(&self) -> bool {
+        self.chunk.is_none_or(|number| number == 0)
+    }
 }
 
 impl Store {
@@ -199,17 +206,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if a manifest is missing or wrong in two fresh reads.
     pub async fn promised_objects(&self, stored: &StoredArtifact) -> Result<Vec<PromisedObject>, StoreError> {
-        if stored.artifact.kind == ArtifactKind::File {
+        if !stored.has_manifest() {
             let Artifact { digest, size_bytes, .. } = stored.artifact;
-            let files = vec![PromisedFile { path: String::new(), offset: 0, size_bytes, digest }];
+            let files = vec![PromisedFile { path: String::new(), offset: 0, size_bytes, digest, chunk: None }];
             return Ok(vec![PromisedObject { object: stored.object.clone(), files }]);
         }
-        let TreeManifest { objects, entries, .. } = self.manifest(stored).await?;
+        let TreeManifest { objects, entries, chunks, .. } = self.manifest(stored).await?;
         let mut promised: Vec<PromisedObject> =
             objects.into_iter().map(|object| PromisedObject { object, files: Vec::new() }).collect();
+        for (at, chunks) in chunks {
+            for (Chunk { digest, size_bytes, place }, number) in chunks.into_iter().zip(0..) {
+                let path = entries[at as usize].entry.path.clone();
+                let file = PromisedFile { path, offset: place.offset, size_bytes, digest, chunk: Some(number) };
+                promised[place.object as usize].files.push(file);
+            }
+        }
         for StoredEntry { entry: TreeEntry { path, node }, place } in entries {
             if let (TreeNode::File { digest, size_bytes, .. }, Some(place)) = (node, place) {
-                let file = PromisedFile { path, offset: place.offset, size_bytes, digest };
+                let file = PromisedFile { path, offset: place.offset, size_bytes, digest, chunk: None };
                 promised[place.object as usize].files.push(file);
             }
         }
@@ -230,7 +244,7 @@ impl Store {
             offset: file.offset,
             size: file.size_bytes,
             digest: file.digest,
-            whole: file.path.is_empty(),
+            whole: file.path.is_empty() && file.chunk.is_none(),
         };
         self.read_pieces_from(
             Source::Store,

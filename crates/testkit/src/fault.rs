@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prunella_objects::{Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, Op, TakeIn};
+use prunella_objects::{
+    Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, Op, Packing, TakeIn,
+};
 
 /// What happens to an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +131,10 @@ impl Objects for Faulty {
         through!(self, prefix, self.inner.read_prefix(prefix, limit))
     }
 
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         through!(self, key, self.inner.delete(key))
     }
@@ -163,6 +169,10 @@ impl Objects for Faulty {
             })),
             _ => Ok(reader),
         }
+    }
+
+    fn packing(&self) -> Packing {
+        self.inner.packing()
     }
 
     fn store_id(&self) -> &str {

@@ -125,7 +125,7 @@ impl Get {
         let part = beside("part");
         let laid = async {
             match made {
-                Made::One(_, stored) => drop(store.lay_out(stored, &part).await?),
+                Made::One(_, stored) => drop(store.lay_out_outside(stored, &part).await?),
                 Made::Items(fan_in) => fan_in.lay_out(store, &part).await.map_err(|(_, error)| error)?,
             }
             let kind = made.artifact().kind;
@@ -316,6 +316,15 @@ async fn print(store: &Store, stored: &StoredArtifact) -> Result<(), CliError> {
         return Err(no_tree_to_standard_output());
     }
     store.verify(stored).await?;
+    if stored.in_chunks {
+        let out = |bytes: &[u8]| std::io::Write::write_all(&mut std::io::stdout().lock(), bytes);
+        return match store.read_out(stored, out).await {
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(CliError::Closed)
+            }
+            done => Ok(done?),
+        };
+    }
     let gone = |problem: &str| StoreError::Damaged { object: stored.object.clone(), problem: problem.to_owned() };
     let key = ObjectKey::new(&stored.object)?;
     let mut reader = store.objects().open(&key).await?.ok_or_else(|| gone("it is missing"))?;

@@ -10,6 +10,7 @@ pub mod gc;
 pub mod get;
 pub mod graph;
 pub mod heal;
+pub mod index;
 pub mod init;
 pub mod logs;
 pub mod man;
@@ -82,6 +83,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Heal(command) => command.run(&context).await,
         Command::Gc(command) => command.run(&context).await,
         Command::Store(command) => command.run(&context).await,
+        Command::Index(command) => command.run(&context).await,
         Command::Doctor(command) => command.run(&context).await,
         Command::Completions(command) => command.run(&context),
         Command::Complete(command) => command.run(&context).await,

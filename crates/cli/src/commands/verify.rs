@@ -204,7 +204,7 @@ async fn read(store: &Store, jobs: Jobs, processors: usize, tally: &mut Tally) -
         let Some(done) = reading.join_next().await else { break };
         let done = done.map_err(|error| CliError::io("a reader")(std::io::Error::other(error)))?;
         let (object, asked, wrong) = done;
-        tally.files += asked.len();
+        tally.files += asked.iter().filter(|asked| asked.file.begins()).count();
         tally.bytes += asked.iter().map(|asked| asked.file.size_bytes).sum::<u64>();
         for (at, problem) in wrong? {
             tally.bytes -= asked[at].file.size_bytes;

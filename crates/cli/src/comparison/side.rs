@@ -1,6 +1,6 @@
 //! One of two runs that are compared: what it was made from, and what became of each step.
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_engine::{Plan, load_state};
 use prunella_journal::{Event, RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
@@ -8,7 +8,6 @@ use prunella_model::{
     Artifact, ArtifactKind, Class, ContentFormat, Digest, PortName, RunId, SlotId, Span, StepId, StepKey, StepName,
     TreeNode,
 };
-use prunella_objects::ObjectKey;
 use prunella_store::{
     Store, StoreError,
     records::{Committed, GraphRecord, StoredArtifact},
@@ -265,16 +264,10 @@ async fn entries(store: &Store, stored: &StoredArtifact) -> Result<BTreeMap<Stri
 
 /// Returns the numbers of a JSON file; none if it is large, no JSON, or lost.
 async fn json(store: &Store, stored: &StoredArtifact) -> Result<BTreeMap<String, Number>, CliError> {
-    if stored.artifact.size_bytes > LARGEST {
-        return Ok(BTreeMap::new());
-    }
-    let Some(mut reader) = store.objects().open(&ObjectKey::new(&stored.object)?).await? else {
-        return Ok(BTreeMap::new());
+    let bytes = match store.read_small(stored, LARGEST).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
     };
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(CliError::io(&stored.object))?;
-    if Digest::of(&bytes) != stored.artifact.digest {
-        return Ok(BTreeMap::new());
-    }
     Ok(serde_json::from_slice(&bytes).map(|value| numbers(&value)).unwrap_or_default())
 }

@@ -116,6 +116,37 @@ fn what_one_machine_made_another_reuses() {
 }
 
 #[test]
+fn an_index_spares_a_machine_the_reading_of_what_others_made() {
+    let server = S3Server::start("bucket");
+    let (one, other) = (Machine::new(&server), Machine::new(&server));
+    let steps: String =
+        (0..12).map(|n| format!("  s{n}: {{ run: 'echo {n} >out', outputs: {{ out: out }} }}\n")).collect();
+    let pipeline = format!("prunella: v1\nname: many\nsteps:\n{steps}");
+    one.home.write("pipeline.yaml", &pipeline);
+    other.home.write("pipeline.yaml", &pipeline);
+    one.run(&["run"]).exits(0);
+    let rebuilt = other.json(&["index", "rebuild"]);
+    assert_eq!(rebuilt["attempts"], 12);
+    // From now on the end of an attempt is read from nowhere: its name in the bucket is enough.
+    server.faults().plan(|asked| {
+        let of_an_end = asked.method == "GET" && asked.path.contains(".end.json") && !asked.path.contains("list-type");
+        of_an_end.then_some(Fault::Status { status: 403, code: "AccessDenied", retry_after: None })
+    });
+    let reused = other.run(&["run"]).exits(0);
+    assert!(reused.out.contains("reused 12 of 12 steps"), "{}", reused.out);
+    // What was committed is told by the bucket, not by the index.
+    server.faults().none();
+    for key in server.objects().keys("bucket").iter().filter(|key| key.contains("/attempts/")) {
+        assert!(server.objects().lose("bucket", key));
+    }
+    let made = other.run(&["run", "--new"]).exits(0);
+    assert!(!made.out.contains("reused"), "{}", made.out);
+    let dir = Home::new();
+    let refused = dir.run(&["index", "rebuild"]).exits(2);
+    assert!(refused.err.contains("needs no index"), "{}", refused.err);
+}
+
+#[test]
 fn i11_quiet_no_credential_is_in_the_bucket_on_the_disk_or_on_the_screen() {
     let server = S3Server::start("bucket");
     let machine = Machine::new(&server);

@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod buckets;
+mod clouds;
 mod comparing;
 mod completing;
 mod configuring;

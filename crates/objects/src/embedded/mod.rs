@@ -304,6 +304,21 @@ impl Objects for Embedded {
         Ok(found)
     }
 
+    async fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        self.inner.readers.list_prefixes(prefixes)
+    }
+
+    async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, ObjectsError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for (key, content) in keys.iter().zip(self.inner.readers.find_all(keys)?) {
+            found.push(match content {
+                Some(content) => self.load(key, content).await?,
+                None => None,
+            });
+        }
+        Ok(found)
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
         match self.write_one(Change::Delete { key: key.clone() }).await? {
             Changed::Deleted(Some(name)) => {

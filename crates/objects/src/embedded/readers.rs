@@ -59,25 +59,58 @@ impl Readers {
 
     /// Returns keys and sizes in byte order.
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {
-        const LIST: &str = "SELECT key, size FROM objects WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
         let from = match after {
             // The least text above it: no key has control characters.
             Some(after) if after >= prefix => format!("{after}\u{1}"),
             _ => prefix.to_owned(),
         };
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(LIST)?;
-            let mut rows = statement.query(params![from, end(prefix), rows_of(limit)])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                // There may be very many: a key is made of the row's own text.
-                match self.key(row.get_ref(0)?.as_str()?) {
-                    Ok(key) => found.push(Listed { key, size: row.get::<_, i64>(1)?.unsigned_abs() }),
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-            Ok(Ok(found))
+        self.read(|connection| self.list_on(connection, &from, prefix, limit))?
+    }
+
+    /// Returns for each prefix what [`Readers::list`] gives, all from one moment and under one lock of the log.
+    pub fn list_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
+        self.at_one_moment(|connection| {
+            prefixes.iter().map(|prefix| self.list_on(connection, prefix, prefix, usize::MAX)).collect()
         })?
+        .into_iter()
+        .collect()
+    }
+
+    fn list_on(
+        &self,
+        connection: &Connection,
+        from: &str,
+        prefix: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Result<Vec<Listed>, ObjectsError>> {
+        let mut statement = connection.prepare_cached(LIST)?;
+        let mut rows = statement.query(params![from, end(prefix), rows_of(limit)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            // There may be very many: a key is made of the row's own text.
+            match self.key(row.get_ref(0)?.as_str()?) {
+                Ok(key) => found.push(Listed { key, size: row.get::<_, i64>(1)?.unsigned_abs() }),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(found))
+    }
+
+    /// Returns where the bytes of each object are, all under one lock of the log.
+    pub fn find_all(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Content>>, ObjectsError> {
+        self.at_one_moment(|connection| keys.iter().map(|key| find(connection, key.as_str())).collect())
+    }
+
+    fn at_one_moment<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<Vec<T>>,
+    ) -> Result<Vec<T>, ObjectsError> {
+        self.read(|connection| {
+            connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+            let found = query(connection);
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            found
+        })
     }
 
     /// Shows every key, in byte order; none is made.
@@ -101,12 +134,8 @@ impl Readers {
 
     /// Returns for each prefix what [`Readers::read_prefix`] gives, all from one moment and under one lock of the log.
     pub fn read_prefixes(&self, prefixes: &[String]) -> Result<Vec<Vec<(ObjectKey, Content)>>, ObjectsError> {
-        let rows = self.read(|connection| {
-            connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-            let found: rusqlite::Result<Vec<_>> =
-                prefixes.iter().map(|prefix| read_prefix(connection, prefix, usize::MAX)).collect();
-            connection.prepare_cached("COMMIT")?.execute([])?;
-            found
+        let rows = self.at_one_moment(|connection| {
+            prefixes.iter().map(|prefix| read_prefix(connection, prefix, usize::MAX)).collect()
         })?;
         let keyed = |rows: Vec<(String, Content)>| {
             rows.into_iter().map(|(key, content)| Ok((self.key(&key)?, content))).collect::<Result<Vec<_>, _>>()
@@ -123,6 +152,8 @@ impl Readers {
         })
     }
 }
+
+const LIST: &str = "SELECT key, size FROM objects WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 
 /// Returns where the object's bytes are, on any connection.
 pub(super) fn find(connection: &Connection, key: &str) -> rusqlite::Result<Option<Content>> {

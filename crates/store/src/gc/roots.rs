@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use prunella_model::{ArtifactKind, CheckpointId, Digest, RunId, SlotId, StepKey};
+use prunella_model::{CheckpointId, Digest, RunId, SlotId, StepKey};
 use prunella_objects::ObjectKey;
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
     records::{CheckpointRecord, End, EndRecord, GraphRecord, NamesRecord, PinRecord, StartRecord, StoredArtifact},
 };
 
-/// The objects of trees by their manifest, which never changes; nothing where it cannot be read.
+/// The objects of trees, and of files in chunks, by their manifest, which never changes; nothing where it cannot be read.
 pub(super) type Manifests = HashMap<String, Option<Arc<Vec<String>>>>;
 
 /// All roots at one reading.
@@ -307,7 +307,7 @@ impl Reader<'_> {
         stored: &StoredArtifact,
         manifests: &mut Manifests,
     ) -> Result<Option<Arc<Vec<String>>>, StoreError> {
-        if stored.artifact.kind == ArtifactKind::File {
+        if !stored.has_manifest() {
             return Ok(Some(Arc::new(vec![stored.object.clone()])));
         }
         if let Some(known) = manifests.get(&stored.object) {

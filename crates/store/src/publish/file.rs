@@ -32,7 +32,7 @@ impl Store {
 
     pub(super) async fn make_file(&self, stored: &StoredArtifact, part: &Path) -> Result<(), StoreError> {
         let fs = self.sys.fs.clone();
-        self.lay_out(stored, part).await?;
+        self.lay_out_outside(stored, part).await?;
         fs.set_executable(part, stored.executable).map_err(StoreError::io(part))?;
         if read_back(&fs, part).await? != stored.artifact.digest {
             return Err(StoreError::io(part)(io::Error::other("what was written reads back as something else")));

@@ -14,7 +14,7 @@ use crate::{Store, StoreError, hashing::hash_file, records::StoredArtifact};
 
 impl Store {
     pub(super) async fn make_tree(&self, stored: &StoredArtifact, part: &Path) -> Result<(), StoreError> {
-        self.lay_out(stored, part).await?;
+        self.lay_out_outside(stored, part).await?;
         if digest_of(&self.sys.fs, part).await? != Some(stored.artifact.digest) {
             return Err(StoreError::io(part)(io::Error::other("what was written reads back as something else")));
         }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prunella_bucketkit::{ACCESS_KEY, Faults, S3Server, SECRET_KEY};
+use prunella_bucketkit::{ACCESS_KEY, Faults, GcsServer, S3Server, SECRET_KEY};
 use prunella_model::*;
-use prunella_objects::{Embedded, Memory, Objects};
+use prunella_objects::{Embedded, Memory, Objects, Packing};
 use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
@@ -24,7 +24,13 @@ pub struct Bench {
     pub sys: Sys,
     pub scratch: tempfile::TempDir,
     /// Lives as long as its store is used.
-    server: Option<S3Server>,
+    server: Option<Server>,
+}
+
+/// A service that holds a bucket.
+enum Server {
+    S3(S3Server),
+    Google(GcsServer),
 }
 
 impl Bench {
@@ -39,8 +45,25 @@ impl Bench {
     /// In a bucket of a server that speaks S3.
     pub fn bucket() -> Self {
         let server = S3Server::start("bucket");
-        let url = server.url("bucket", "store").parse().unwrap();
-        let mut bench = Self::of("bucket", |sys, dir| {
+        let url = server.url("bucket", "store");
+        Self::remote("bucket", &url, Server::S3(server))
+    }
+
+    /// In a bucket of a server that speaks Google's protocol.
+    pub fn google() -> Self {
+        let server = GcsServer::start("bucket");
+        let url = format!("{}&anonymous=true", server.url("bucket", "store"));
+        Self::remote("google", &url, Server::Google(server))
+    }
+
+    /// One in a bucket of every service.
+    pub fn buckets() -> [Self; 2] {
+        [Self::bucket(), Self::google()]
+    }
+
+    fn remote(name: &'static str, url: &str, server: Server) -> Self {
+        let url = url.parse().unwrap();
+        let mut bench = Self::of(name, |sys, dir| {
             let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", ACCESS_KEY).with("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
             // The network's time is not the members' time.
             let sys = Sys { env: Arc::new(env), clock: Sys::real().clock, ..sys.clone() };
@@ -60,12 +83,28 @@ impl Bench {
 
     /// What goes wrong with the requests to the bucket.
     pub fn faults(&self) -> &Faults {
-        self.server.as_ref().expect("only a bucket has requests").faults()
+        match self.server.as_ref().expect("only a bucket has requests") {
+            Server::S3(server) => server.faults(),
+            Server::Google(server) => server.faults(),
+        }
+    }
+
+    /// One of every backend that wants large files in chunks.
+    pub fn in_chunks() -> [Self; 2] {
+        [Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks))), Self::bucket()]
+    }
+
+    /// What the bucket holds, behind everybody's back.
+    pub fn held(&self) -> &prunella_bucketkit::Objects {
+        match self.server.as_ref().expect("only a bucket is held by a server") {
+            Server::S3(server) => server.objects(),
+            Server::Google(server) => server.objects(),
+        }
     }
 
     /// One of every backend.
-    pub fn each() -> [Self; 3] {
-        [Self::memory(), Self::embedded(), Self::bucket()]
+    pub fn each() -> [Self; 4] {
+        [Self::memory(), Self::embedded(), Self::bucket(), Self::google()]
     }
 
     fn of(name: &'static str, open: impl Fn(&Sys, &std::path::Path) -> Arc<dyn Objects>) -> Self {

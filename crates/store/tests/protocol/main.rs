@@ -4,6 +4,7 @@
 
 mod bench;
 mod brought;
+mod chunks;
 mod claims;
 mod crashes;
 mod damage;

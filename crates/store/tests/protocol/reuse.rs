@@ -122,7 +122,7 @@ async fn a_commit_retired_or_damaged_before_uses_stood_is_not_reused() {
             let (watched, store) = Watched::of(&bench);
             *watched.hook.lock().unwrap() = Some(Box::new(appears));
             let guarded = store.guard(&run("b"), &[slot.key]).await.unwrap();
-            assert_eq!(guarded, [Guarded::Missed(Some(Epoch(2)))], "{} retired: {retired}", bench.name);
+            assert_eq!(guarded, [Guarded::Missed(None)], "{} retired: {retired}", bench.name);
             assert_eq!(store.reuse_all(&run("b"), &[slot]).await.unwrap(), [false]);
             // It allows the next epoch.
             assert_eq!(claim(&store, &request(bench.owner(2), "b")).await.epoch, Epoch(2));

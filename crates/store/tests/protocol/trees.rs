@@ -124,7 +124,7 @@ async fn the_digest_of_a_tree_does_not_know_how_it_is_packed() {
             objects.push(name);
         }
     }
-    let old = TreeManifest { format: 1, objects, entries: manifest.entries };
+    let old = TreeManifest { format: 1, objects, entries: manifest.entries, chunks: Default::default() };
     let stored = put(&bench, "data/aa/old", &serde_json::to_vec(&old).unwrap(), &packed.stored.artifact).await;
     store.verify(&stored).await.unwrap();
     let to = bench.scratch.path().join("laid again");
@@ -134,7 +134,7 @@ async fn the_digest_of_a_tree_does_not_know_how_it_is_packed() {
 
 async fn put(bench: &Bench, name: &str, bytes: &[u8], artifact: &Artifact) -> StoredArtifact {
     let _new = bench.objects.create(&ObjectKey::new(name).unwrap(), bytes.to_vec().into()).await.unwrap();
-    StoredArtifact { artifact: *artifact, object: name.to_owned(), executable: false }
+    StoredArtifact { artifact: *artifact, object: name.to_owned(), executable: false, in_chunks: false }
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_manifest_of_a_newer_program_is_refused_and_no_damage() {
     let store = bench.member();
     make(&bench);
     let artifact = taken(&bench, &store).await.stored.artifact;
-    for (name, text) in [("a", r#"{"format":3,"entries":"elsewhere"}"#), ("b", r#"{"format":3,"entries":[]}"#)] {
+    for (name, text) in [("a", r#"{"format":4,"entries":"elsewhere"}"#), ("b", r#"{"format":4,"entries":[]}"#)] {
         let stored = put(&bench, &format!("data/aa/{name}"), text.as_bytes(), &artifact).await;
         let read = store.manifest(&stored).await;
         assert!(matches!(&read, Err(StoreError::Record { problem, .. }) if problem.contains("update")), "{read:?}");

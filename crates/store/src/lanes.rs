@@ -1,0 +1,46 @@
+//! How much of what is on its way is in memory at once, whatever the artifact and the machine.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// So many objects are filled or sent at once.
+const UP: usize = 8;
+
+/// So many ranges are fetched, or wait to be written, at once.
+const DOWN: usize = 12;
+
+/// At most so many processors cut, hash and lay out at once, with a window of memory each.
+const AT_WORK: usize = 4;
+
+/// What bounds the memory of transfers; shared by all clones of a handle.
+pub(crate) struct Lanes {
+    up: Arc<Semaphore>,
+    down: Arc<Semaphore>,
+    at_work: usize,
+}
+
+/// Room for one object or range, until it is dropped.
+pub(crate) struct Room(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+impl Lanes {
+    pub(crate) fn new(processors: usize) -> Self {
+        let at_work = processors.clamp(1, AT_WORK);
+        Self { up: Arc::new(Semaphore::new(UP)), down: Arc::new(Semaphore::new(DOWN)), at_work }
+    }
+
+    /// Returns how many processors work at a transfer.
+    pub(crate) fn at_work(&self) -> usize {
+        self.at_work
+    }
+
+    /// Waits for room for an object.
+    pub(crate) async fn up(&self) -> Room {
+        Room(self.up.clone().acquire_owned().await.expect("it is never closed"))
+    }
+
+    /// Waits for room for a range.
+    pub(crate) async fn down(&self) -> Room {
+        Room(self.down.clone().acquire_owned().await.expect("it is never closed"))
+    }
+}
