@@ -11,6 +11,7 @@ mod many;
 mod own;
 mod pace;
 mod probe;
+mod rate;
 mod records;
 mod remote;
 mod service;

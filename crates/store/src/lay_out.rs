@@ -19,6 +19,7 @@ use crate::{
     pieces::{Piece, Sink, Source},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
     store::decode_up_to,
+    transfers::Transfers,
 };
 
 /// What was laid out.
@@ -53,6 +54,7 @@ impl Store {
     async fn lay_out_from(&self, source: Source, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
         let bytes = stored.artifact.size_bytes;
         let (fs, processors) = (self.sys.fs.clone(), self.sys.machine.cpu_count());
+        self.transfers.fetching().begin(bytes);
         match stored.artifact.kind {
             ArtifactKind::File if stored.in_chunks => {
                 let file = self.single_in_chunks(stored).await?;
@@ -60,7 +62,8 @@ impl Store {
             }
             ArtifactKind::File => {
                 let files = vec![(to.to_owned(), false)];
-                self.whole(source, stored, Arc::new(Lay { fs, processors, files })).await?;
+                self.whole(source, stored, Arc::new(Lay { fs, processors, transfers: self.transfers.clone(), files }))
+                    .await?;
             }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
@@ -90,7 +93,8 @@ impl Store {
                         let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
                         (to.join(&entry.path), executable)
                     };
-                    Arc::new(Lay { fs: fs.clone(), processors, files: members.iter().map(place).collect() })
+                    let (fs, files) = (fs.clone(), members.iter().map(place).collect());
+                    Arc::new(Lay { fs, processors, transfers: self.transfers.clone(), files })
                 })
                 .await?;
                 abreast(in_chunks, self.lanes.at_work(), |(file, to, executable)| {
@@ -112,7 +116,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let fs = &self.sys.fs;
         let mut out = fs.create_new(to).map_err(StoreError::io(to))?;
-        self.read_in_chunks(source, file, Box::new(move |bytes| out.write_all(bytes))).await?;
+        let transfers = self.transfers.clone();
+        let write = move |bytes: &[u8]| {
+            transfers.fetching().done(bytes.len() as u64);
+            out.write_all(bytes)
+        };
+        self.read_in_chunks(source, file, Box::new(write)).await?;
         make_executable(&**fs, to, executable).map_err(StoreError::io(to))
     }
 
@@ -246,6 +255,7 @@ fn piece(stored: &StoredEntry) -> Option<Piece> {
 struct Lay {
     fs: Arc<dyn Fs>,
     processors: usize,
+    transfers: Arc<Transfers>,
     /// Where each goes, and whether it is executable.
     files: Vec<(PathBuf, bool)>,
 }
@@ -253,7 +263,9 @@ struct Lay {
 impl Sink for Lay {
     fn take(&self, at: usize, reader: &mut Take<&mut ObjectReader>, local: Option<&Path>) -> io::Result<(Digest, u64)> {
         let (to, executable) = &self.files[at];
-        write_out(&*self.fs, reader, local, to, *executable, self.processors)
+        let written = write_out(&*self.fs, reader, local, to, *executable, self.processors)?;
+        self.transfers.fetching().done(written.1);
+        Ok(written)
     }
 
     fn reject(&self, piece: usize) -> io::Result<()> {

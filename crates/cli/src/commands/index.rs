@@ -56,7 +56,7 @@ async fn rebuild(context: &Context) -> Result<u8, CliError> {
             ));
         }
     };
-    let remote = Remote::open_existing(&context.sys, &url, &open::bucket(context)).await?;
+    let remote = Remote::open_existing(&context.sys, &url, &open::bucket(context)?).await?;
     remote.forget_records();
     let store = Store::new(std::sync::Arc::new(remote), context.sys.clone());
     let known = store.read_all_ends().await?;

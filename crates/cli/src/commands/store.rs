@@ -98,6 +98,11 @@ impl Check {
                 ));
             }
         };
+<<<<<<< HEAD
+=======
+        let report = check(&context.sys, &url, &open::bucket(context)?, Depth::Thorough).await;
+        let report = report.map_err(|error| CliError::Store(StoreError::Objects(error)))?;
+>>>>>>> main
         match context.output {
             Output::Json => say_json(&json(&shown, &report))?,
             Output::Text => say(&text(&shown, &report, matches!(named, Some(StoreAt::Plain(_)))))?,

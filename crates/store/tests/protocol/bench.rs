@@ -95,8 +95,9 @@ impl Bench {
     }
 
     /// One of every backend that wants large files in chunks.
-    pub fn in_chunks() -> [Self; 2] {
-        [Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks))), Self::bucket()]
+    pub fn in_chunks() -> [Self; 3] {
+        let memory = Self::of("memory", |sys, _| Arc::new(Memory::packing(sys, Packing::Chunks)));
+        [memory, Self::bucket(), Self::google()]
     }
 
     /// What the bucket holds, behind everybody's back.
