@@ -10,13 +10,8 @@ use std::{
 
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
-<<<<<<< HEAD
-use prunella_model::{EnvName, Graph, Step, StepName};
-use prunella_objects::{Directory, Embedded, Objects};
-=======
 use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
-use prunella_objects::{Embedded, Objects};
->>>>>>> main
+use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_remote::Remote;
 use prunella_store::{Store, records::ProcessId};
@@ -33,12 +28,8 @@ const MARGIN: Duration = Duration::from_millis(500);
 pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
-<<<<<<< HEAD
         StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)).await?),
-=======
         StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)?).await?),
->>>>>>> main
     };
     limited(context, Store::new(objects, context.sys.clone()))
 }
@@ -50,27 +41,21 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
 pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
-<<<<<<< HEAD
         StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)).await?),
-=======
         StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)?).await?),
->>>>>>> main
     };
     limited(context, Store::new(objects, context.sys.clone()))
 }
 
-<<<<<<< HEAD
 /// Returns where this machine notes which directories of other machines were found fit.
 pub fn met(context: &Context) -> PathBuf {
     context.cache().join("met")
 }
-=======
+
 /// How many bytes a second may go over the network.
 const RATE: &str = "PRUNELLA_TRANSFER_RATE";
 /// How many processors transfers may use.
 const PROCESSORS: &str = "PRUNELLA_TRANSFER_PROCESSORS";
->>>>>>> main
 
 /// Returns how buckets are used on this machine.
 ///

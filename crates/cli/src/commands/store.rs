@@ -67,7 +67,7 @@ impl Check {
         let failed = |error| CliError::Store(StoreError::Objects(error));
         let (shown, report) = match &named {
             Some(StoreAt::Bucket(url)) if self.meet.is_none() => {
-                let report = check(&context.sys, url, &open::bucket(context), Depth::Thorough).await;
+                let report = check(&context.sys, url, &open::bucket(context)?, Depth::Thorough).await;
                 (url.to_string(), report.map_err(failed)?)
             }
             Some(at @ StoreAt::Plain(dir)) => {
@@ -98,11 +98,6 @@ impl Check {
                 ));
             }
         };
-<<<<<<< HEAD
-=======
-        let report = check(&context.sys, &url, &open::bucket(context)?, Depth::Thorough).await;
-        let report = report.map_err(|error| CliError::Store(StoreError::Objects(error)))?;
->>>>>>> main
         match context.output {
             Output::Json => say_json(&json(&shown, &report))?,
             Output::Text => say(&text(&shown, &report, matches!(named, Some(StoreAt::Plain(_)))))?,
