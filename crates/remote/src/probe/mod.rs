@@ -3,8 +3,10 @@
 //! Create-if-absent is the only atomic operation that the protocol needs, and services differ in whether they have it: some
 //! ignore the condition, some check it beside the write, some know it for small objects only.
 
+mod bucket_rules;
 mod conditions;
 mod figures;
+mod rules;
 
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ impl Scene<'_> {
             return Ok(Report { findings, figures: None });
         }
         findings.extend(self.order().await?);
+        findings.extend(self.rules().await);
         let figures = self.figures().await?;
         if figures.get > SLOW {
             let text = format!("a small object takes {} ms to read; steps wait for that", figures.get.as_millis());
