@@ -24,7 +24,7 @@ const PLACES: [&[&str]; 10] = [
 ];
 
 /// Crates that wrap the traits of others; only tests may be built with them.
-const FOR_TESTS: [&str; 4] = ["prunella-bucketkit", "prunella-testkit", "prunella-chaos", "prunella-sim"];
+const FOR_TESTS: [&str; 4] = ["prunella-bucketkit", "prunella-testkit", "prunella-chaos", "prunella-simulation"];
 
 /// What the innermost crates may be built with: nothing that reaches out.
 const PURE: [(&str, &[&str]); 3] = [

@@ -348,17 +348,13 @@ impl Run<'_> {
             RestoreFrom::Before(id) => Some(id),
         };
         // Listed only after the claim: every predecessor is closed (I4).
-        for id in self.host.store.checkpoints(&self.request.key).await? {
-            if before.is_some_and(|before| id >= before) {
-                continue;
-            }
-            match self.host.store.restore(&self.slot, &id, &workspace.checkpoint).await? {
-                Ok(_) => return Ok(Restored::From(id)),
-                Err(problem) => {
-                    skipped.push(id);
-                    self.tell.tell(Told::CheckpointSkipped { checkpoint: id, problem });
-                }
-            }
+        let wanted = |id: &CheckpointId| before.is_none_or(|before| *id < before);
+        let skip = |id, problem| {
+            skipped.push(id);
+            self.tell.tell(Told::CheckpointSkipped { checkpoint: id, problem });
+        };
+        if let Some((id, _)) = self.host.store.restore_newest(&self.slot, &workspace.checkpoint, wanted, skip).await? {
+            return Ok(Restored::From(id));
         }
         self.begin_with(workspace).await
     }

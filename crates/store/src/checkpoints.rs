@@ -1,6 +1,6 @@
 //! Checkpoints: durable snapshots of a step's checkpoint directory, and how one is restored.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use prunella_model::{ArtifactKind, CheckpointId, RunId, SlotId, StepKey, WarmStart};
 
@@ -45,7 +45,7 @@ impl Store {
         let directory = meta.as_ref().is_some_and(|meta| meta.kind == prunella_sys::FileKind::Dir);
         let kind = if directory { ArtifactKind::Tree } else { ArtifactKind::File };
         let executable = !directory && meta.is_some_and(|meta| meta.mode_exec);
-        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true).await?;
+        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true, None).await?;
         let id = CheckpointId { slot: *slot, seq };
         let bytes = taken.stored.artifact.size_bytes;
         let record = CheckpointRecord {
@@ -105,6 +105,32 @@ impl Store {
         };
         let laid = self.lay_entry(slot, &record.stored, &directory.join(&record.entry), record.executable).await?;
         Ok(laid.map(|bytes| (record, bytes)))
+    }
+
+    /// Restores the highest checkpoint that `wanted` allows and that can be relied on; `skip` is told of those that cannot.
+    ///
+    /// The list is read again after each that cannot: a collection takes what was listed if something newer stands, which a
+    /// predecessor that was fenced may have added since (I4).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not answer: what was not restored may be whole.
+    pub async fn restore_newest(
+        &self,
+        slot: &SlotId,
+        directory: &Path,
+        wanted: impl Fn(&CheckpointId) -> bool + Send,
+        mut skip: impl FnMut(CheckpointId, String) + Send,
+    ) -> Result<Option<(CheckpointId, CheckpointRecord)>, StoreError> {
+        let mut tried = BTreeSet::new();
+        loop {
+            let listed = self.checkpoints(&slot.key).await?;
+            let Some(id) = listed.into_iter().find(|id| wanted(id) && !tried.contains(id)) else { return Ok(None) };
+            match self.restore(slot, &id, directory).await? {
+                Ok((record, _)) => return Ok(Some((id, record))),
+                Err(problem) => skip(id, problem),
+            }
+            tried.insert(id);
+        }
     }
 
     /// Lays a checkpoint out into `directory` for somebody who only looks: every byte verified, nothing pinned.

@@ -273,6 +273,9 @@ impl Store {
             self.rank(&run, order, place, &mut ranked).await?;
         }
         self.rank(&effect.run, effect.order, place, &mut ranked).await?;
+        // Who begins it a second time may have made its bytes anew: the record that it was begun names those that were lost.
+        let own = ranked.iter_mut().filter(|one| one.run == effect.run && one.id == effect.id());
+        own.for_each(|one| one.stored = effect.stored.clone());
         ranked.into_iter().max_by_key(|one| one.rank).ok_or_else(|| StoreError::Record {
             key: Layout::effect(&effect.run, place, &effect.id(), &EffectPart::Begun),
             problem: "it was created and is gone".to_owned(),

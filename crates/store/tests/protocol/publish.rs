@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use prunella_model::{Artifact, ArtifactKind, EffectHow, Target};
-use prunella_objects::Memory;
+use prunella_objects::{Memory, Objects};
 use prunella_store::records::{ProcessId, StoredArtifact};
 use prunella_store::{Effect, NewRun, Overwrite, Remedy, Store, StoreError};
 use prunella_sys::{FakeMachine, Fs, ManualClock, Sys};
@@ -266,4 +266,24 @@ async fn what_a_dead_process_left_is_removed_by_the_next_one_and_what_a_live_one
     assert_eq!(next().await, 1, "process 1 lives");
     press.machine.processes.lock().unwrap().remove(&1);
     assert_eq!(next().await, 0, "process 1 is dead");
+}
+
+#[tokio::test]
+async fn i10_ends_an_effect_begun_with_bytes_that_were_lost_is_done_with_those_that_were_made_anew() {
+    let press = Press::new();
+    let order = press.begin("r").await;
+    let lost = press.artifact(ArtifactKind::File, "page").await;
+    press.objects.delete(&prunella_objects::ObjectKey::new(&lost.object).unwrap()).await.unwrap();
+    let error = press.store().do_effect(&press.owner(1), &effect("r", order, &lost), false).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::MakeAnew);
+
+    // The same bytes under another name: the effect is the same, and so is the record that it was begun.
+    let taken = press.store().take_brought(&run("brought"), Path::new("/p/in/File-page"), ArtifactKind::File).await;
+    let taken = taken.unwrap();
+    press.store().put_small(taken.objects).await.unwrap();
+    let anew = effect("r", order, &taken.stored);
+    assert_eq!(anew.id(), effect("r", order, &lost).id());
+    let made = press.store().do_effect(&press.owner(2), &anew, false).await.unwrap();
+    assert_eq!(made.how, EffectHow::Created);
+    assert_eq!(seen(&press.fs, &taken.stored.artifact).as_deref(), Some("page"));
 }

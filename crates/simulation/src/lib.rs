@@ -1,0 +1,22 @@
+//! The protocol under seeded schedules: many members, a store that errs, and an oracle.
+//!
+//! The real code of `prunella-store` runs as members of one [`Plan`] on one thread, over a store and a time that are
+//! simulated. Every choice follows from the plan's seed: [`play`] twice, and the same happens in the same order. After every
+//! change an oracle judges the invariants of `docs/design/protocol.md`; a plan that breaks one is made small by [`shrink`],
+//! and its text becomes a named test (`docs/design/0023-simulation.md`).
+
+mod caretaking;
+mod draw;
+mod engine;
+mod machine;
+mod oracle;
+mod plan;
+mod play;
+mod service;
+mod shrink;
+mod world;
+
+pub use oracle::Violation;
+pub use plan::{Fault, FaultAt, MEMBERS, NoPlan, Plan, Role};
+pub use play::{Counts, Outcome, play, play_logged};
+pub use shrink::shrink;

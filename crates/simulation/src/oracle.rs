@@ -1,0 +1,531 @@
+//! What must hold, judged from what the store holds and from what members were told.
+//!
+//! The oracle sees every change at the instant at which it takes effect, and every answer that a member relies on. It reads
+//! records, but runs no code of the protocol: it has the invariants of `docs/design/protocol.md`, by their names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use bytes::Bytes;
+use prunella_model::{CheckpointId, Digest, Epoch, RunId, SlotId, StepKey, from_descending};
+use prunella_store::records::{
+    CheckpointRecord, DamagedRecord, EffectDoneRecord, EffectRecord, End, EndRecord, GraphRecord, NamesRecord,
+    StartRecord, StoredArtifact,
+};
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name: `I1` to `I10`.
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// An object that a record names, and what its bytes must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub object: String,
+    pub digest: Digest,
+}
+
+impl Named {
+    pub fn of(stored: &StoredArtifact) -> Self {
+        Self { object: stored.object.clone(), digest: stored.artifact.digest }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    run: Option<RunId>,
+    filled_ms: Option<u64>,
+    committed: Option<Vec<Named>>,
+    writer: String,
+    damaged: bool,
+    retired: bool,
+}
+
+impl Slot {
+    fn current(&self) -> bool {
+        self.committed.is_some() && !self.damaged && !self.retired
+    }
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    brought: Vec<Named>,
+    order: u64,
+    given_up: bool,
+    /// Commits that a process of the run was told it may use.
+    relied: BTreeSet<SlotId>,
+}
+
+#[derive(Debug)]
+struct EffectSeen {
+    run: RunId,
+    named: Named,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Checkpoint {
+    named: Named,
+    created_ms: u64,
+    durable: bool,
+    deleted: bool,
+}
+
+/// What the oracle knows.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    slots: BTreeMap<SlotId, Slot>,
+    checkpoints: BTreeMap<CheckpointKey, Checkpoint>,
+    runs: BTreeMap<RunId, Run>,
+    /// By number.
+    names: BTreeMap<u64, (RunId, Vec<(SlotId, Named)>)>,
+    /// By the path of their records.
+    effects: BTreeMap<String, EffectSeen>,
+    /// Every name of an object that was ever created, with a digest of what it held.
+    ever: BTreeMap<String, Digest>,
+    rotten: BTreeSet<String>,
+    /// What the target of all publications shows, and the newest run that is known to have put it there.
+    published: Option<(Digest, u64)>,
+    pub commits: u64,
+    pub durables: u64,
+    pub restores: u64,
+    pub deletions: u64,
+    violation: Option<Violation>,
+}
+
+/// In the order of progress.
+type CheckpointKey = (StepKey, u64, u64);
+
+/// Looks an object up.
+type There<'a> = &'a dyn Fn(&str) -> Option<Bytes>;
+
+impl Oracle {
+    /// Returns what was broken first.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    pub fn broken(&mut self, invariant: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    pub fn rotten(&mut self, object: &str) {
+        self.rotten.insert(object.to_owned());
+    }
+
+    fn whole(&self, named: &Named, there: There<'_>) -> bool {
+        self.rotten.contains(&named.object)
+            || there(&named.object).is_some_and(|bytes| Digest::of(&bytes) == named.digest)
+    }
+
+    /// An object or a record came to be.
+    pub fn created(&mut self, now_ms: u64, key: &str, bytes: &Bytes, there: There<'_>) {
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        if matches!(kind, "data" | "checkpoints") {
+            let digest = Digest::of(bytes);
+            if let Some(before) = self.ever.insert(key.to_owned(), digest)
+                && before != digest
+            {
+                self.broken("I8", format!("`{key}` was used for other bytes before"));
+            }
+        }
+        match kind {
+            "attempts" => self.attempt(now_ms, key, bytes, there),
+            "checkpoints" => self.checkpoint(now_ms, key, bytes, there),
+            "names" => self.named(key, bytes, there),
+            "runs" => self.of_run(rest, bytes),
+            _ => {}
+        }
+    }
+
+    fn attempt(&mut self, now_ms: u64, key: &str, bytes: &Bytes, there: There<'_>) {
+        let Some((slot, what)) = slot_of(key) else { return };
+        match what {
+            "start" => {
+                let record: StartRecord = read(bytes);
+                let lower_open = self
+                    .slots
+                    .iter()
+                    .any(|(other, seen)| other.key == slot.key && other.epoch < slot.epoch && seen.filled_ms.is_none());
+                self.slots.entry(slot).or_default().run = Some(record.run);
+                // A start above an open slot is given up by its writer; it counts once the claim is answered.
+                let _given_up = lower_open;
+            }
+            "end" => {
+                let record: EndRecord = read(bytes);
+                let committed = match record.end {
+                    End::Closed(_) => None,
+                    End::Committed(committed) => Some(committed.artifacts.values().map(Named::of).collect::<Vec<_>>()),
+                };
+                for named in committed.iter().flatten() {
+                    if !self.whole(named, there) {
+                        self.broken("I1", format!("{slot} commits `{}`, which is not there or wrong", named.object));
+                    }
+                }
+                let seen = self.slots.entry(slot).or_default();
+                seen.filled_ms = Some(now_ms);
+                seen.writer = record.writer.to_string();
+                seen.committed = committed;
+                let current: Vec<SlotId> = self.current_of(&slot.key);
+                if current.len() > 1 {
+                    self.broken("I2", format!("{current:?} are committed at once"));
+                }
+            }
+            "damaged" => {
+                let record: DamagedRecord = read(bytes);
+                let seen = self.slots.entry(slot).or_default();
+                seen.damaged = true;
+                let named = seen.committed.iter().flatten().find(|named| named.object == record.object).cloned();
+                let retired = seen.retired;
+                if let Some(named) = named
+                    && !retired
+                    && !self.rotten.contains(&named.object)
+                    && self.whole(&named, there)
+                {
+                    self.broken("I1", format!("{slot} is marked as damaged, and `{}` is whole", named.object));
+                }
+            }
+            "retired" => self.slots.entry(slot).or_default().retired = true,
+            _ => {}
+        }
+    }
+
+    fn current_of(&self, key: &StepKey) -> Vec<SlotId> {
+        let of_key = self.slots.iter().filter(|(slot, seen)| slot.key == *key && seen.current());
+        of_key.map(|(slot, _)| *slot).collect()
+    }
+
+    fn checkpoint(&mut self, now_ms: u64, key: &str, bytes: &Bytes, there: There<'_>) {
+        let Some(id) = checkpoint_of(key) else { return };
+        let record: CheckpointRecord = read(bytes);
+        let named = Named::of(&record.stored);
+        let open = self.slots.get(&id.slot).is_none_or(|seen| seen.filled_ms.is_none());
+        if open && !self.whole(&named, there) {
+            self.broken("I4", format!("checkpoint {id} names `{}`, which is not there", named.object));
+        }
+        let place = (id.slot.key, id.slot.epoch.0, id.seq);
+        self.checkpoints.entry(place).or_insert(Checkpoint {
+            named,
+            created_ms: now_ms,
+            durable: false,
+            deleted: false,
+        });
+    }
+
+    fn named(&mut self, key: &str, bytes: &Bytes, there: There<'_>) {
+        let Some(n) = number_of(key) else { return };
+        let record: NamesRecord = read(bytes);
+        let artifacts: Vec<(SlotId, Named)> =
+            record.artifacts.values().map(|(slot, stored)| (*slot, Named::of(stored))).collect();
+        let newest = self.names.keys().next_back().is_none_or(|newest| n > *newest);
+        for (slot, named) in &artifacts {
+            let damaged = self.slots.get(slot).is_some_and(|seen| seen.damaged);
+            if newest && !damaged && !self.whole(named, there) {
+                self.broken(
+                    "I1",
+                    format!("the names of run {} show `{}`, which is not there", record.run, named.object),
+                );
+            }
+        }
+        if self.runs.get(&record.run).is_some_and(|run| run.order != n) {
+            self.broken("I5", format!("run {} moved the names under {n}, which is not its number", record.run));
+        }
+        self.names.insert(n, (record.run, artifacts));
+    }
+
+    fn of_run(&mut self, rest: &str, bytes: &Bytes) {
+        let Some((run, what)) = rest.split_once('/') else { return };
+        let Ok(run) = RunId::new(run) else { return };
+        match what {
+            "graph" => {
+                let record: GraphRecord = read(bytes);
+                let of = self.runs.entry(run).or_default();
+                (of.order, of.brought) = (record.order, record.brought.iter().map(Named::of).collect());
+            }
+            "retired.json" => self.runs.entry(run).or_default().given_up = true,
+            _ if what.starts_with("effects/") => self.effect(run, what, bytes),
+            _ => {}
+        }
+    }
+
+    fn effect(&mut self, run: RunId, what: &str, bytes: &Bytes) {
+        let name = format!("{run}/{}", what.split('.').next().unwrap_or_default());
+        match what.split('.').nth(1) {
+            Some("json") => {
+                let record: EffectRecord = read(bytes);
+                self.effects.insert(name, EffectSeen { run, named: Named::of(&record.stored), done: false });
+            }
+            Some("done") => {
+                let record: EffectDoneRecord = read(bytes);
+                let Some(effect) = self.effects.get_mut(&name) else {
+                    return self.broken("I6", format!("`{name}` is done and was never begun"));
+                };
+                effect.done = true;
+                let digest = effect.named.digest;
+                let order = self.runs.get(&run).map_or(0, |run| run.order);
+                if record.by.is_some() {
+                    return;
+                }
+                match &mut self.published {
+                    Some((shown, rank)) if *shown == digest => *rank = order.max(*rank),
+                    Some((_, rank)) if *rank > order => {}
+                    _ => self.broken("I6", format!("`{name}` is done, and the target shows something else")),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the number of the newest run that began to publish these bytes.
+    fn rank(&self, digest: &Digest) -> Option<u64> {
+        let of = self.effects.values().filter(|effect| effect.named.digest == *digest);
+        of.filter_map(|effect| self.runs.get(&effect.run).map(|run| run.order)).max()
+    }
+
+    /// Looks at the target of all publications after every step.
+    pub fn target(&mut self, shown: Option<Digest>) {
+        if shown == self.published.map(|(shown, _)| shown) {
+            return;
+        }
+        let Some(shown) = shown else { return self.broken("I3", "the publication is gone".to_owned()) };
+        match (self.rank(&shown), self.published) {
+            (None, _) => self.broken("I3", format!("{} is published, and nobody began that", shown.short())),
+            (Some(now), Some((_, before))) if now < before => {
+                self.broken("I6", format!("what run {now} made replaced what run {before} had published"));
+            }
+            (Some(now), _) => self.published = Some((shown, now)),
+        }
+    }
+
+    /// An object is about to be deleted.
+    pub fn deleting(&mut self, key: &str, ended: &dyn Fn(&RunId) -> bool) {
+        self.deletions += 1;
+        if key.starts_with("attempts/") || key.starts_with("names/") || key.starts_with("order/") {
+            return self.broken("I8", format!("the record `{key}` was deleted"));
+        }
+        let needed = match key.split('/').next() {
+            Some("data") => self.needs_object(key, ended),
+            Some("checkpoints") => self.needs_checkpoint(key),
+            Some("pins") => self.needs_pin(key),
+            _ => Some("it is a record".to_owned()),
+        };
+        if let Some(who) = needed {
+            self.broken("I8", format!("`{key}` was deleted, and {who}"));
+        }
+        if let Some(id) = checkpoint_of(key)
+            && let Some(checkpoint) = self.checkpoints.get_mut(&(id.slot.key, id.slot.epoch.0, id.seq))
+        {
+            checkpoint.deleted = true;
+        }
+    }
+
+    fn needs_object(&self, key: &str, ended: &dyn Fn(&RunId) -> bool) -> Option<String> {
+        let names = |all: &[Named]| all.iter().any(|named| named.object == key);
+        for (slot, seen) in &self.slots {
+            if seen.filled_ms.is_none() && key.contains(&format!("/{}-{}-", slot.key, slot.epoch)) {
+                return Some(format!("its attempt {slot} is open"));
+            }
+            let Some(committed) = seen.committed.as_ref().filter(|all| names(all)) else { continue };
+            let _of_these = committed;
+            if seen.current() {
+                return Some(format!("{slot} may be reused"));
+            }
+            let user = self.runs.iter().find(|(id, run)| run.relied.contains(slot) && !ended(id) && !run.given_up);
+            if let Some((user, _)) = user.filter(|_| !seen.damaged) {
+                return Some(format!("run {user} was told that it may use {slot}"));
+            }
+        }
+        for (id, run) in &self.runs {
+            if names(&run.brought) && !run.given_up {
+                return Some(format!("run {id} brought it in"));
+            }
+        }
+        if let Some((run, artifacts)) = self.names.values().next_back()
+            && artifacts.iter().any(|(_, named)| named.object == key)
+        {
+            return Some(format!("the names of run {run} show it"));
+        }
+        let begun = self.effects.values().find(|effect| effect.named.object == key && !effect.done);
+        if let Some(effect) = begun.filter(|effect| self.runs.get(&effect.run).is_some_and(|run| !run.given_up)) {
+            return Some(format!("run {} has yet to publish it", effect.run));
+        }
+        let of = self.checkpoints.iter().find(|(_, checkpoint)| checkpoint.named.object == key);
+        of.and_then(|(place, _)| self.needs_checkpoint_at(place))
+    }
+
+    fn needs_checkpoint(&self, key: &str) -> Option<String> {
+        let id = checkpoint_of(key)?;
+        self.needs_checkpoint_at(&(id.slot.key, id.slot.epoch.0, id.seq))
+    }
+
+    /// The newest one that was called durable is needed, as long as no attempt of its key has committed.
+    fn needs_checkpoint_at(&self, place: &CheckpointKey) -> Option<String> {
+        let of_key =
+            self.slots.range(SlotId { key: place.0, epoch: Epoch(0) }..).take_while(|(slot, _)| slot.key == place.0);
+        let committed = of_key.into_iter().any(|(_, seen)| seen.committed.is_some());
+        let newest = self.checkpoints.range((place.0, 0, 0)..=(place.0, u64::MAX, u64::MAX));
+        // A newer one that stands without its writer having heard of it serves as well; whether it rots, no collector can know.
+        let newest = newest.rev().find(|(_, one)| !one.deleted);
+        let is_it = newest.is_some_and(|(newest, one)| newest == place && one.durable && !self.is_rotten(one));
+        (is_it && !committed).then(|| format!("checkpoint {}-{} is the newest durable one", place.1, place.2))
+    }
+
+    fn needs_pin(&self, key: &str) -> Option<String> {
+        let open = self.slots.iter().filter(|(_, seen)| seen.filled_ms.is_none());
+        let of = open.map(|(slot, _)| slot).find(|slot| key.starts_with(&format!("pins/{}-{}-", slot.key, slot.epoch)));
+        of.map(|slot| format!("attempt {slot} is open"))
+    }
+
+    // What members were told.
+
+    /// A claim was answered with this slot.
+    pub fn claimed(&mut self, slot: &SlotId) {
+        let of_key = self.slots.iter().filter(|(other, _)| other.key == slot.key);
+        let lower: Vec<SlotId> = of_key
+            .filter(|(other, seen)| other.epoch < slot.epoch && seen.filled_ms.is_none())
+            .map(|(other, _)| *other)
+            .collect();
+        if !lower.is_empty() {
+            self.broken("I2", format!("{slot} was claimed while {lower:?} are open"));
+        }
+        let current = self.current_of(&slot.key);
+        if current.iter().any(|other| other.epoch < slot.epoch) {
+            self.broken("I2", format!("{slot} was claimed while {current:?} may be reused"));
+        }
+    }
+
+    fn is_rotten(&self, checkpoint: &Checkpoint) -> bool {
+        self.rotten.contains(&checkpoint.named.object)
+    }
+
+    /// A run was told that it may use this commit.
+    pub fn relies(&mut self, run: &RunId, slot: &SlotId) {
+        if self.slots.get(slot).is_none_or(|seen| seen.committed.is_none()) {
+            self.broken("I2", format!("run {run} was told to use {slot}, which is no commit"));
+        }
+        self.runs.entry(run.clone()).or_default().relied.insert(*slot);
+    }
+
+    /// A commit was answered as done.
+    pub fn committed(&mut self, slot: &SlotId, writer: &str) {
+        self.commits += 1;
+        match self.slots.get(slot) {
+            Some(seen) if seen.committed.is_some() && seen.writer == writer => {}
+            Some(seen) if seen.filled_ms.is_some() => {
+                self.broken("I5", format!("the commit of {slot} was answered as done, and it is filled by another"));
+            }
+            _ => self.broken("I9", format!("the commit of {slot} was answered as done, and it is not there")),
+        }
+    }
+
+    /// A checkpoint was called durable.
+    pub fn durable(&mut self, id: &CheckpointId) {
+        self.durables += 1;
+        let filled = self.slots.get(&id.slot).and_then(|seen| seen.filled_ms);
+        let place = (id.slot.key, id.slot.epoch.0, id.seq);
+        match self.checkpoints.get_mut(&place) {
+            None => self.broken("I4", format!("checkpoint {id} was called durable, and it is not there")),
+            Some(checkpoint) => {
+                checkpoint.durable = true;
+                let created = checkpoint.created_ms;
+                if filled.is_some_and(|filled| filled <= created) {
+                    self.broken("I5", format!("checkpoint {id} was called durable, and its slot was filled before"));
+                }
+            }
+        }
+    }
+
+    /// An attempt restored this, or nothing.
+    pub fn restored(&mut self, slot: &SlotId, from: Option<&CheckpointId>) {
+        self.restores += u64::from(from.is_some());
+        let before = self.checkpoints.range((slot.key, 0, 0)..(slot.key, slot.epoch.0, 0));
+        // A collector counts one that rots as one that is there: what is older may have gone for it.
+        let mut standing = before.rev().filter(|(_, one)| !one.deleted);
+        let best = standing.find(|(_, one)| one.durable || self.is_rotten(one));
+        let Some((best, _)) = best.filter(|(_, one)| !self.is_rotten(one)) else { return };
+        let best = *best;
+        // Once an attempt has committed, its key needs no checkpoints any more.
+        let committed = self.slots.iter().any(|(other, seen)| other.key == slot.key && seen.committed.is_some());
+        let had = from.map_or((slot.key, 0, 0), |id| (id.slot.key, id.slot.epoch.0, id.seq));
+        if had < best && !committed {
+            let (_, epoch, seq) = best;
+            self.broken("I4", format!("{slot} goes on from {from:?}, and {epoch}-{seq} was durable"));
+        }
+    }
+
+    /// Somebody read an artifact, and was given these bytes.
+    pub fn was_read(&mut self, stored: &StoredArtifact, bytes: &[u8]) {
+        if Digest::of(bytes) != stored.artifact.digest {
+            self.broken("I1", format!("`{}` was read as something else, and nobody noticed", stored.object));
+        }
+    }
+
+    /// Somebody who may rely on an artifact found it damaged.
+    pub fn was_lost(&mut self, who: &str, stored: &StoredArtifact) {
+        if !self.rotten.contains(&stored.object) {
+            self.broken("I8", format!("{who} relies on `{}`, and it is gone", stored.object));
+        }
+    }
+
+    /// Nothing happens any more: what may be reused must be whole.
+    pub fn at_the_end(&mut self, there: There<'_>) {
+        let mut wrong = Vec::new();
+        for (slot, seen) in self.slots.iter().filter(|(_, seen)| seen.current()) {
+            let lost = seen.committed.iter().flatten().filter(|named| !self.whole(named, there));
+            wrong.extend(lost.map(|named| format!("{slot} may be reused, and `{}` is not whole", named.object)));
+        }
+        if let Some(what) = wrong.into_iter().next() {
+            self.broken("I1", what);
+        }
+    }
+
+    /// Returns the objects that something still names, or that belong to an open attempt or a run not given up.
+    pub fn is_wanted(&self, key: &str) -> bool {
+        let named = self.slots.values().flat_map(|seen| seen.committed.iter().flatten());
+        let brought = self.runs.values().filter(|run| !run.given_up).flat_map(|run| &run.brought);
+        let checkpoints = self.checkpoints.values().map(|checkpoint| &checkpoint.named);
+        named.chain(brought).chain(checkpoints).any(|named| named.object == key)
+            || key.contains("/run-")
+            || self
+                .slots
+                .iter()
+                .any(|(slot, seen)| seen.filled_ms.is_none() && key.contains(&format!("{}-{}-", slot.key, slot.epoch)))
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> T {
+    serde_json::from_slice(bytes).expect("a record is what its writer wrote")
+}
+
+/// `attempts/<key>/<e>.<what>.json`.
+fn slot_of(key: &str) -> Option<(SlotId, &str)> {
+    let mut parts = key.strip_prefix("attempts/")?.split('/');
+    let step = StepKey(Digest::from_hex(parts.next()?).ok()?);
+    let mut parts = parts.next()?.split('.');
+    let epoch = Epoch(from_descending(parts.next()?)?);
+    Some((SlotId { key: step, epoch }, parts.next()?))
+}
+
+/// `checkpoints/<key>/<e>-<seq>.json`.
+fn checkpoint_of(key: &str) -> Option<CheckpointId> {
+    let (step, rest) = key.strip_prefix("checkpoints/")?.split_once('/')?;
+    let (epoch, seq) = rest.strip_suffix(".json")?.split_once('-')?;
+    let slot = SlotId { key: StepKey(Digest::from_hex(step).ok()?), epoch: Epoch(from_descending(epoch)?) };
+    Some(CheckpointId { slot, seq: from_descending(seq)? })
+}
+
+fn number_of(key: &str) -> Option<u64> {
+    from_descending(key.rsplit_once('/')?.1.strip_suffix(".json")?)
+}

@@ -1,0 +1,102 @@
+//! The protocol holds in every schedule; a seed is a schedule, to the byte; and a store that is naive does not hold.
+//!
+//! `PRUNELLA_SCHEDULES=N` plays so many seeds instead of 20,000, from `PRUNELLA_FIRST_SEED` on.
+#![allow(clippy::disallowed_methods)]
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prunella_simulation::{Counts, Plan, play, play_logged, shrink};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn all_invariants_hold_in_twenty_thousand_schedules() {
+    let (first, count) = (number("PRUNELLA_FIRST_SEED").unwrap_or(0), number("PRUNELLA_SCHEDULES").unwrap_or(20_000));
+    let (next, failed, all) = (AtomicU64::new(first), AtomicU64::new(u64::MAX), Mutex::new(Counts::default()));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut mine = Counts::default();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count || failed.load(Ordering::Relaxed) != u64::MAX {
+                        break;
+                    }
+                    let outcome = play(&Plan::of(seed));
+                    mine.add(&outcome.counts);
+                    if outcome.violation.is_some() {
+                        failed.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+                all.lock().unwrap().add(&mine);
+            });
+        }
+    });
+    let seed = failed.into_inner();
+    if seed != u64::MAX {
+        let (small, outcome) = shrink(&Plan::of(seed));
+        panic!("seed {seed}: {}\nas a test: holds(\"{small}\")", outcome.violation.expect("it failed before"));
+    }
+    let all = all.into_inner().unwrap();
+    // What never happens is not shown to be right.
+    assert!(all.commits > 2 * count && all.durables > 2 * count, "{all:?}");
+    assert!(all.restores > count / 2 && all.deletions > 5 * count, "{all:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log_to_the_byte() {
+    for seed in 0..40 {
+        let (once, again) = (play_logged(&Plan::of(seed)), play_logged(&Plan::of(seed)));
+        assert!(once.log.as_ref().is_some_and(|log| log.lines().count() > 300), "seed {seed} has no log");
+        assert_eq!(once, again, "seed {seed}");
+        assert_eq!(play(&Plan::of(seed)).digest, once.digest, "seed {seed}: what is logged is not what happens");
+    }
+    assert_ne!(play(&Plan::of(1)).digest, play(&Plan::of(2)).digest);
+}
+
+/// What another process says of the seeds of [`two_processes_give_the_same_logs`].
+const ASKED: &str = "PRUNELLA_SIMULATION_DIGESTS";
+
+fn digests() -> Vec<String> {
+    (100..140).map(|seed| format!("digest {seed} {:016x}", play(&Plan::of(seed)).digest)).collect()
+}
+
+#[test]
+fn two_processes_give_the_same_logs() {
+    if std::env::var_os(ASKED).is_some() {
+        digests().iter().for_each(|line| println!("{line}"));
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let other = Command::new(program)
+        .args(["--exact", "two_processes_give_the_same_logs", "--nocapture"])
+        .env(ASKED, "1")
+        .output()
+        .unwrap();
+    assert!(other.status.success());
+    let other = String::from_utf8(other.stdout).unwrap();
+    let theirs: Vec<&str> = other.lines().filter(|line| line.starts_with("digest ")).collect();
+    assert_eq!(theirs, digests());
+}
+
+/// Plays a plan that once broke an invariant.
+fn holds(plan: &str) {
+    let plan: Plan = plan.parse().unwrap();
+    let outcome = play(&plan);
+    assert_eq!(outcome.violation, None, "{plan}");
+}
+
+#[test]
+fn i10_ends_an_effect_whose_bytes_rotted_after_it_was_begun_is_done_with_those_made_anew() {
+    holds("seed=151 members=1,2,3 2@64:rot");
+}
+
+#[test]
+fn i4_ratchet_a_checkpoint_that_went_for_a_newer_one_is_replaced_by_that_one_when_it_is_restored() {
+    holds("seed=5052 members=0,1,2,4");
+}
