@@ -159,8 +159,8 @@ mod tests {
     fn a_file_that_is_no_database_is_begun_anew_by_the_next() {
         let (dir, sys) = (tempfile::tempdir().expect("a directory"), Sys::real());
         let path = dir.path().join("records/id.db");
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-        std::fs::write(&path, vec![7; 8192]).expect("written");
+        sys.fs.create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::io::Write::write_all(&mut sys.fs.create_new(&path).expect("made"), &[7; 8192]).expect("written");
         assert_eq!(Records::new(dir.path(), "id").get(&sys, &[key(1)]), [None]);
         let next = Records::new(dir.path(), "id");
         next.keep(&sys, [(&key(1), &Bytes::from("one"))].into_iter());
