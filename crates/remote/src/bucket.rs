@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use opendal::layers::RetryLayer;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
-use prunella_sys::Sys;
+use prunella_sys::{Sys, mutated};
 
 use crate::answer::{Answer, answer, is_unsigned};
 use crate::own::Own;
@@ -104,7 +104,7 @@ impl Bucket {
             async move {
                 match own {
                     Some(own) => own.create(key.as_str(), bytes).await,
-                    None => op.write_with(key.as_str(), bytes).if_not_exists(true).await.map(drop),
+                    None => op.write_with(key.as_str(), bytes).if_not_exists(!mutated(49)).await.map(drop),
                 }
             }
         };

@@ -16,6 +16,7 @@ use prunella_model::{
     ArtifactKind, Digest, EffectHow, EffectId, EffectKind, Encoder, PipelineName, PortName, RunId, SlotId, StepId,
 };
 use prunella_objects::Op;
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Overwrite, Store, StoreError,
@@ -120,11 +121,15 @@ impl Store {
         // A writer of its own: what this call leaves unfinished carries its name.
         let doer = Self::new(self.objects.clone(), self.sys.clone());
         doer.begin(owner, effect, &place, &id).await?;
-        let (how, by) = doer.settle(effect, &place, &id).await?;
+        let settled = if mutated(30) { (EffectHow::Created, None) } else { doer.settle(effect, &place, &id).await? };
+        let (how, by) = settled;
         let done =
             EffectDoneRecord { format: FORMAT, writer: doer.writer.clone(), how, by, at_ms: self.sys.clock.wall_ms() };
         let _or_somebody_else =
             self.create(&Layout::effect(&effect.run, &place, &id, &EffectPart::Done), &done).await?;
+        if mutated(30) {
+            let _too_late = doer.settle(effect, &place, &id).await?;
+        }
         Ok(EffectMade { id, how: done.how, by: done.by, before: false })
     }
 
@@ -218,11 +223,11 @@ impl Store {
         id: &EffectId,
         made: Option<&(EffectId, PathBuf)>,
     ) -> Result<Option<(EffectHow, Option<RunId>)>, StoreError> {
-        let _lock = self.lock(at).await?;
+        let _lock = if mutated(33) { None } else { Some(self.lock(at).await?) };
         if made.is_none() {
             self.remove_leftovers(at).await?;
         }
-        let newest = self.newest_on(effect, place).await?;
+        let newest = if mutated(32) { expected.clone() } else { self.newest_on(effect, place).await? };
         let ours = newest.run == effect.run && newest.id == *id;
         let other = (newest.run != effect.run).then(|| newest.run.clone());
         if !ours && newest.done {
@@ -248,7 +253,7 @@ impl Store {
         self.rank(&effect.run, effect.order, place, &mut ranked).await?;
         // Who begins it a second time may have made its bytes anew: the record that it was begun names those that were lost.
         let own = ranked.iter_mut().filter(|one| one.run == effect.run && one.id == effect.id());
-        own.for_each(|one| one.stored = effect.stored.clone());
+        own.filter(|_| !mutated(61)).for_each(|one| one.stored = effect.stored.clone());
         ranked.into_iter().max_by_key(|one| one.rank).ok_or_else(|| StoreError::Record {
             key: Layout::effect(&effect.run, place, &effect.id(), &EffectPart::Begun),
             problem: "it was created and is gone".to_owned(),
@@ -269,7 +274,7 @@ impl Store {
     async fn newer_runs(&self, pipeline: &PipelineName, order: u64) -> Result<Vec<(RunId, u64)>, StoreError> {
         let highest = self.highest(&Layout::orders(pipeline)).await?;
         let newer = usize::try_from(highest.saturating_sub(order)).unwrap_or(usize::MAX);
-        if newer == 0 {
+        if newer == 0 || mutated(31) {
             return Ok(Vec::new());
         }
         let runs = self.runs_of(pipeline, newer).await?.into_iter();

@@ -8,7 +8,7 @@ use std::{
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeEntry, TreeNode, tree_digest};
 use prunella_objects::ObjectReader;
-use prunella_sys::Fs;
+use prunella_sys::{Fs, mutated};
 
 use crate::{
     Store, StoreError,
@@ -210,7 +210,7 @@ impl Store {
         let TreeManifest { format, objects, entries, chunks } = manifest;
         let (entries, places): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.entry, e.place)).unzip();
         let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
-        if tree_digest(&tree) != stored.artifact.digest {
+        if tree_digest(&tree) != stored.artifact.digest && !mutated(67) {
             return Err(damaged("it describes another tree".to_owned()));
         }
         let entries = tree.into_entries().into_iter().zip(places);
