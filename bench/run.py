@@ -21,6 +21,7 @@ import reuse
 import scale
 import status
 import steps
+import transfer
 import trees
 from measure import Failed
 
@@ -38,6 +39,7 @@ BENCHES = {
     "entries": entries.run,
     "recovery": recovery.run,
     "checkpoint": checkpoint.run,
+    "transfer": transfer.run,
 }
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -82,6 +84,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint-size", type=size, default=1 << 30)
     parser.add_argument("--loop-size", type=size, default=256 << 20)
     parser.add_argument("--loop-rounds", type=int, default=20)
+    parser.add_argument("--transfer-size", type=size, default=4 << 30, help="that is uploaded and downloaded; held in memory by the server")
+    parser.add_argument("--transfer-files", type=int, default=400, help="files that it lies in")
+    parser.add_argument("--transfer-runs", type=int, default=3, help="rounds of transfer")
+    parser.add_argument("--small-files", type=int, default=20_000, help="files of 16 KiB that are uploaded")
     options = parser.parse_args()
     for name in options.names:
         if name not in BENCHES and name != "all":
@@ -90,6 +96,7 @@ def arguments() -> argparse.Namespace:
         small = {
             "runs": 2, "chain_steps": 50, "steps": 100, "scale": [100, 300], "status_steps": 2000, "yaml_size": 1 << 20, "size": 16 << 20,
             "tree_files": 300, "entries": 2500, "verify_size": 64 << 20, "kills": 6, "checkpoint_size": 16 << 20, "loop_size": 8 << 20, "loop_rounds": 2,
+            "transfer_size": 128 << 20, "transfer_files": 100, "transfer_runs": 1, "small_files": 500,
         }
         vars(options).update(small)
         if options.save or options.write_docs:

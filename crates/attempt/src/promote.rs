@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 use prunella_healing::{Evidence, Phase, ValidationProblem};
 use prunella_model::{ArtifactKind, CheckpointId, PortName, Reference};
 use prunella_store::{
-    Filled, ReadyCommit, StoreError,
+    Alike, Filled, ReadyCommit, StoreError,
     records::{InputProvenance, MountedAt, Provenance, StoredArtifact, Timeline},
 };
 
@@ -69,7 +69,9 @@ impl Run<'_> {
         for (name, output) in &self.step.outputs {
             let kind = if output.tree { ArtifactKind::Tree } else { ArtifactKind::File };
             let path = workspace.root.join(output.path.as_str());
-            let taken = match self.host.store.take_output(&self.slot, &path, kind).await {
+            let alike =
+                Alike { pipeline: &self.request.graph.graph.pipeline.name, step: &self.request.step, output: name };
+            let taken = match self.host.store.take_output_alike(&self.slot, &path, kind, &alike).await {
                 Ok(taken) => taken,
                 Err(error @ (StoreError::Unfit { .. } | StoreError::Tree { .. })) => {
                     let problem = problem_of(&error, &workspace.root);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,10 +10,10 @@ use std::{
 
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
-use prunella_model::{EnvName, Graph, Step, StepName};
-use prunella_objects::{Embedded, Objects};
+use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
+use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_remote::Remote;
+use prunella_remote::{Published, Remote};
 use prunella_store::{Store, records::ProcessId};
 
 use crate::{context::Context, error::CliError, progress, project::StoreAt};
@@ -27,9 +28,17 @@ const MARGIN: Duration = Duration::from_millis(500);
 pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)).await?),
+        StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)?).await?),
     };
-    Ok(Store::new(objects, context.sys.clone()))
+    let of_the_store = match at {
+        StoreAt::Bucket(url) => Some(url.clone()),
+        StoreAt::Directory(_) | StoreAt::Plain(_) => None,
+    };
+    let places = Published::new(&context.sys, bucket(context)?, of_the_store);
+    // Beside the copies of objects: a directory of this machine that anybody may empty.
+    let scratch = context.cache().join("publish");
+    limited(context, Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch))
 }
 
 /// Returns the store for reading; it must be there.
@@ -39,14 +48,52 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
 pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)).await?),
+        StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)?).await?),
     };
-    Ok(Store::new(objects, context.sys.clone()))
+    limited(context, Store::new(objects, context.sys.clone()))
 }
 
+/// Returns where this machine notes which directories of other machines were found fit.
+pub fn met(context: &Context) -> PathBuf {
+    context.cache().join("met")
+}
+
+/// How many bytes a second may go over the network.
+const RATE: &str = "PRUNELLA_TRANSFER_RATE";
+/// How many processors transfers may use.
+const PROCESSORS: &str = "PRUNELLA_TRANSFER_PROCESSORS";
+
 /// Returns how buckets are used on this machine.
-pub fn bucket(context: &Context) -> prunella_remote::Options {
-    prunella_remote::Options::new(context.cache().join("objects"))
+///
+/// # Errors
+/// [`CliError::Usage`] if the environment says something that cannot be.
+pub fn bucket(context: &Context) -> Result<prunella_remote::Options, CliError> {
+    let mut options = prunella_remote::Options::new(context.cache().join("objects"));
+    let hint = "write a size, such as `50MiB`: so many bytes may go over the network in a second";
+    options.bytes_per_second =
+        said(context, RATE, hint, |text| NonZeroU64::new(text.parse::<ByteSize>().ok()?.bytes()))?;
+    Ok(options)
+}
+
+fn limited(context: &Context, store: Store) -> Result<Store, CliError> {
+    let hint = "write how many processors may cut, hash and lay out at once, such as `1`";
+    let processors = said(context, PROCESSORS, hint, |text| text.parse().ok().filter(|number: &usize| *number > 0))?;
+    Ok(match processors {
+        Some(processors) => store.with_processors(processors),
+        None => store,
+    })
+}
+
+/// Returns what a variable of the environment says, if it says anything.
+fn said<T>(context: &Context, name: &str, hint: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, CliError> {
+    match context.sys.env.var(name).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match read(text.trim()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(CliError::Usage(format!("{name} is `{text}`"), Some(hint.to_owned()))),
+        },
+    }
 }
 
 /// Starts a guardian and returns what attempts share; of secrets those of the steps that `runs` names.

@@ -1,5 +1,7 @@
 //! One request at a time to a bucket: tried again while that may help, with an outcome that says only what is known.
 
+mod shown;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use prunella_sys::{Sys, mutated};
 use crate::answer::{Answer, answer, is_unsigned};
 use crate::own::Own;
 use crate::pace::{Flow, wait};
+use crate::rate::Rate;
 use crate::remote::Options;
 use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
@@ -27,6 +30,7 @@ pub(crate) struct Bucket {
     url: Arc<StoreUrl>,
     sys: Sys,
     flow: Arc<Flow>,
+    rate: Arc<Rate>,
     traffic: Arc<Traffic>,
     patience: Duration,
     endpoint: Arc<str>,
@@ -73,7 +77,8 @@ impl Bucket {
         let op = operator(sys, url, endpoint.as_deref()).map_err(|error| unfit(error.message().to_owned()))?;
         let (op, endpoint) = (op.with_context(context), endpoint.unwrap_or_default().into());
         let flow = Arc::new(Flow::new(options.at_once));
-        Ok(Self { op, own, url: Arc::new(url.clone()), sys: sys.clone(), flow, traffic, patience, endpoint })
+        let rate = Arc::new(Rate::new(options.bytes_per_second));
+        Ok(Self { op, own, url: Arc::new(url.clone()), sys: sys.clone(), flow, rate, traffic, patience, endpoint })
     }
 
     /// Returns the address of the service, as it was made up of address, environment and what is usual.
@@ -84,6 +89,11 @@ impl Bucket {
     /// Returns what went over the network.
     pub(crate) fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// Returns the bucket, to be asked without the library.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.own.as_deref()
     }
 
     /// Returns the address.
@@ -108,6 +118,7 @@ impl Bucket {
                 }
             }
         };
+        self.line(size).await;
         match self.tried(Some(key), size, write).await {
             Ok(()) => Ok(Put::New),
             Err(Ended::There) => Ok(Put::There),
@@ -175,7 +186,11 @@ impl Bucket {
                 Ok((join(parts), size))
             }
         };
-        self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)
+        let read = self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)?;
+        // How much it is was not known before: whoever comes next waits for it.
+        let bytes = read.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64);
+        let _next_waits = self.rate.take(self.sys.clock.monotonic(), bytes);
+        Ok(read)
     }
 
     /// Returns `size` bytes of an object from `offset` on; none of them if it ends before, nothing only if it is absent.
@@ -198,6 +213,7 @@ impl Bucket {
                 }
             }
         };
+        self.line(size).await;
         Ok(self.unconditional(self.tried(None, size, read).await)?.map(|bytes| bytes.to_bytes()))
     }
 
@@ -278,9 +294,7 @@ impl Bucket {
     where
         F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
     {
-        // Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
-        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
-        let by_part = self.op.clone().layer(again);
+        let by_part = self.by_part();
         let write = || {
             let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
             async move {
@@ -311,6 +325,7 @@ impl Bucket {
                 Ok(Ok(()))
             }
         };
+        self.line(size).await;
         for _ in 0..PART_TRIES {
             match self.tried(Some(key), size, write).await {
                 Ok(Ok(())) => return Ok(Put::New),
@@ -325,6 +340,20 @@ impl Bucket {
             key: key.clone(),
             message: "its uploads were lost one after the other".to_owned(),
         })
+    }
+
+    /// Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
+    fn by_part(&self) -> Operator {
+        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
+        self.op.clone().layer(again)
+    }
+
+    /// Waits until so many bytes may go over the network.
+    async fn line(&self, bytes: u64) {
+        let wait = self.rate.take(self.sys.clock.monotonic(), bytes);
+        if !wait.is_zero() {
+            self.sys.clock.sleep(wait).await;
+        }
     }
 
     /// Returns the outcome of a request without a condition; nothing if the object is absent.

@@ -11,13 +11,17 @@ mod many;
 mod own;
 mod pace;
 mod probe;
+mod rate;
 mod records;
 mod remote;
 mod service;
+mod showcase;
 mod transport;
 mod url;
 
-pub use probe::{Depth, Figures, Finding, Report, Verdict, check};
+pub use probe::{Depth, check};
+pub use prunella_objects::{Figures, Finding, Report, Verdict};
 pub use remote::{Options, Remote};
+pub use showcase::Published;
 pub use transport::Traffic;
 pub use url::{Kind, StoreUrl, UrlError};

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -34,12 +35,14 @@ pub struct Options {
     pub patience: Duration,
     /// How many requests run at once at most.
     pub at_once: usize,
+    /// How many bytes may go over the network in a second, both ways together; without a number any.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Options {
     /// Returns the usual ones: 64 requests at once, a minute of patience, 20 GiB of copies.
     pub fn new(cache: PathBuf) -> Self {
-        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64 }
+        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64, bytes_per_second: None }
     }
 }
 
@@ -72,8 +75,11 @@ const FORMAT: u32 = 1;
 /// How many requests one call makes beside each other.
 pub(crate) const ABREAST: usize = 32;
 
-/// Objects up to this size are read in one request.
+/// Files up to this size are written in one request.
 const ONE_REQUEST_BYTES: u64 = 64 << 20;
+
+/// What is read of an object before its size is known: all of a pack, or of gathered chunks.
+const BEGIN_BYTES: u64 = 16 << 20;
 
 /// What is read at once of a larger one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -170,7 +176,7 @@ impl Remote {
     }
 
     async fn download(&self, key: &ObjectKey, keep: Keep) -> Result<Option<ObjectReader>, ObjectsError> {
-        let Some((first, size)) = self.bucket.get_begin(key, ONE_REQUEST_BYTES).await? else { return Ok(None) };
+        let Some((first, size)) = self.bucket.get_begin(key, BEGIN_BYTES).await? else { return Ok(None) };
         if size <= SMALL_BYTES as u64 {
             if keep == Keep::Copy {
                 self.cache.keep(key, &first);
@@ -219,7 +225,7 @@ async fn is_fit(sys: &Sys, bucket: &Bucket, options: &Options) -> Result<(), Obj
     Ok(())
 }
 
-const RANGES_AT_ONCE: usize = 8;
+const RANGES_AT_ONCE: usize = 4;
 
 /// How often a create is made again that was told of something and found nothing (protocol: Store layout).
 const LOOKS: usize = 4;

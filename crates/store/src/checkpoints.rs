@@ -46,7 +46,7 @@ impl Store {
         let directory = meta.as_ref().is_some_and(|meta| meta.kind == prunella_sys::FileKind::Dir);
         let kind = if directory { ArtifactKind::Tree } else { ArtifactKind::File };
         let executable = !directory && meta.is_some_and(|meta| meta.mode_exec);
-        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true).await?;
+        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true, None).await?;
         let id = CheckpointId { slot: *slot, seq };
         let bytes = taken.stored.artifact.size_bytes;
         let record = CheckpointRecord {

@@ -21,6 +21,7 @@ use crate::{
     take_in::For,
     take_tree::changed,
     there::{Stretch, There},
+    transfers::Transfers,
 };
 
 /// A large file to be taken in.
@@ -124,7 +125,7 @@ impl Store {
         table: &Arc<Table>,
         notes: &Arc<Option<Notes>>,
     ) -> Result<Vec<Cut>, StoreError> {
-        let mut cutter = Cutter::new(self.sys.fs.clone(), files, table.clone());
+        let mut cutter = Cutter::new(self.sys.fs.clone(), files, table.clone(), self.transfers.clone());
         let mut sent = JoinSet::new();
         let filled = loop {
             let room = self.lanes.up().await;
@@ -143,8 +144,11 @@ impl Store {
                     sent.spawn(async move {
                         let sent = store.send(&object, bytes, keep).await;
                         drop(room);
-                        if let (Ok(()), Some(notes)) = (&sent, &*notes) {
-                            notes.add(&object, &stretches);
+                        if sent.is_ok() {
+                            store.transfers.sending().done(stretches.iter().map(|(.., size)| size).sum());
+                            if let Some(notes) = &*notes {
+                                notes.add(&object, &stretches);
+                            }
                         }
                         sent
                     });
@@ -189,6 +193,7 @@ struct Cutter {
     fs: Arc<dyn Fs>,
     left: std::vec::IntoIter<ToCut>,
     table: Arc<Table>,
+    transfers: Arc<Transfers>,
     open: Option<Open>,
     window: Window,
     done: Vec<Cut>,
@@ -205,8 +210,8 @@ struct Open {
 }
 
 impl Cutter {
-    fn new(fs: Arc<dyn Fs>, files: Vec<ToCut>, table: Arc<Table>) -> Self {
-        Self { fs, left: files.into_iter(), table, open: None, window: Window::new(), done: Vec::new() }
+    fn new(fs: Arc<dyn Fs>, files: Vec<ToCut>, table: Arc<Table>, transfers: Arc<Transfers>) -> Self {
+        Self { fs, left: files.into_iter(), table, transfers, open: None, window: Window::new(), done: Vec::new() }
     }
 
     /// Goes on until there is an object's worth of new bytes, which becomes `object`; nothing once all files are cut.
@@ -232,7 +237,10 @@ impl Cutter {
             } {
                 let mut filled = self.table.filled();
                 let place = match filled.place(&digest) {
-                    Some(place) => place,
+                    Some(place) => {
+                        self.transfers.sending().done(len as u64);
+                        place
+                    }
                     None if bytes.len() + len > OBJECT_BYTES => {
                         open.waiting = Some((len, digest));
                         break 'files;

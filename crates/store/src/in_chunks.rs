@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Reads a stretch of an object; its absence, or damage that the backend is sure of, is a value.
-    async fn range(
+    pub(crate) async fn range(
         &self,
         object: &str,
         offset: u64,

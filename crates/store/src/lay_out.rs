@@ -19,6 +19,7 @@ use crate::{
     pieces::{Piece, Sink, Source},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
     store::decode_up_to,
+    transfers::Transfers,
 };
 
 /// What was laid out.
@@ -27,6 +28,9 @@ pub struct Laid {
     /// Bytes written or cloned.
     pub bytes: u64,
 }
+
+/// What describes a million files, or a tebibyte in chunks, has a tenth of this; more is never read into memory.
+const MOST_MANIFEST_BYTES: u64 = 2 << 30;
 
 /// So many files are read or written in one go, so that several processors share the work on one pack.
 const AT_ONCE: usize = 1024;
@@ -53,6 +57,7 @@ impl Store {
     async fn lay_out_from(&self, source: Source, stored: &StoredArtifact, to: &Path) -> Result<Laid, StoreError> {
         let bytes = stored.artifact.size_bytes;
         let (fs, processors) = (self.sys.fs.clone(), self.sys.machine.cpu_count());
+        self.transfers.fetching().begin(bytes);
         match stored.artifact.kind {
             ArtifactKind::File if stored.in_chunks => {
                 let file = self.single_in_chunks(stored).await?;
@@ -60,7 +65,8 @@ impl Store {
             }
             ArtifactKind::File => {
                 let files = vec![(to.to_owned(), false)];
-                self.whole(source, stored, Arc::new(Lay { fs, processors, files })).await?;
+                self.whole(source, stored, Arc::new(Lay { fs, processors, transfers: self.transfers.clone(), files }))
+                    .await?;
             }
             ArtifactKind::Tree => {
                 let manifest = self.manifest(stored).await?;
@@ -90,7 +96,8 @@ impl Store {
                         let executable = matches!(entry.node, TreeNode::File { executable: true, .. });
                         (to.join(&entry.path), executable)
                     };
-                    Arc::new(Lay { fs: fs.clone(), processors, files: members.iter().map(place).collect() })
+                    let (fs, files) = (fs.clone(), members.iter().map(place).collect());
+                    Arc::new(Lay { fs, processors, transfers: self.transfers.clone(), files })
                 })
                 .await?;
                 abreast(in_chunks, self.lanes.at_work(), |(file, to, executable)| {
@@ -112,7 +119,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let fs = &self.sys.fs;
         let mut out = fs.create_new(to).map_err(StoreError::io(to))?;
-        self.read_in_chunks(source, file, Box::new(move |bytes| out.write_all(bytes))).await?;
+        let transfers = self.transfers.clone();
+        let write = move |bytes: &[u8]| {
+            transfers.fetching().done(bytes.len() as u64);
+            out.write_all(bytes)
+        };
+        self.read_in_chunks(source, file, Box::new(write)).await?;
         make_executable(&**fs, to, executable).map_err(StoreError::io(to))
     }
 
@@ -196,8 +208,13 @@ impl Store {
     async fn read_manifest(&self, source: Source, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: stored.object.clone(), problem };
         let (key, mut reader) = self.open(source, &stored.object).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(reader.size()).unwrap_or(0));
-        reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
+        let size = reader.size();
+        if size > MOST_MANIFEST_BYTES {
+            return Err(damaged(format!("it has {size} bytes, and no manifest has more than {MOST_MANIFEST_BYTES}")));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        let read = Read::by_ref(&mut reader).take(MOST_MANIFEST_BYTES).read_to_end(&mut bytes);
+        read.map_err(StoreError::io(key.as_str()))?;
         let read = decode_up_to(&key, &bytes, TREE_FORMAT, |manifest: &TreeManifest| manifest.format);
         drop(bytes);
         let manifest = read?.map_err(&damaged)?;
@@ -209,6 +226,14 @@ impl Store {
         }
         let TreeManifest { format, objects, entries, chunks } = manifest;
         let (entries, places): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.entry, e.place)).unzip();
+        let sizes = entries.iter().map(|entry| match &entry.node {
+            TreeNode::File { size_bytes, .. } => *size_bytes,
+            TreeNode::Directory | TreeNode::Symlink { .. } => 0,
+        });
+        // Not more than was recorded is ever written.
+        if sizes.into_iter().try_fold(0_u64, u64::checked_add) != Some(stored.artifact.size_bytes) {
+            return Err(damaged("its files have not the size that was recorded".to_owned()));
+        }
         let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
         if tree_digest(&tree) != stored.artifact.digest && !mutated(67) {
             return Err(damaged("it describes another tree".to_owned()));
@@ -246,6 +271,7 @@ fn piece(stored: &StoredEntry) -> Option<Piece> {
 struct Lay {
     fs: Arc<dyn Fs>,
     processors: usize,
+    transfers: Arc<Transfers>,
     /// Where each goes, and whether it is executable.
     files: Vec<(PathBuf, bool)>,
 }
@@ -253,7 +279,9 @@ struct Lay {
 impl Sink for Lay {
     fn take(&self, at: usize, reader: &mut Take<&mut ObjectReader>, local: Option<&Path>) -> io::Result<(Digest, u64)> {
         let (to, executable) = &self.files[at];
-        write_out(&*self.fs, reader, local, to, *executable, self.processors)
+        let written = write_out(&*self.fs, reader, local, to, *executable, self.processors)?;
+        self.transfers.fetching().done(written.1);
+        Ok(written)
     }
 
     fn reject(&self, piece: usize) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prunella_model::Digest;
-use prunella_objects::{ObjectKey, ObjectReader, ObjectsError, SMALL_BYTES};
+use prunella_objects::{Freshness, ObjectKey, ObjectReader, ObjectsError, SMALL_BYTES};
 use prunella_sys::{Fs, blocking, mutated};
 
 use crate::{Store, StoreError, hashing::hash_either};
@@ -116,18 +116,25 @@ impl Store {
         which: Vec<usize>,
         sink: &Arc<dyn Sink>,
     ) -> Result<Vec<Wrong>, StoreError> {
-        let (key, reader) = match self.open(source, object).await {
-            Ok(opened) => opened,
-            Err(StoreError::Damaged { problem, .. }) => {
-                return Ok(which.into_iter().map(|at| (at, problem.clone())).collect());
+        let all_are = |problem: String| Ok(which.iter().map(|at| (*at, problem.clone())).collect());
+        let (reader, base, local, _room) = match span(source, pieces, &which) {
+            Some((from, size)) => {
+                let room = self.lanes.down().await;
+                match self.range(object, from, size, Freshness::CopyWillDo).await? {
+                    Ok(bytes) => (ObjectReader::from_bytes(bytes), from, None, Some(room)),
+                    Err(problem) => return all_are(problem),
+                }
             }
-            Err(error) => return Err(error),
+            None => match self.open(source, object).await {
+                Ok((key, reader)) => (reader, 0, self.objects.local_path(&key).await?, None),
+                Err(StoreError::Damaged { problem, .. }) => return all_are(problem),
+                Err(error) => return Err(error),
+            },
         };
-        let local = self.objects.local_path(&key).await?;
         let bytes: u64 = which.iter().map(|at| pieces[*at].size).sum();
         let small = bytes <= SMALL_BYTES as u64 && which.len() <= FEW;
         let (pieces, sink) = (pieces.clone(), sink.clone());
-        let work = move || read_all(reader, local.as_deref(), &pieces, &which, &*sink);
+        let work = move || read_all(reader, base, local.as_deref(), &pieces, &which, &*sink);
         if small { work() } else { blocking(work).await }
     }
 
@@ -148,8 +155,24 @@ impl Store {
     }
 }
 
+/// So many bytes of an object are held in memory instead of in a file that goes at once.
+const SPAN_BYTES: u64 = 16 << 20;
+
+/// Returns which stretch of an object holds these pieces, if they pass by and fit into memory.
+fn span(source: Source, pieces: &[Piece], which: &[usize]) -> Option<(u64, usize)> {
+    let pieces = || which.iter().map(|at| &pieces[*at]);
+    if source != Source::Passing || pieces().any(|piece| piece.whole) {
+        return None;
+    }
+    let (from, to) =
+        (pieces().map(|piece| piece.offset).min()?, pieces().map(|piece| piece.offset + piece.size).max()?);
+    (to - from <= SPAN_BYTES).then_some((from, usize::try_from(to - from).ok()?))
+}
+
+/// Reads pieces; what is read begins at `base` of their object.
 fn read_all(
     mut reader: ObjectReader,
+    base: u64,
     local: Option<&Path>,
     pieces: &[Piece],
     which: &[usize],
@@ -159,7 +182,7 @@ fn read_all(
     for &at in which {
         let piece = &pieces[at];
         if here != piece.offset {
-            reader.seek(SeekFrom::Start(piece.offset)).map_err(|error| StoreError::io(sink.about(at))(error))?;
+            reader.seek(SeekFrom::Start(piece.offset - base)).map_err(|error| StoreError::io(sink.about(at))(error))?;
         }
         let local = local.filter(|_| piece.offset == 0 && piece.size == size);
         let io = |error| StoreError::io(sink.about(at))(error);

@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes};
+use crate::{StoreError, lanes::Lanes, publish::Outside, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -19,6 +19,9 @@ pub struct Store {
     pub(crate) sys: Sys,
     pub(crate) writer: WriterId,
     pub(crate) lanes: Arc<Lanes>,
+    /// What is needed to publish into buckets.
+    pub(crate) outside: Option<Arc<Outside>>,
+    pub(crate) transfers: Arc<Transfers>,
 }
 
 impl Store {
@@ -27,7 +30,31 @@ impl Store {
         let mut bits = [0; 16];
         sys.random.fill(&mut bits);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
-        Self { objects, sys, writer: WriterId::from_random(u128::from_le_bytes(bits)), lanes }
+        Self {
+            objects,
+            sys,
+            writer: WriterId::from_random(u128::from_le_bytes(bits)),
+            lanes,
+            transfers: Arc::default(),
+            outside: None,
+        }
+    }
+
+    /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.
+    pub(crate) fn another(&self) -> Self {
+        Self { writer: Self::new(self.objects.clone(), self.sys.clone()).writer, ..self.clone() }
+    }
+
+    /// Lets at most so many processors cut, hash and lay out at once.
+    #[must_use]
+    pub fn with_processors(mut self, processors: usize) -> Self {
+        self.lanes = Arc::new(Lanes::new(processors));
+        self
+    }
+
+    /// Returns how far the transfers of this handle and its clones are.
+    pub fn transfers(&self) -> &Arc<Transfers> {
+        &self.transfers
     }
 
     /// Returns the backend.

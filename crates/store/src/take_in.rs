@@ -16,7 +16,7 @@ use crate::{
     pack::PACKED_BYTES,
     records::{StoredArtifact, TreeManifest},
     store::encode,
-    there::There,
+    there::{Alike, There},
 };
 
 /// For whom bytes are taken in; it enters the objects' names.
@@ -91,7 +91,21 @@ impl Store {
     /// [`StoreError::Unfit`] and [`StoreError::Tree`] for what artifacts may not hold; [`StoreError::Io`] for a path that is
     /// not there.
     pub async fn take_output(&self, slot: &SlotId, path: &Path, kind: ArtifactKind) -> Result<Taken, StoreError> {
-        self.take_in(&For::Attempt(*slot), path, kind, true).await
+        self.take_in(&For::Attempt(*slot), path, kind, true, None).await
+    }
+
+    /// Takes in as [`Store::take_output`] what is perhaps like what a name means now: of that only what is new is sent.
+    ///
+    /// # Errors
+    /// As [`Store::take_output`].
+    pub async fn take_output_alike(
+        &self,
+        slot: &SlotId,
+        path: &Path,
+        kind: ArtifactKind,
+        alike: &Alike<'_>,
+    ) -> Result<Taken, StoreError> {
+        self.take_in(&For::Attempt(*slot), path, kind, true, Some(alike)).await
     }
 
     /// Takes in code or data that a run brings in; the source stays as it is.
@@ -99,7 +113,7 @@ impl Store {
     /// # Errors
     /// As [`Store::take_output`].
     pub async fn take_brought(&self, run: &RunId, path: &Path, kind: ArtifactKind) -> Result<Taken, StoreError> {
-        self.take_in(&For::Run(run.clone()), path, kind, false).await
+        self.take_in(&For::Run(run.clone()), path, kind, false, None).await
     }
 
     pub(crate) async fn take_in(
@@ -108,6 +122,7 @@ impl Store {
         path: &Path,
         kind: ArtifactKind,
         take_over: bool,
+        alike: Option<&Alike<'_>>,
     ) -> Result<Taken, StoreError> {
         let fs = self.sys.fs.clone();
         let meta = fs.metadata(path).map_err(StoreError::io(path))?;
@@ -115,7 +130,7 @@ impl Store {
         match (kind, meta.as_ref().map(|m| m.kind)) {
             (_, None) => Err(unfit("it is not there")),
             (ArtifactKind::File, Some(FileKind::File)) if self.is_cut(kind, meta.as_ref()) => {
-                self.take_in_chunks(owner, path, meta.as_ref(), There::default(), None).await
+                self.take_in_chunks(owner, path, meta.as_ref(), self.there_of(owner, alike).await?, None).await
             }
             (ArtifactKind::File, Some(FileKind::File)) => {
                 let (digest, file) = self.take_file(owner, path, take_over).await?;
@@ -125,13 +140,21 @@ impl Store {
                 let objects = file.inline.map(|bytes| (file.object, bytes)).into_iter().collect();
                 Ok(Taken { stored, objects, manifest: None })
             }
-            (ArtifactKind::Tree, Some(FileKind::Dir)) => self.take_tree(owner, path, take_over).await,
+            (ArtifactKind::Tree, Some(FileKind::Dir)) => self.take_tree(owner, path, take_over, alike).await,
             (ArtifactKind::File, Some(FileKind::Dir)) => {
                 Err(unfit("it is a directory; a tree is declared with a trailing `/`"))
             }
             (ArtifactKind::Tree, Some(FileKind::File)) => Err(unfit("it is a file, and a directory was declared")),
             (_, Some(FileKind::Symlink)) => Err(unfit("it is a symbolic link; an output is the bytes themselves")),
             (_, Some(FileKind::Special)) => Err(unfit("it is a socket, pipe or device")),
+        }
+    }
+
+    /// Returns what whoever takes in may rely on; what a run brings in is looked for elsewhere.
+    pub(crate) async fn there_of(&self, owner: &For, alike: Option<&Alike<'_>>) -> Result<There, StoreError> {
+        match owner {
+            For::Attempt(slot) => self.there_for(slot, alike).await,
+            For::Run(_) => Ok(There::default()),
         }
     }
 
@@ -151,6 +174,7 @@ impl Store {
         notes: Option<Notes>,
     ) -> Result<Taken, StoreError> {
         let (size_bytes, executable) = meta.map_or((0, false), |meta| (meta.len, meta.mode_exec));
+        self.transfers.sending().begin(size_bytes);
         let table = Arc::new(Table::new(there));
         let file = ToCut { at: 0, path: path.to_owned(), size: size_bytes };
         let mut cut = self.cut_in(owner, vec![file], &table, &Arc::new(notes)).await?;

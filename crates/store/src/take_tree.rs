@@ -16,7 +16,7 @@ use crate::{
     records::{Place, StoredArtifact, StoredEntry, TreeManifest},
     store::encode,
     take_in::{For, Taken},
-    there::{Stretch, There},
+    there::{Alike, Stretch, There, WORTH_BYTES},
     walk::{MOST_REFUSALS, Refusals, Stat, Walked, What, walk},
 };
 
@@ -47,10 +47,21 @@ enum Loaded {
 const FEW: usize = 16;
 
 impl Store {
-    pub(crate) async fn take_tree(&self, owner: &For, root: &Path, take_over: bool) -> Result<Taken, StoreError> {
+    pub(crate) async fn take_tree(
+        &self,
+        owner: &For,
+        root: &Path,
+        take_over: bool,
+        alike: Option<&Alike<'_>>,
+    ) -> Result<Taken, StoreError> {
         let (fs, start) = (self.sys.fs.clone(), root.to_owned());
         let found = blocking(move || find(&*fs, &start)).await?;
-        self.take_found(owner, root, found, take_over, There::default(), None).await
+        let bytes: u64 = found.stats.iter().flatten().map(|stat| stat.size).sum();
+        let there = match bytes {
+            WORTH_BYTES.. => self.there_of(owner, alike).await?,
+            _ => There::default(),
+        };
+        self.take_found(owner, root, found, take_over, there, None).await
     }
 
     /// Takes in what was found, but for the files that are there; those must have digests.
@@ -75,8 +86,10 @@ impl Store {
         }
         let missing = found.stats.iter().zip(0..);
         let missing = missing.filter(|(_, at)| places[*at as usize].is_none() && !chunks.contains_key(at));
+        let missing: Vec<_> = missing.filter_map(|(stat, at)| Some((at, stat.as_ref()?.size))).collect();
+        self.transfers.sending().begin(missing.iter().map(|(_, size)| size).sum());
         let packing = self.objects.packing();
-        let loads = load(packing, missing.filter_map(|(stat, at)| Some((at, stat.as_ref()?.size))));
+        let loads = load(packing, missing.into_iter());
         let (root, found, notes): (Arc<Path>, _, _) = (root.into(), Arc::new(found), Arc::new(notes));
         let at_once = match packing {
             Packing::Whole => self.sys.machine.cpu_count(),
@@ -148,6 +161,7 @@ impl Store {
                 if file.size_bytes != size_of(at) {
                     return Err(changed(&path));
                 }
+                self.transfers.sending().done(file.size_bytes);
                 if let (Some(notes), None) = (&**notes, &file.inline) {
                     notes.add(&file.object, &[(digest, 0, file.size_bytes)]);
                 }
@@ -167,6 +181,7 @@ impl Store {
                 let read = move || read_pack(&*fs, &root, &found, &members, size, &table, &name);
                 let Packed { files, bytes, stretches } = if small { read() } else { blocking(read).await }?;
                 if bytes.len() <= SMALL_BYTES {
+                    self.transfers.sending().done(size);
                     let inline = (!bytes.is_empty()).then_some(bytes);
                     return Ok(Loaded::Together { object, files, inline });
                 }
@@ -174,6 +189,7 @@ impl Store {
                     Packing::Chunks => self.send(&object, bytes, matches!(owner, For::Attempt(_))).await?,
                     Packing::Whole => self.put_small(vec![(object.clone(), bytes)]).await?,
                 }
+                self.transfers.sending().done(size);
                 if let Some(notes) = &**notes {
                     notes.add(&object, &stretches);
                 }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use prunella_model::Digest;
+use prunella_model::{Digest, Epoch, PipelineName, PortName, SlotId, StepId, StepKey};
+use prunella_objects::Packing;
 
 use crate::{
-    Store, StoreError,
+    Layout, Store, StoreError,
+    gc::Owner,
+    layout::AttemptRecord,
     pins::Pinner,
     records::{Chunk, Place, TreeManifest},
 };
@@ -102,16 +105,81 @@ impl There {
     }
 }
 
+/// What the bytes of an attempt may be like: what a name means now.
+#[derive(Debug, Clone, Copy)]
+pub struct Alike<'a> {
+    /// The pipeline whose names are meant.
+    pub pipeline: &'a PipelineName,
+    /// The step.
+    pub step: &'a StepId,
+    /// The output.
+    pub output: &'a PortName,
+}
+
+/// To look for less than so many bytes takes longer than to send them.
+pub(crate) const WORTH_BYTES: u64 = 1 << 20;
+
 impl Store {
+    /// Pins for an attempt what it may rely on of its key's newest checkpoint, and of what a name means.
+    ///
+    /// Nothing if any commit of its key was found damaged: what is made anew must not lean on what is lost.
+    pub(crate) async fn there_for(&self, slot: &SlotId, alike: Option<&Alike<'_>>) -> Result<There, StoreError> {
+        if self.objects.packing() != Packing::Chunks || self.is_damaged(&slot.key, None).await? {
+            return Ok(There::default());
+        }
+        let mut like = Vec::new();
+        if let Some(newest) = self.checkpoints(&slot.key).await?.first() {
+            // One that cannot be understood is nothing to lean on.
+            if let Ok(Some(record)) = self.checkpoint(newest).await {
+                like.push(record.stored);
+            }
+        }
+        if let Some(Alike { pipeline, step, output }) = alike
+            && let Some(names) = self.names(pipeline).await?
+            && let Some((made, stored)) = names.artifacts.get(&format!("{step}.{output}"))
+            && !self.is_damaged(&made.key, Some(made.epoch)).await?
+        {
+            like.push(stored.clone());
+        }
+        let mut candidates = Candidates::default();
+        for stored in like.iter().filter(|stored| stored.has_manifest()) {
+            match self.manifest(stored).await {
+                Ok(manifest) => candidates.add(&manifest, None),
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.rely(Pinner::Attempt(slot), candidates).await
+    }
+
+    /// Returns whether a commit of a key is marked as damaged: that of this epoch, or any.
+    async fn is_damaged(&self, key: &StepKey, of: Option<Epoch>) -> Result<bool, StoreError> {
+        let listed = self.objects.list(&Layout::attempts(key), None, usize::MAX).await?;
+        let marked = listed.iter().filter_map(|listed| Layout::parse_attempt(listed.key.as_str()));
+        let mut marked = marked.filter(|(_, record)| *record == AttemptRecord::Damaged);
+        Ok(marked.any(|(epoch, _)| of.is_none_or(|of| of == epoch)))
+    }
+
     /// Pins all objects of the candidates and returns those that may be relied on.
+    ///
+    /// Its own an attempt need not pin: they stay while its slot is open, and once that is closed nothing of it counts.
     pub(crate) async fn rely(&self, pinner: Pinner<'_>, candidates: Candidates) -> Result<There, StoreError> {
         if candidates.stretches.is_empty() {
             return Ok(There::default());
         }
         let Candidates { stretches, files } = candidates;
-        let objects: Vec<String> = stretches.keys().cloned().collect();
-        let reliable = self.pin_each(pinner, &objects).await?;
-        let reliable = stretches.into_iter().zip(reliable).filter(|(_, reliable)| *reliable);
-        Ok(There::of(reliable.map(|(found, _)| found), files))
+        let own = |object: &str| match pinner {
+            Pinner::Attempt(slot) => Owner::of_object(object) == Some(Owner::Attempt(*slot)),
+            Pinner::Run(_) => false,
+        };
+        let (own, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            stretches.into_iter().partition(|(object, _)| own(object));
+        let objects: Vec<String> = others.keys().cloned().collect();
+        let reliable = match objects.as_slice() {
+            [] => Vec::new(),
+            objects => self.pin_each(pinner, objects).await?,
+        };
+        let reliable = others.into_iter().zip(reliable).filter(|(_, reliable)| *reliable);
+        Ok(There::of(own.into_iter().chain(reliable.map(|(found, _)| found)), files))
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     error::CliError,
     present::{artifact, attempt, short},
+    progress::{Way, moving},
 };
 
 /// Copy an artifact out of the store, every byte verified.
@@ -82,7 +83,8 @@ impl Get {
             return collected(&store, &wanted, printed).await.map(|()| 0);
         }
         let to = destination(to, &wanted);
-        let laid = self.lay_out(context, &store, &wanted.made, &to).await;
+        let fetch = self.lay_out(context, &store, &wanted.made, &to);
+        let laid = moving(context, &store, Way::Fetching, fetch).await;
         collected(&store, &wanted, laid).await?;
         let Wanted { run, step, output, made, .. } = wanted;
         let slot = match &made {

@@ -46,7 +46,7 @@ impl Index {
 async fn rebuild(context: &Context) -> Result<u8, CliError> {
     let url = match Place::of(context, std::path::Path::new("pipeline.yaml")).store {
         StoreAt::Bucket(url) => url,
-        StoreAt::Directory(dir) => {
+        StoreAt::Directory(dir) | StoreAt::Plain(dir) => {
             return Err(CliError::Usage(
                 format!(
                     "the store in `{}` needs no index: its records are on this machine",
@@ -56,7 +56,7 @@ async fn rebuild(context: &Context) -> Result<u8, CliError> {
             ));
         }
     };
-    let remote = Remote::open_existing(&context.sys, &url, &open::bucket(context)).await?;
+    let remote = Remote::open_existing(&context.sys, &url, &open::bucket(context)?).await?;
     remote.forget_records();
     let store = Store::new(std::sync::Arc::new(remote), context.sys.clone());
     let known = store.read_all_ends().await?;

@@ -17,7 +17,7 @@ use crate::{
     error::CliError,
     forcing::Force,
     open,
-    progress::Screen,
+    progress::{Screen, Way, moving},
     project::{Footprint, Place, Strictness, find, prepare, read},
     signals, warm,
 };
@@ -93,7 +93,10 @@ impl Run {
         };
         let (run, record) = match unfinished {
             Some(found) => found,
-            None => prepared.create_run(context, &store, &place, &targets).await?,
+            None => {
+                let bring_in = prepared.create_run(context, &store, &place, &targets);
+                moving(context, &store, Way::Sending, bring_in).await?
+            }
         };
         drive_run(context, store, &place, run, &record, &self.how, Again::default()).await
     }

@@ -8,6 +8,7 @@ mod model;
 mod plain;
 mod terminal;
 mod text;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use prunella_sys::{Clock, Fs};
 
 pub use coverage::Coverage;
 pub use environment::environment;
+pub use transfer::{Way, moving};
 
 use self::{
     ending::{End, GivenUp},

@@ -11,6 +11,8 @@ mod inventory;
 mod retire;
 mod roots;
 
+pub(crate) use inventory::Owner;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;

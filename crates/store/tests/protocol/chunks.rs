@@ -1,18 +1,21 @@
 //! Large files in chunks: they come back as they were, share what is alike, and damage of one chunk is damage of its file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prunella_model::{ArtifactKind, Digest, RunId};
+use prunella_model::{ArtifactKind, Digest, RunId, SlotId};
 use prunella_objects::ObjectKey;
 use prunella_store::records::StoredArtifact;
-use prunella_store::{NewRun, Remembered, Store, StoreError, measure};
+use prunella_store::{
+    Alike, ClaimRequest, DriverLease, Filled, NewRun, ReadyCommit, Remembered, Retention, Store, StoreError, measure,
+};
 use prunella_testkit::{Fault, Faulty};
 
 use crate::bench::*;
+use crate::gc_world::Journals;
 
 const MIB: usize = 1 << 20;
 
@@ -264,5 +267,147 @@ async fn what_is_alike_within_one_upload_lies_there_once() {
         let key = ObjectKey::new(&store.manifest(&brought).await.unwrap().objects[0]).unwrap();
         bench.objects.delete(&key).await.unwrap();
         assert!(store.verify(&brought).await.is_err());
+    }
+}
+
+/// Returns how many bytes are in objects that were not there before.
+async fn sent_since(bench: &Bench, before: &HashMap<String, u64>) -> u64 {
+    stored(bench).await.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(_, size)| size).sum()
+}
+
+#[tokio::test]
+async fn a_checkpoint_sends_what_is_new_since_the_one_before_also_of_another_attempt() {
+    for bench in Bench::in_chunks() {
+        let store = bench.member();
+        let slot = claim(&store, &request(bench.owner(1), "a")).await;
+        let mut content = noise(20 * MIB, 5);
+        let before = stored(&bench).await;
+        store.put_checkpoint(&slot, 1, "c", &bench.file("c1", &content), None).await.unwrap();
+        assert!(sent_since(&bench, &before).await > 20 * MIB as u64);
+        let before = stored(&bench).await;
+        content[9 * MIB] ^= 1;
+        store.put_checkpoint(&slot, 2, "c", &bench.file("c2", &content), None).await.unwrap();
+        let new = sent_since(&bench, &before).await;
+        assert!(new < 5 * MIB as u64, "{}: {new}", bench.name);
+        assert_eq!(bench.objects.list("pins/", None, 9).await.unwrap(), [], "its own it need not pin");
+        // The attempt dies; the next one goes on, and pins what it leans on.
+        bench.dies(1);
+        let next = claim(&store, &request(bench.owner(2), "b")).await;
+        let before = stored(&bench).await;
+        content[1] ^= 1;
+        store.put_checkpoint(&next, 1, "c", &bench.file("c3", &content), None).await.unwrap();
+        let new = sent_since(&bench, &before).await;
+        assert!(new < 5 * MIB as u64, "{}: {new}", bench.name);
+        assert_eq!(bench.objects.list("pins/", None, 9).await.unwrap().len(), 1);
+        let newest = store.checkpoints(&next.key).await.unwrap()[0];
+        let to = bench.scratch.path().join("restored");
+        std::fs::create_dir(&to).unwrap();
+        store.restore(&next, &newest, &to).await.unwrap().unwrap();
+        assert!(std::fs::read(to.join("c")).unwrap() == content);
+    }
+}
+
+/// One run that makes an output of its own key, and lets its name mean that.
+struct Maker {
+    bench: Bench,
+    store: Store,
+    journals: Journals,
+}
+
+impl Maker {
+    fn new(bench: Bench) -> Self {
+        let store = bench.member();
+        Self { bench, store, journals: Journals::default() }
+    }
+
+    /// Commits the content in a run of this name, which then has ended.
+    async fn make(&self, name: &str, content: &[u8]) -> (SlotId, StoredArtifact) {
+        let pid = 10 + name.len() as u32;
+        let new = NewRun { run: run(name), graph: graph("p"), brought: Vec::new(), targets: Vec::new(), base: None };
+        let order = self.store.create_run(new).await.unwrap().order;
+        let owner = self.bench.owner(pid);
+        let DriverLease::Ours { n, .. } = self.store.drive(&run(name), &owner, false, false).await.unwrap() else {
+            panic!("nobody else drives it")
+        };
+        let (slot, stored) = self.attempt(name, content).await;
+        let named = BTreeMap::from([("train.out".to_owned(), (slot, stored.clone()))]);
+        self.store.move_names(&graph("p").pipeline.name, order, &run(name), named).await.unwrap();
+        self.journals.0.lock().unwrap().insert(run(name), n);
+        self.bench.dies(pid);
+        (slot, stored)
+    }
+
+    async fn attempt(&self, name: &str, content: &[u8]) -> (SlotId, StoredArtifact) {
+        let asked = ClaimRequest { key: key(name), ..request(self.bench.owner(10 + name.len() as u32), name) };
+        let slot = claim(&self.store, &asked).await;
+        let (pipeline, step, output) = (graph("p").pipeline.name, step("train"), port("out"));
+        let alike = Alike { pipeline: &pipeline, step: &step, output: &output };
+        let path = self.bench.file(name, content);
+        let taken = self.store.take_output_alike(&slot, &path, ArtifactKind::File, &alike).await.unwrap();
+        let artifacts = BTreeMap::from([(output, taken.stored.clone())]);
+        let (objects, timeline) = (taken.objects, Default::default());
+        let ready = ReadyCommit { artifacts, objects, provenance: provenance(), timeline };
+        assert_eq!(self.store.commit(&slot, ready).await.unwrap(), Filled::Ours);
+        (slot, taken.stored)
+    }
+}
+
+#[tokio::test]
+async fn i8_gc_an_output_leans_on_the_one_before_which_stays_as_far_as_it_is_needed() {
+    for bench in Bench::in_chunks() {
+        let maker = Maker::new(bench);
+        let mut content = noise(40 * MIB, 9);
+        let (_, old) = maker.make("old", &content).await;
+        let before = stored(&maker.bench).await;
+        content[25 * MIB] ^= 1;
+        let (_, new) = maker.make("newer", &content).await;
+        let sent = sent_since(&maker.bench, &before).await;
+        assert!(sent < 5 * MIB as u64, "{}: {sent}", maker.bench.name);
+        let retention = Retention { runs: 1, checkpoints: 1 };
+        let collected = maker.store.collect(&maker.journals, &retention).await.unwrap();
+        assert!(collected.retired.len() == 1, "{}: the old commit goes: {collected:?}", maker.bench.name);
+        assert_eq!(maker.store.verify(&new).await.unwrap(), content.len() as u64);
+        assert!(maker.store.verify(&old).await.is_err(), "its manifest went");
+    }
+}
+
+#[tokio::test]
+async fn i1_visible_what_is_made_anew_after_damage_leans_on_nothing() {
+    for bench in Bench::in_chunks() {
+        let maker = Maker::new(bench);
+        let content = noise(20 * MIB, 9);
+        let (slot, lost) = maker.make("old", &content).await;
+        maker.store.mark_damaged(&slot, &lost.object, "it is lost").await.unwrap();
+        let before = stored(&maker.bench).await;
+        let (again, anew) = maker.attempt("old", &content).await;
+        assert!(again.epoch > slot.epoch);
+        assert!(sent_since(&maker.bench, &before).await > 20 * MIB as u64, "{}: all of it is sent", maker.bench.name);
+        let named = |manifest: prunella_store::records::TreeManifest| manifest.objects;
+        let lost: HashSet<String> = named(maker.store.manifest(&lost).await.unwrap()).into_iter().collect();
+        assert!(named(maker.store.manifest(&anew).await.unwrap()).iter().all(|object| !lost.contains(object)));
+        // Nor does another key lean on it.
+        let before = stored(&maker.bench).await;
+        maker.attempt("another", &content).await;
+        assert!(sent_since(&maker.bench, &before).await > 20 * MIB as u64, "{}", maker.bench.name);
+    }
+}
+
+#[tokio::test]
+async fn small_files_that_are_as_they_were_are_not_sent_again() {
+    for bench in Bench::in_chunks() {
+        let store = bench.member();
+        let slot = claim(&store, &request(bench.owner(1), "a")).await;
+        for n in 0..100 {
+            bench.file(&format!("c1/{n}"), &noise(30_000, n));
+            bench.file(&format!("c2/{n}"), &noise(30_000, if n == 7 { 1000 } else { n }));
+        }
+        let path = |name: &str| bench.scratch.path().join(name);
+        store.put_checkpoint(&slot, 1, "c", &path("c1"), None).await.unwrap();
+        let before = stored(&bench).await;
+        store.put_checkpoint(&slot, 2, "c", &path("c2"), None).await.unwrap();
+        let sent = sent_since(&bench, &before).await;
+        assert!(sent < 50_000, "{}: one file and the manifest: {sent}", bench.name);
+        let newest = store.checkpoints(&slot.key).await.unwrap()[0];
+        assert!(store.checkpoint_is_whole(&newest).await.unwrap());
     }
 }
