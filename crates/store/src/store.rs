@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, transfers::Transfers};
+use crate::{StoreError, lanes::Lanes, there::Restored, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -20,6 +20,7 @@ pub struct Store {
     pub(crate) writer: WriterId,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) restored: Arc<Restored>,
 }
 
 impl Store {
