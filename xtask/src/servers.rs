@@ -17,6 +17,9 @@ use crate::workspace::target;
 const MOTO: &str = "5.2.5";
 const AZURE_CLIENT: &str = "12.31.1";
 const AZURITE: &str = "3.35.0";
+/// Servers that get conditions wrong: the probe must refuse them.
+const S3RVER: &str = "3.7.1";
+const GCP_EMULATOR: &str = "2026.7.19";
 
 /// What Azurite's documentation gives everybody: it opens nothing but Azurite.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -55,7 +58,43 @@ impl Servers {
         if let Err(problem) = servers.azurite(&dir, &python) {
             println!("skipped: azurite: {problem}");
         }
+        for (name, started) in [("s3rver", servers.s3rver(&dir)), ("gcp-storage-emulator", servers.gcp_emulator(&dir))]
+        {
+            if let Err(problem) = started {
+                println!("skipped: {name}: {problem}");
+            }
+        }
         servers
+    }
+
+    fn s3rver(&mut self, dir: &Path) -> Result<(), String> {
+        let node = dir.join(format!("s3rver-{S3RVER}"));
+        let program = node.join("node_modules/.bin/s3rver");
+        npm(&node, &program, &format!("s3rver@{S3RVER}"))?;
+        let (port, data) = (free_port()?, fresh(&dir.join("s3rver-data"))?);
+        let mut command = Command::new(program);
+        command.args(["--address", "127.0.0.1", "--silent", "--configure-bucket", "bucket", "--port"]);
+        self.child(command.arg(port.to_string()).arg("--directory").arg(data))?;
+        listens(port)?;
+        self.variables.push(("PRUNELLA_TEST_S3RVER", format!("http://127.0.0.1:{port}")));
+        Ok(())
+    }
+
+    fn gcp_emulator(&mut self, dir: &Path) -> Result<(), String> {
+        let python = dir.join(format!("gcp-storage-emulator-{GCP_EMULATOR}"));
+        let program = python.join("bin/gcp-storage-emulator");
+        if !program.exists() {
+            quietly(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
+            let package = format!("gcp-storage-emulator=={GCP_EMULATOR}");
+            quietly(Command::new(python.join("bin/pip")).args(["install", "--quiet", &package]))?;
+        }
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.args(["start", "--host=127.0.0.1", "--in-memory", "--default-bucket=bucket"]);
+        self.child(command.arg(format!("--port={port}")))?;
+        listens(port)?;
+        self.variables.push(("PRUNELLA_TEST_GCP_EMULATOR", format!("http://127.0.0.1:{port}")));
+        Ok(())
     }
 
     fn moto(&mut self, python: &Path) -> Result<(), String> {
@@ -74,8 +113,14 @@ impl Servers {
         self.child(Command::new(program).args(["-H", "127.0.0.1", "-p", &port.to_string()]))?;
         listens(port)?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        let make = "import sys, boto3; boto3.client('s3', endpoint_url=sys.argv[1], aws_access_key_id='x', \
-                    aws_secret_access_key='x', region_name='us-east-1').create_bucket(Bucket='bucket')";
+        let make = "import sys, boto3
+s3 = boto3.client('s3', endpoint_url=sys.argv[1], aws_access_key_id='x', aws_secret_access_key='x', region_name='us-east-1')
+for bucket in ['bucket', 'ruled']: s3.create_bucket(Bucket=bucket)
+s3.put_bucket_versioning(Bucket='ruled', VersioningConfiguration={'Status': 'Enabled'})
+s3.put_bucket_lifecycle_configuration(Bucket='ruled', LifecycleConfiguration={'Rules': [
+    {'ID': 'tidy', 'Filter': {'Prefix': ''}, 'Status': 'Enabled', 'Expiration': {'Days': 30}},
+    {'ID': 'uploads', 'Filter': {'Prefix': ''}, 'Status': 'Enabled', 'AbortIncompleteMultipartUpload': {'DaysAfterInitiation': 7}},
+]})";
         quietly(Command::new(python.join("bin/python")).args(["-c", make, &endpoint]))?;
         self.variables.push(("PRUNELLA_TEST_S3", endpoint));
         Ok(())
@@ -84,14 +129,7 @@ impl Servers {
     fn azurite(&mut self, dir: &Path, python: &Path) -> Result<(), String> {
         let node = dir.join(format!("azurite-{AZURITE}"));
         let program = node.join("node_modules/.bin/azurite-blob");
-        if !program.exists() {
-            fs::create_dir_all(&node).map_err(|error| error.to_string())?;
-            quietly(
-                Command::new("npm")
-                    .args(["install", "--silent", "--no-audit", "--no-fund", &format!("azurite@{AZURITE}")])
-                    .current_dir(&node),
-            )?;
-        }
+        npm(&node, &program, &format!("azurite@{AZURITE}"))?;
         let (port, data) = (free_port()?, fresh(&dir.join("azurite-data"))?);
         let mut command = Command::new(program);
         command.args([
@@ -118,6 +156,16 @@ impl Servers {
         self.children.push(child.map_err(|error| error.to_string())?);
         Ok(())
     }
+}
+
+/// Installs a package into a folder, unless its program is there.
+fn npm(node: &Path, program: &Path, package: &str) -> Result<(), String> {
+    if program.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(node).map_err(|error| error.to_string())?;
+    let install = ["install", "--silent", "--no-audit", "--no-fund", package];
+    quietly(Command::new("npm").args(install).current_dir(node))
 }
 
 fn quietly(command: &mut Command) -> Result<(), String> {

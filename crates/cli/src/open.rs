@@ -11,7 +11,7 @@ use std::{
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
-use prunella_objects::{Embedded, Objects};
+use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_remote::Remote;
 use prunella_store::{Store, records::ProcessId};
@@ -28,6 +28,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
+        StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
         StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)?).await?),
     };
     limited(context, Store::new(objects, context.sys.clone()))
@@ -40,9 +41,15 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
 pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
+        StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
         StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)?).await?),
     };
     limited(context, Store::new(objects, context.sys.clone()))
+}
+
+/// Returns where this machine notes which directories of other machines were found fit.
+pub fn met(context: &Context) -> PathBuf {
+    context.cache().join("met")
 }
 
 /// How many bytes a second may go over the network.

@@ -99,15 +99,18 @@ impl Tree {
         if problems.is_empty() { Ok(Self(entries)) } else { Err(problems) }
     }
 
-    /// Returns the tree of entries as they were recorded: whether each may stand in a tree was asked when it was made.
+    /// Returns the tree of entries as they were recorded, sorted.
+    ///
+    /// That they were asked when the tree was made is not believed: whoever can write to a store can write a record.
     ///
     /// # Errors
-    /// [`TreeError`] for entries that are not sorted or make no tree.
+    /// [`TreeError`] for entries that are not sorted, or that no tree may hold.
     pub fn recorded(entries: Vec<TreeEntry>) -> Result<Self, TreeError> {
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].path.as_bytes() >= pair[1].path.as_bytes()) {
             return Err(TreeError::Structure { path: pair[1].path.clone() });
         }
-        match tree_rules::structure(&entries, 1).pop() {
+        let problem = tree_rules::structure(&entries, 1).pop();
+        match problem.or_else(|| tree_rules::names_and_links(&entries, 1).pop()) {
             Some(problem) => Err(problem),
             None => Ok(Self(entries)),
         }

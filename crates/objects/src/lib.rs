@@ -1,17 +1,21 @@
 //! Bytes at keys, created once: the embedded store and the suite every backend passes.
 //!
 //! [`Objects`] is all that Prunella needs of a store: create-if-absent, read, list, delete. [`Embedded`] keeps it in one
-//! directory, [`Memory`] in this process for tests, and [`conformance`] holds what every backend promises.
+//! directory with SQLite, [`Directory`] in plain files, [`Memory`] in this process for tests, and [`conformance`] holds what every backend promises.
 
 pub mod conformance;
+pub mod directory;
 mod embedded;
 mod error;
+mod fitness;
 mod key;
 mod memory;
 mod objects;
 
+pub use directory::Directory;
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
+pub use fitness::{Figures, Finding, Report, Verdict, finding, middle};
 pub use key::ObjectKey;
 pub use memory::Memory;
 pub use objects::{

@@ -89,6 +89,11 @@ impl Bucket {
         &self.traffic
     }
 
+    /// Returns the bucket, to be asked without the library.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.own.as_deref()
+    }
+
     /// Returns the address.
     pub(crate) fn url(&self) -> &StoreUrl {
         &self.url

@@ -18,7 +18,8 @@ mod service;
 mod transport;
 mod url;
 
-pub use probe::{Depth, Figures, Finding, Report, Verdict, check};
+pub use probe::{Depth, check};
+pub use prunella_objects::{Figures, Finding, Report, Verdict};
 pub use remote::{Options, Remote};
 pub use transport::Traffic;
 pub use url::{Kind, StoreUrl, UrlError};

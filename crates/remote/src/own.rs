@@ -1,10 +1,11 @@
 //! Requests that the library does not make: over its transport, signed as it signs its own.
 //!
-//! A create of Google's in one request, with a checksum, since the library makes a resumable upload of every conditional one.
+//! A create of Google's in one request, with a checksum, since the library makes a resumable upload of every conditional one; the
+//! rules of a bucket, which it does not know.
 
 use bytes::Bytes;
-use http::Request;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{Method, Request};
 use opendal::raw::new_request_sign_error;
 use opendal::{Buffer, Error, ErrorKind, HttpTransporter};
 use prunella_sys::{Sys, random_hex};
@@ -87,6 +88,15 @@ impl Own {
             .header(CONTENT_LENGTH, length)
             .body(Buffer::from(vec![Bytes::from(head), bytes, Bytes::from(tail)]));
         self.send(request).await.map(drop)
+    }
+
+    /// Returns what the service says of the bucket: of Google's the resource, of S3 the named part.
+    pub(crate) async fn rules(&self, part: &str) -> opendal::Result<Bytes> {
+        let address = match self.url.kind {
+            Kind::S3 => format!("{}/?{part}=", self.endpoint),
+            _ => format!("{}/storage/v1/b/{}?projection=noAcl&fields={part}", self.endpoint, self.url.bucket),
+        };
+        self.send(Request::builder().method(Method::GET).uri(address).body(Buffer::new())).await
     }
 
     async fn send(&self, request: Result<Request<Buffer>, http::Error>) -> opendal::Result<Bytes> {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prunella_objects::{Objects, conformance};
-use prunella_remote::{Depth, Options, Remote, StoreUrl, Verdict, check};
+use prunella_objects::{Objects, ObjectsError, conformance};
+use prunella_remote::{Depth, Finding, Options, Remote, StoreUrl, Verdict, check};
 use prunella_sys::{MapEnv, Sys};
 
 /// A server that was started for the tests.
@@ -45,6 +45,20 @@ impl Real {
         Options { patience: Duration::from_secs(30), ..Options::new(self.dir.path().join("cache")) }
     }
 
+    /// A server that gets conditions wrong; nobody but the test speaks to it.
+    fn wrong(variable: &str, base: &str, query: &str) -> Option<Self> {
+        let endpoint = told(variable)?;
+        let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", "S3RVER").with("AWS_SECRET_ACCESS_KEY", "S3RVER");
+        Some(Self::new(env, base, format!("?endpoint={endpoint}{query}")))
+    }
+
+    async fn is_refused_because(&self, reason: &str) {
+        let report = check(&self.sys, &self.url("check"), &self.options(), Depth::Thorough).await.unwrap();
+        assert!(report.reason().is_some_and(|said| said.contains(reason)), "{:?}", report.findings);
+        let refused = Remote::open(&self.sys, &self.url("store"), &self.options()).await.err();
+        assert!(matches!(refused, Some(ObjectsError::Unfit { message, .. }) if message.contains(reason)));
+    }
+
     async fn keeps_every_promise(&self) {
         let scratch = tempfile::tempdir().unwrap();
         let make = |name: &str| {
@@ -55,7 +69,9 @@ impl Real {
         };
         conformance::suite(&self.sys, scratch.path(), make).await;
         let report = check(&self.sys, &self.url("check"), &self.options(), Depth::Thorough).await.unwrap();
-        assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Good), "{:?}", report.findings);
+        let of_rules = ["life cycle", "unfinished uploads", "versions", "retention"];
+        let good = |finding: &Finding| finding.verdict == Verdict::Good || of_rules.contains(&finding.name);
+        assert!(report.is_fit() && report.findings.iter().all(good), "{:?}", report.findings);
     }
 }
 
@@ -79,4 +95,35 @@ async fn azurite_keeps_every_promise() {
     if let Some(real) = Real::azure() {
         real.keeps_every_promise().await;
     }
+}
+
+#[tokio::test]
+async fn s3rver_is_refused_because_it_ignores_the_condition() {
+    if let Some(real) = Real::wrong("PRUNELLA_TEST_S3RVER", "s3://bucket", "&region=us-east-1") {
+        real.is_refused_because("ignores the condition of a create (`If-None-Match: *`)").await;
+    }
+}
+
+#[tokio::test]
+async fn gcp_storage_emulator_is_refused_because_it_ignores_the_condition() {
+    if let Some(real) = Real::wrong("PRUNELLA_TEST_GCP_EMULATOR", "gs://bucket", "&anonymous=true") {
+        real.is_refused_because("ignores the condition of a create (`ifGenerationMatch=0`)").await;
+    }
+}
+
+/// The server's start gave the bucket `ruled` a rule that expires objects, versions, and a rule for uploads.
+#[tokio::test]
+async fn rules_of_moto_are_read() {
+    let Some(mut real) = Real::s3() else { return };
+    real.base = "s3://ruled".to_owned();
+    let report = check(&real.sys, &real.url("check"), &real.options(), Depth::Thorough).await.unwrap();
+    let said = |name: &str| report.findings.iter().find(|finding| finding.name == name).unwrap();
+    assert!(
+        said("life cycle").text.contains("rule `tidy` deletes objects under this prefix after 30 days"),
+        "{report:?}"
+    );
+    assert_eq!(said("life cycle").verdict, Verdict::Unfit);
+    assert_eq!(said("unfinished uploads").verdict, Verdict::Good);
+    assert!(said("versions").text.contains("old versions are kept"), "{report:?}");
+    assert_eq!(said("retention").verdict, Verdict::Good);
 }

@@ -29,6 +29,9 @@ pub struct Laid {
     pub bytes: u64,
 }
 
+/// What describes a million files, or a tebibyte in chunks, has a tenth of this; more is never read into memory.
+const MOST_MANIFEST_BYTES: u64 = 2 << 30;
+
 /// So many files are read or written in one go, so that several processors share the work on one pack.
 const AT_ONCE: usize = 1024;
 
@@ -205,8 +208,13 @@ impl Store {
     async fn read_manifest(&self, source: Source, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         let damaged = |problem: String| StoreError::Damaged { object: stored.object.clone(), problem };
         let (key, mut reader) = self.open(source, &stored.object).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(reader.size()).unwrap_or(0));
-        reader.read_to_end(&mut bytes).map_err(StoreError::io(key.as_str()))?;
+        let size = reader.size();
+        if size > MOST_MANIFEST_BYTES {
+            return Err(damaged(format!("it has {size} bytes, and no manifest has more than {MOST_MANIFEST_BYTES}")));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        let read = Read::by_ref(&mut reader).take(MOST_MANIFEST_BYTES).read_to_end(&mut bytes);
+        read.map_err(StoreError::io(key.as_str()))?;
         let read = decode_up_to(&key, &bytes, TREE_FORMAT, |manifest: &TreeManifest| manifest.format);
         drop(bytes);
         let manifest = read?.map_err(&damaged)?;
@@ -218,6 +226,14 @@ impl Store {
         }
         let TreeManifest { format, objects, entries, chunks } = manifest;
         let (entries, places): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| (e.entry, e.place)).unzip();
+        let sizes = entries.iter().map(|entry| match &entry.node {
+            TreeNode::File { size_bytes, .. } => *size_bytes,
+            TreeNode::Directory | TreeNode::Symlink { .. } => 0,
+        });
+        // Not more than was recorded is ever written.
+        if sizes.into_iter().try_fold(0_u64, u64::checked_add) != Some(stored.artifact.size_bytes) {
+            return Err(damaged("its files have not the size that was recorded".to_owned()));
+        }
         let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
         if tree_digest(&tree) != stored.artifact.digest {
             return Err(damaged("it describes another tree".to_owned()));

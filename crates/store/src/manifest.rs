@@ -120,11 +120,23 @@ impl TreeManifest {
     /// Returns what is wrong with where bytes lie, if anything.
     fn misplaced(&self, check: Option<Digest>) -> Option<String> {
         let known = |place: &Place| (place.object as usize) < self.objects.len();
-        if let Some(stored) = self.entries.iter().find(|stored| !stored.place.iter().all(known)) {
-            return Some(format!("`{}` is in no object", stored.entry.path));
+        for (stored, at) in self.entries.iter().zip(0..) {
+            let path = &stored.entry.path;
+            let TreeNode::File { size_bytes, .. } = &stored.entry.node else { continue };
+            let in_chunks = self.format >= TREE_FORMAT && self.chunks.contains_key(&at);
+            match &stored.place {
+                Some(place) if !known(place) => return Some(format!("`{path}` is in no object")),
+                // Offsets are reckoned with.
+                Some(place) if place.offset.checked_add(*size_bytes).is_none_or(|end| end > FARTHEST) => {
+                    return Some(format!("`{path}` lies beyond every object"));
+                }
+                // It would be left out without a word.
+                None if *size_bytes > 0 && !in_chunks => return Some(format!("`{path}` has bytes and no place")),
+                _ => {}
+            }
         }
         if self.format < TREE_FORMAT {
-            return None;
+            return (!self.chunks.is_empty()).then(|| "there are chunks in a format that has none".to_owned());
         }
         for (at, chunks) in &self.chunks {
             let Some(stored) = self.entries.get(*at as usize) else {
@@ -136,7 +148,10 @@ impl TreeManifest {
             if !whole || stored.place.is_some() {
                 return Some(format!("the chunks of `{path}` do not make it up"));
             }
-            if !chunks.iter().all(|chunk| known(&chunk.place) && (1..=MOST_BYTES).contains(&chunk.size_bytes)) {
+            let near = |chunk: &Chunk| chunk.place.offset <= FARTHEST - MOST_BYTES;
+            let fits =
+                |chunk: &Chunk| known(&chunk.place) && (1..=MOST_BYTES).contains(&chunk.size_bytes) && near(chunk);
+            if !chunks.iter().all(fits) {
                 return Some(format!("a chunk of `{path}` is in no object, or too large"));
             }
         }
@@ -170,6 +185,9 @@ impl TreeManifest {
         self.objects
     }
 }
+
+/// No byte of an object lies farther: what is reckoned with places cannot overflow.
+const FARTHEST: u64 = i64::MAX as u64;
 
 /// No chunk is larger: so many bytes of one are in memory at once.
 const MOST_BYTES: u64 = crate::chunk::MOST as u64;
@@ -273,7 +291,15 @@ impl<'de> Deserialize<'de> for TreeManifest {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TreeManifest, A::Error> {
                 let (mut format, mut objects, mut entries) = (None, Vec::new(), None);
                 let (mut own, mut chunks, mut check) = (Vec::new(), BTreeMap::new(), None);
+                let mut seen = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
+                    // A second one would replace the first, which others may have read.
+                    if ["format", "objects", "entries", "chunks", "check"].contains(&key.as_str()) {
+                        if seen.contains(&key) {
+                            return Err(de::Error::custom(format!("`{key}` stands twice")));
+                        }
+                        seen.push(key.clone());
+                    }
                     match key.as_str() {
                         "format" => format = Some(map.next_value()?),
                         "objects" => objects = map.next_value()?,

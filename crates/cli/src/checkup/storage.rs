@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn existing(context: &Context, place: &Place) -> Check {
     let dir = match &place.store {
         StoreAt::Directory(dir) => dir,
-        StoreAt::Bucket(_) => return bucket(context, &place.store).await,
+        StoreAt::Plain(_) | StoreAt::Bucket(_) => return elsewhere(context, &place.store).await,
     };
     let shown = path(dir);
     if matches!(context.sys.fs.metadata(dir), Ok(None)) {
@@ -62,8 +62,8 @@ pub async fn existing(context: &Context, place: &Place) -> Check {
     }
 }
 
-/// Looks at a store in a bucket; whether the bucket is fit to be one, `prunella store check` finds out.
-async fn bucket(context: &Context, store: &StoreAt) -> Check {
+/// Looks at a store in a bucket or a plain directory; whether it is fit to be one, `prunella store check` finds out.
+async fn elsewhere(context: &Context, store: &StoreAt) -> Check {
     let reads = match open::store_read_only(context, store).await {
         Ok(store) => store.runs().await.map(|runs| (runs.len(), store.id().to_owned())).map_err(CliError::from),
         Err(error) => Err(error),

@@ -46,7 +46,7 @@ impl Index {
 async fn rebuild(context: &Context) -> Result<u8, CliError> {
     let url = match Place::of(context, std::path::Path::new("pipeline.yaml")).store {
         StoreAt::Bucket(url) => url,
-        StoreAt::Directory(dir) => {
+        StoreAt::Directory(dir) | StoreAt::Plain(dir) => {
             return Err(CliError::Usage(
                 format!(
                     "the store in `{}` needs no index: its records are on this machine",

@@ -22,6 +22,7 @@ mod looking;
 mod manual;
 mod mounting;
 mod notices;
+mod plain;
 mod planning;
 mod publishing;
 mod shells;

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::ObjectsError;
 
 /// The format written by this program and the newest it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// `prunella.json`: written once, when the store is made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct FormatRecord {
-    /// Always `prunella-store`.
+pub(crate) struct FormatRecord {
+    /// `prunella-store`, or `prunella-directory`.
     pub kind: String,
     /// Version of the layout.
     pub format: u32,
@@ -23,8 +23,8 @@ pub(super) struct FormatRecord {
 }
 
 /// Creates what is missing of the store's directory and returns its format record. Safe when several do it at once.
-pub(super) fn create(sys: &Sys, dir: &Path) -> Result<FormatRecord, ObjectsError> {
-    if let Some(record) = read(sys, dir)? {
+pub(crate) fn create(sys: &Sys, dir: &Path, wanted: &str) -> Result<FormatRecord, ObjectsError> {
+    if let Some(record) = read(sys, dir, wanted)? {
         return Ok(record);
     }
     let failed = |path: &Path| {
@@ -32,7 +32,7 @@ pub(super) fn create(sys: &Sys, dir: &Path) -> Result<FormatRecord, ObjectsError
         move |error| io_error(dir, &path, error)
     };
     sys.fs.create_dir_all_durable(dir).map_err(failed(dir))?;
-    let record = FormatRecord { kind: KIND.into(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
+    let record = FormatRecord { kind: wanted.into(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
     let path = dir.join(NAME);
     let part = dir.join(format!("{NAME}.{}.part", random_hex(&*sys.random, 8)));
     let text = serde_json::to_vec_pretty(&record).expect("a struct of strings and numbers is JSON");
@@ -50,7 +50,7 @@ pub(super) fn create(sys: &Sys, dir: &Path) -> Result<FormatRecord, ObjectsError
     })();
     match written {
         Ok(true) => Ok(record),
-        Ok(false) => read(sys, dir)?.ok_or_else(|| ObjectsError::NoStore { path: dir.to_owned() }),
+        Ok(false) => read(sys, dir, wanted)?.ok_or_else(|| ObjectsError::NoStore { path: dir.to_owned() }),
         Err(error) => {
             // What is left of it has a name that nobody reads.
             let _ = sys.fs.remove_file(&part);
@@ -60,7 +60,7 @@ pub(super) fn create(sys: &Sys, dir: &Path) -> Result<FormatRecord, ObjectsError
 }
 
 /// Returns the format record; `None` if there is no store.
-pub(super) fn read(sys: &Sys, dir: &Path) -> Result<Option<FormatRecord>, ObjectsError> {
+pub(crate) fn read(sys: &Sys, dir: &Path, wanted: &str) -> Result<Option<FormatRecord>, ObjectsError> {
     let path = dir.join(NAME);
     let bytes = match sys.fs.read(&path) {
         Ok(bytes) => bytes,
@@ -70,8 +70,13 @@ pub(super) fn read(sys: &Sys, dir: &Path) -> Result<Option<FormatRecord>, Object
     let corrupt = |what: String| ObjectsError::Corrupt { key: None, path: path.clone(), what };
     // The version is read by itself: a newer record may have a shape that is unknown here.
     let version: Version = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    if version.kind != KIND {
-        return Err(corrupt(format!("its kind is `{}`, not `{KIND}`", version.kind)));
+    let shown = dir.display();
+    let unfit = |message: String| Err(ObjectsError::Unfit { store: shown.to_string(), message });
+    match (version.kind.as_str(), wanted) {
+        (found, wanted) if found == wanted => {}
+        (DIRECTORY, _) => return unfit(format!("it is a plain directory store; name it as `dir://{shown}`")),
+        (EMBEDDED, _) => return unfit(format!("it is an embedded store, with SQLite; name it as `{shown}`")),
+        (found, _) => return Err(corrupt(format!("its kind is `{found}`, not `{wanted}`"))),
     }
     if version.format > FORMAT {
         return Err(ObjectsError::NewerFormat { path: dir.to_owned(), found: version.format, supported: FORMAT });
@@ -80,7 +85,7 @@ pub(super) fn read(sys: &Sys, dir: &Path) -> Result<Option<FormatRecord>, Object
 }
 
 /// Turns a failed file operation into the error that says what to do.
-pub(super) fn io_error(dir: &Path, path: &Path, source: io::Error) -> ObjectsError {
+pub(crate) fn io_error(dir: &Path, path: &Path, source: io::Error) -> ObjectsError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ObjectsError::NoSpace { path: dir.to_owned() },
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
@@ -91,7 +96,7 @@ pub(super) fn io_error(dir: &Path, path: &Path, source: io::Error) -> ObjectsErr
 }
 
 /// Finds out by a small write why the store's directory cannot be used; `None` if it can.
-pub(super) fn probe(sys: &Sys, dir: &Path) -> Option<ObjectsError> {
+pub(crate) fn probe(sys: &Sys, dir: &Path) -> Option<ObjectsError> {
     let path: PathBuf = dir.join(format!("probe-{}.part", random_hex(&*sys.random, 8)));
     let written = (|| {
         let mut file = sys.fs.create_new(&path)?;
@@ -104,7 +109,10 @@ pub(super) fn probe(sys: &Sys, dir: &Path) -> Option<ObjectsError> {
 }
 
 const NAME: &str = "prunella.json";
-const KIND: &str = "prunella-store";
+/// The kind of a store with SQLite.
+pub(crate) const EMBEDDED: &str = "prunella-store";
+/// The kind of a store of files alone.
+pub(crate) const DIRECTORY: &str = "prunella-directory";
 
 #[derive(Deserialize)]
 struct Version {

@@ -9,7 +9,7 @@
 mod database;
 mod durable;
 mod files;
-mod layout;
+pub(crate) mod layout;
 mod lock;
 mod readers;
 mod writer;
@@ -79,7 +79,7 @@ impl Embedded {
         database_dir: &Path,
         max_pages: Option<u32>,
     ) -> Result<Self, ObjectsError> {
-        let record = layout::create(sys, dir)?;
+        let record = layout::create(sys, dir, layout::EMBEDDED)?;
         let database =
             Database { sys: sys.clone(), dir: dir.to_owned(), database_dir: database_dir.to_owned(), max_pages };
         let connection = database.open_writer()?;
@@ -94,7 +94,8 @@ impl Embedded {
     /// # Errors
     /// [`ObjectsError::NoStore`] if there is none.
     pub fn open_read_only(sys: &Sys, dir: &Path) -> Result<Self, ObjectsError> {
-        let record = layout::read(sys, dir)?.ok_or_else(|| ObjectsError::NoStore { path: dir.to_owned() })?;
+        let record =
+            layout::read(sys, dir, layout::EMBEDDED)?.ok_or_else(|| ObjectsError::NoStore { path: dir.to_owned() })?;
         let database =
             Database { sys: sys.clone(), dir: dir.to_owned(), database_dir: dir.to_owned(), max_pages: None };
         let durable = Durable::of(&database);

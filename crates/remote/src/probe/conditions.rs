@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use prunella_objects::ObjectsError;
+use prunella_objects::{Finding, ObjectsError, Verdict, finding};
 
-use super::{Depth, Finding, Scene, Verdict, finding};
+use super::{Depth, Scene};
 use crate::bucket::{PART_BYTES, Put};
+use crate::url::Kind;
 
 /// How many writers race for one object.
 const RACERS: usize = 50;
@@ -40,7 +41,11 @@ impl Scene<'_> {
         found.push(if again == Put::There && kept {
             finding("create if absent", Verdict::Good, "a second create is refused and changes nothing")
         } else {
-            let text = "it ignores the condition of a create (`If-None-Match: *`): a second one replaced the first";
+            let condition = match self.bucket.url().kind {
+                Kind::Gcs => "ifGenerationMatch=0",
+                Kind::S3 | Kind::Azure => "If-None-Match: *",
+            };
+            let text = format!("it ignores the condition of a create (`{condition}`): a second one replaced the first");
             finding("create if absent", Verdict::Unfit, text)
         });
         if found.iter().any(|finding| finding.verdict == Verdict::Unfit) {

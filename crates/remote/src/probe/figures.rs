@@ -3,24 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prunella_objects::ObjectsError;
+use prunella_objects::{Figures, ObjectsError, middle};
 
 use super::Scene;
-
-/// How fast a bucket answers, from this machine now.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figures {
-    /// The middle time of a small create.
-    pub put: Duration,
-    /// The middle time of reading a small object.
-    pub get: Duration,
-    /// The middle time of a short listing.
-    pub list: Duration,
-    /// Bytes a second of one upload.
-    pub up_bytes_per_second: f64,
-    /// Bytes a second of one download.
-    pub down_bytes_per_second: f64,
-}
 
 /// How often each is measured.
 const TIMES: usize = 9;
@@ -62,9 +47,4 @@ impl Scene<'_> {
             down_bytes_per_second: rate(back),
         })
     }
-}
-
-fn middle(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

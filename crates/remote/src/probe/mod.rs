@@ -3,63 +3,19 @@
 //! Create-if-absent is the only atomic operation that the protocol needs, and services differ in whether they have it: some
 //! ignore the condition, some check it beside the write, some know it for small objects only.
 
+mod bucket_rules;
 mod conditions;
 mod figures;
+mod rules;
 
 use std::time::Duration;
 
-use prunella_objects::{ObjectKey, ObjectsError};
+use prunella_objects::{ObjectKey, ObjectsError, Report, Verdict, finding};
 use prunella_sys::{Sys, random_hex};
 
-pub use self::figures::Figures;
 use crate::bucket::Bucket;
 use crate::remote::Options;
 use crate::url::StoreUrl;
-
-/// How well one thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it must be.
-    Good,
-    /// Something to know.
-    Note,
-    /// The protocol would not hold here.
-    Unfit,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, in a word or two.
-    pub name: &'static str,
-    /// How it was found.
-    pub verdict: Verdict,
-    /// What was found.
-    pub text: String,
-}
-
-/// What was found out about a bucket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// All that was looked at, in order.
-    pub findings: Vec<Finding>,
-    /// How fast it answers.
-    pub figures: Option<Figures>,
-}
-
-impl Report {
-    /// Returns whether a store may be there.
-    pub fn is_fit(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict != Verdict::Unfit)
-    }
-
-    /// Returns why not, if not.
-    pub fn reason(&self) -> Option<String> {
-        let unfit = self.findings.iter().filter(|finding| finding.verdict == Verdict::Unfit);
-        let reasons: Vec<&str> = unfit.map(|finding| finding.text.as_str()).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
-    }
-}
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +57,6 @@ pub(crate) async fn probe(sys: &Sys, bucket: &Bucket, depth: Depth) -> Result<Re
     Ok(report)
 }
 
-fn finding(name: &'static str, verdict: Verdict, text: impl Into<String>) -> Finding {
-    Finding { name, verdict, text: text.into() }
-}
-
 /// One probe.
 pub(crate) struct Scene<'a> {
     sys: &'a Sys,
@@ -123,6 +75,7 @@ impl Scene<'_> {
             return Ok(Report { findings, figures: None });
         }
         findings.extend(self.order().await?);
+        findings.extend(self.rules().await);
         let figures = self.figures().await?;
         if figures.get > SLOW {
             let text = format!("a small object takes {} ms to read; steps wait for that", figures.get.as_millis());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prunella_bucketkit::{ACCESS_KEY, Faults, GcsServer, S3Server, SECRET_KEY};
 use prunella_model::*;
-use prunella_objects::{Embedded, Memory, Objects, Packing};
+use prunella_objects::{Directory, Embedded, Memory, Objects, Packing};
 use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
@@ -40,6 +40,11 @@ impl Bench {
 
     pub fn embedded() -> Self {
         Self::of("embedded", |sys, dir| Arc::new(Embedded::open(sys, dir).unwrap()))
+    }
+
+    /// In a directory of plain files.
+    pub fn plain() -> Self {
+        Self::of("plain", |sys, dir| Arc::new(Directory::open(sys, dir, &dir.join("met")).unwrap()))
     }
 
     /// In a bucket of a server that speaks S3.
@@ -104,8 +109,8 @@ impl Bench {
     }
 
     /// One of every backend.
-    pub fn each() -> [Self; 4] {
-        [Self::memory(), Self::embedded(), Self::bucket(), Self::google()]
+    pub fn each() -> [Self; 5] {
+        [Self::memory(), Self::embedded(), Self::plain(), Self::bucket(), Self::google()]
     }
 
     fn of(name: &'static str, open: impl Fn(&Sys, &std::path::Path) -> Arc<dyn Objects>) -> Self {
@@ -139,8 +144,9 @@ impl Bench {
     /// Lets time pass whenever everybody waits.
     pub fn hurry(&self) -> tokio::task::JoinHandle<()> {
         let clock = self.clock.clone();
-        // Over a network others do something while one sleeps, and that takes real time.
-        let network = self.server.is_some().then(|| Sys::real().clock);
+        // Over a network, or for a disk, others do something while one sleeps, and that takes real time.
+        let waits = self.server.is_some() || self.name == "plain";
+        let network = waits.then(|| Sys::real().clock);
         tokio::spawn(async move {
             loop {
                 clock.until_sleeping(1).await;

@@ -13,6 +13,7 @@ mod gc;
 mod gc_collectors;
 mod gc_power;
 mod gc_world;
+mod hostile;
 mod lost;
 mod network;
 mod publish;
