@@ -231,13 +231,13 @@ class Rclone(Tool):
     def more(self, server: Server) -> dict[str, str]:
         env = server.env
         return {
-            "RCLONE_CONFIG": "/dev/null", "RCLONE_CONFIG_X_LIST_VERSION": "2", "RCLONE_CONFIG_X_TYPE": "s3", "RCLONE_CONFIG_X_PROVIDER": "Other",
+            "RCLONE_CONFIG": "/dev/null", "RCLONE_CONFIG_X_LIST_VERSION": "2", "RCLONE_CONFIG_X_NO_CHECK_BUCKET": "true", "RCLONE_CONFIG_X_TYPE": "s3", "RCLONE_CONFIG_X_PROVIDER": "Other",
             "RCLONE_CONFIG_X_ENDPOINT": env["AWS_ENDPOINT_URL"], "RCLONE_CONFIG_X_ACCESS_KEY_ID": env["AWS_ACCESS_KEY_ID"],
             "RCLONE_CONFIG_X_SECRET_ACCESS_KEY": env["AWS_SECRET_ACCESS_KEY"], "RCLONE_CONFIG_X_REGION": env["AWS_REGION"],
         }
 
     def many(self) -> list[str]:
-        return ["--transfers", str(MANY), "--checkers", str(MANY), "--no-traverse"] if self.best else []
+        return ["--transfers", str(MANY), "--checkers", str(MANY)] if self.best else []
 
     def up(self, data: str, _: Server) -> list[str]:
         return [self.program, "copy", *SERVER, data, "x:bucket/files", *self.many()]

@@ -35,6 +35,7 @@ impl Store {
             writer: WriterId::from_random(u128::from_le_bytes(bits)),
             lanes,
             transfers: Arc::default(),
+            restored: Arc::default(),
         }
     }
 
