@@ -94,6 +94,6 @@ def half_way(example: Path, count: int, store: Path):
 def committed(store: Path) -> int:
     try:
         with closing(sqlite3.connect(f"file:{store}/store.db?mode=ro", uri=True, timeout=60)) as database:
-            return database.execute("SELECT count(*) FROM objects WHERE key LIKE 'runs/%/bindings/%'").fetchone()[0]
+            return database.execute("SELECT count(*) FROM objects WHERE key LIKE 'attempts/%.end.json'").fetchone()[0]
     except sqlite3.OperationalError:
         return 0

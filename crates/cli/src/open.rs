@@ -13,7 +13,7 @@ use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
 use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_remote::Remote;
+use prunella_remote::{Published, Remote};
 use prunella_store::{Store, records::ProcessId};
 
 use crate::{context::Context, error::CliError, progress, project::StoreAt};
@@ -31,7 +31,14 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
         StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
         StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)?).await?),
     };
-    limited(context, Store::new(objects, context.sys.clone()))
+    let of_the_store = match at {
+        StoreAt::Bucket(url) => Some(url.clone()),
+        StoreAt::Directory(_) | StoreAt::Plain(_) => None,
+    };
+    let places = Published::new(&context.sys, bucket(context)?, of_the_store);
+    // Beside the copies of objects: a directory of this machine that anybody may empty.
+    let scratch = context.cache().join("publish");
+    limited(context, Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch))
 }
 
 /// Returns the store for reading; it must be there.

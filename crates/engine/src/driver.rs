@@ -11,7 +11,10 @@ use prunella_healing::Interruptions;
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_all};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_store::{DriverLease, records::GraphRecord, records::ProcessId};
+use prunella_store::{
+    DriverLease,
+    records::{BoundStep, GraphRecord, ProcessId},
+};
 use prunella_sys::Accelerators;
 use tokio::{
     sync::{mpsc, watch},
@@ -333,7 +336,7 @@ impl Driver<'_> {
             (Event::StepReused { step, slot, .. } | Event::StepCommitted { step, slot, .. }, Some(index)) => {
                 let n = self.bindings.entry(index).or_insert(0);
                 *n += 1;
-                Some(self.host.store.binding_op(&self.run, step, *n, *slot))
+                Some(BoundStep(step.clone(), *n, *slot))
             }
             _ => None,
         };

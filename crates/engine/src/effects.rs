@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use prunella_healing::{JitterSeed, backoff, limit_of, waits_of};
 use prunella_journal::{EffectDone, Event, RunState, StepIndex};
 use prunella_model::{Class, EffectKind, Epoch, PortName, RunId, SlotId, Span, StepId};
+use prunella_objects::ObjectsError;
 use prunella_store::{
     Effect, Store, StoreError,
     records::{GraphRecord, Owner},
@@ -81,7 +82,9 @@ impl EffectTrouble {
             | StoreError::GivenUp { .. }
             | StoreError::NoRun { .. }
             | StoreError::Superseded { .. }
-            | StoreError::Record { .. } => true,
+            | StoreError::Record { .. }
+            // Who is refused in a bucket is let in by somebody, not by time.
+            | StoreError::Objects(ObjectsError::Forbidden { .. } | ObjectsError::NoBucket { .. }) => true,
             StoreError::Objects(_) | StoreError::Tree { .. } | StoreError::Unfit { .. } | StoreError::Io { .. } => {
                 false
             }
@@ -134,6 +137,7 @@ pub async fn effects_of(
             slot,
             stored: stored.clone(),
             target,
+            mirror: publication.mirror,
             base: base.clone(),
         });
     }
@@ -157,7 +161,7 @@ pub async fn do_effects(
                 effect: made.id,
                 kind: EffectKind::Publication,
                 output: effect.output,
-                target: effect.target.display().to_string(),
+                target: effect.target.to_string(),
                 how: made.how,
                 by: made.by,
                 before: made.before,
@@ -205,7 +209,7 @@ impl Driver<'_> {
             Ok(effects) => Event::EffectsDone { step: id, slot, effects },
             Err(trouble) => {
                 let output: PortName = trouble.effect.output.clone();
-                let target = trouble.effect.target.display().to_string();
+                let target = trouble.effect.target.to_string();
                 let (why, hopeless) = (trouble.why(), trouble.is_hopeless());
                 Event::EffectFailed { step: id, slot, output, target, why, hopeless }
             }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use prunella_journal::{Event, JournalError, Kept, Position, SegmentId, Stamped, StepIndex, Whereabouts, segment_op};
 use prunella_model::{RunId, Span};
 use prunella_objects::{Created, Objects, Op};
+use prunella_store::{Store, records::BoundStep};
 use prunella_sys::Sys;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,7 +30,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const GATHER: Duration = Duration::from_millis(20);
 
 enum Line {
-    Event(Box<Stamped>, Option<StepIndex>, Option<Op>),
+    Event(Box<Stamped>, Option<StepIndex>, Option<Box<BoundStep>>),
     /// The state that all events before it fold to.
     Summary(Box<Kept>, Turn),
     Flush(oneshot::Sender<()>),
@@ -76,11 +77,11 @@ impl Notebook {
         Stamped { at_ms: u64::try_from(self.sys.clock.wall_ms()).unwrap_or(0), mono: self.now(), event }
     }
 
-    /// Gives an event, the step that it is about, and the record that goes with it, to the writer.
-    pub(crate) fn write(&mut self, stamped: Stamped, step: Option<StepIndex>, record: Option<Op>) {
+    /// Gives an event, the step that it is about, and what it is bound to by it, to the writer.
+    pub(crate) fn write(&mut self, stamped: Stamped, step: Option<StepIndex>, bound: Option<BoundStep>) {
         self.given += 1;
         // A writer that is gone has failed; `failed` and `flush` say so.
-        let _failed = self.lines.send(Line::Event(Box::new(stamped), step, record));
+        let _failed = self.lines.send(Line::Event(Box::new(stamped), step, bound.map(Box::new)));
     }
 
     /// Gives what all events so far fold to to the writer, to be a summary.
@@ -146,7 +147,7 @@ struct Writer {
 struct Page {
     events: Vec<Stamped>,
     steps: Vec<StepIndex>,
-    records: Vec<Op>,
+    bound: Vec<BoundStep>,
 }
 
 impl Writer {
@@ -157,10 +158,10 @@ impl Writer {
             let (mut page, mut waiting, mut settles) = (Page::default(), Vec::new(), false);
             for line in group.drain(..) {
                 match line {
-                    Line::Event(stamped, step, record) => {
+                    Line::Event(stamped, step, bound) => {
                         page.events.push(*stamped);
                         page.steps.extend(step);
-                        page.records.extend(record);
+                        page.bound.extend(bound.map(|bound| *bound));
                     }
                     Line::Summary(kept, turn) => {
                         // It stands for whole segments.
@@ -188,7 +189,7 @@ impl Writer {
 
     /// Writes a page as the next segment, if there is something on it.
     async fn turn(&mut self, page: Page) -> Result<(), EngineError> {
-        let Page { events, steps, mut records } = page;
+        let Page { events, steps, bound } = page;
         if events.is_empty() {
             return Ok(());
         }
@@ -196,7 +197,11 @@ impl Writer {
         self.seq += 1;
         let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
         // The records first: the segment only reports them.
-        records.push(segment_op(&id, &events));
+        let segment = segment_op(&id, &events);
+        let Op::Create { key, .. } = &segment else { unreachable!("a segment is created") };
+        let page = key.as_str().rsplit('/').next().unwrap_or_default();
+        let mut records = Store::binding_ops(&self.run, page, bound);
+        records.push(segment);
         self.put(records).await?;
         self.whereabouts.begin(Position { driver: self.driver, seq: self.seq });
         steps.into_iter().for_each(|step| self.whereabouts.note(step));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use prunella_model::{DataName, PortName, Publication, RelPath, StepName};
+use prunella_model::{DataName, PortName, Publication, RelPath, StepName, is_address};
 
 use crate::{
     diagnostic::{Mark, clip},
@@ -22,6 +22,9 @@ pub(crate) struct PublishDraft {
     folder: bool,
 }
 
+/// How a tree lies in a bucket; whether that is a mirror.
+const MODES: &[(&str, bool)] = &[("heads", false), ("mirror", true)];
+
 /// The directory of the store, beside the pipeline file unless the user names another.
 const STORE: &str = ".prunella";
 
@@ -39,21 +42,23 @@ impl<'s> Reader<'s> {
     }
 
     fn publication(&mut self, entry: &Entry<'s>) -> (Option<Marked<Publication>>, bool) {
-        let place = if matches!(self.tree.node(entry.value).value, Value::Mapping(_)) {
+        let (place, mode) = if matches!(self.tree.node(entry.value).value, Value::Mapping(_)) {
             let Some(fields) = self.fields(entry.value, &section::PUBLICATION) else { return (None, false) };
             if !fields.has("path") {
                 let help = "write `OUTPUT: { path: out/report.html }`";
                 self.missing_key(entry.key_mark, &section::PUBLICATION, "path", help);
             }
-            fields.get("path")
+            (fields.get("path"), fields.get("mode"))
         } else {
-            Some(entry.value)
+            (Some(entry.value), None)
         };
+        let mirror = mode.and_then(|mode| Some((self.mark(mode), self.choice(mode, "`mode`", MODES)?)));
         let Some((place, text)) = place.and_then(|id| Some((id, self.filled_text(id, "a path in `publish`")?))) else {
             return (None, false);
         };
-        let mark = self.mark(place);
+        let (mark, folder) = (self.mark(place), text.ends_with('/'));
         let path = match text.strip_prefix('/') {
+            _ if text.contains("://") => self.address(text, mark),
             // An absolute path is checked like one inside of the root.
             Some(below) => {
                 self.inside(below, mark, "an absolute path in `publish`", "`/`").map(|path| format!("/{path}"))
@@ -63,7 +68,47 @@ impl<'s> Reader<'s> {
                 relative.filter(|path| self.outside_of_the_store(path, mark)).map(|path| path.as_str().to_owned())
             }
         };
-        (path.map(|path| Marked { value: Publication { path }, mark }), text.ends_with('/'))
+        if let (Some((mark, _)), Some(path)) = (mirror, &path)
+            && !is_address(path)
+        {
+            self.found
+                .error(
+                    "contradiction",
+                    mark,
+                    "`mode` is of trees in buckets: at a path a tree is exchanged in one step",
+                )
+                .help("leave `mode` out, or publish to `s3://BUCKET/PATH`");
+        }
+        let mirror = mirror.is_some_and(|(_, mirror)| mirror);
+        (path.map(|path| Marked { value: Publication { path, mirror }, mark }), folder)
+    }
+
+    /// Reads the address of a place in a bucket; whether it is there is found out when something is published.
+    fn address(&mut self, text: &str, mark: Mark) -> Option<String> {
+        let form = "write `s3://BUCKET/PATH`, `gs://BUCKET/PATH` or `az://CONTAINER/PATH`";
+        let (place, query) = match text.split_once('?') {
+            Some((place, query)) => (place, Some(query)),
+            None => (text, None),
+        };
+        let place = place.trim_end_matches('/');
+        let rest = place.split_once("://").map_or("", |(_, rest)| rest);
+        if !is_address(place) {
+            self.found.error("unknown-value", mark, format!("`{}` is no place in a bucket", clip(text))).help(form);
+            return None;
+        }
+        let parts: Vec<&str> = rest.split('/').collect();
+        if rest.contains('@') {
+            self.found
+                .error("secret-in-file", mark, "an address holds no credentials")
+                .help("they come from the environment: `prunella run` takes them by each cloud's usual chain");
+            return None;
+        }
+        if parts.len() < 2 || parts.iter().any(|part| part.is_empty() || matches!(*part, "." | "..")) {
+            let message = format!("`{}` names no place below a bucket", clip(text));
+            self.found.error("bad-path", mark, message).help(form);
+            return None;
+        }
+        Some(query.map_or_else(|| place.to_owned(), |query| format!("{place}?{query}")))
     }
 
     fn outside_of_the_store(&mut self, path: &RelPath, mark: Mark) -> bool {
@@ -109,6 +154,11 @@ impl<'s> Reader<'s> {
                     self.found
                         .error("wrong-file", path.mark, format!("`{name}` is a file, but the path ends with `/`"))
                         .help("write the path of the file, such as `out/report.html`");
+                }
+                if path.value.mirror && output.output.as_ref().is_some_and(|output| !output.value.tree) {
+                    self.found
+                        .error("contradiction", path.mark, format!("`{name}` is a file, and only a tree is mirrored"))
+                        .help("leave `mode` out: a file is replaced as a whole");
                 }
                 placed.push((&path.value.path, format!("`{step}.{name}`"), path.mark));
             }

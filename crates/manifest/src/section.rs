@@ -37,7 +37,7 @@ sections! {
         "checkpoint", "capacity",
     ];
     OUTPUT = "an output" ["path", "check"];
-    PUBLICATION = "a publication" ["path"];
+    PUBLICATION = "a publication" ["path", "mode"];
     CHECK = "`check`" ["files", "min_size", "max_size", "format", "command"];
     CHECKPOINT = "`checkpoint`" ["format", "marker", "every", "keep", "grace", "sealed", "ranks"];
     CHECKPOINT_MARKER = "`format`" ["marker"];

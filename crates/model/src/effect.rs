@@ -1,6 +1,9 @@
 //! Effects: what is done to the outside for a run, once (protocol: Effects).
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,15 +12,45 @@ use crate::{Digest, Encoder, StepKey};
 /// Where an output is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
-    /// A path relative to the directory of the pipeline file, or an absolute one; no `.` or `..` in it.
+    /// A path relative to the directory of the pipeline file, or an absolute one; no `.` or `..` in it. Or the address of a place
+    /// in a bucket.
     pub path: String,
+    /// Whether a tree in a bucket is overwritten file by file, which is not atomic.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirror: bool,
 }
 
 impl Publication {
-    /// Returns the path that every run of the project means by it; `base` is the directory of the pipeline file.
-    pub fn target(&self, base: &Path) -> std::path::PathBuf {
-        // An absolute path replaces the base.
-        base.join(&self.path)
+    /// Returns the place that every run of the project means by it; `base` is the directory of the pipeline file.
+    pub fn target(&self, base: &Path) -> Target {
+        match is_address(&self.path) {
+            true => Target::Bucket(self.path.clone()),
+            // An absolute path replaces the base.
+            false => Target::Path(base.join(&self.path)),
+        }
+    }
+}
+
+/// Returns whether a text names a place in a bucket, and not a path.
+pub fn is_address(text: &str) -> bool {
+    ["s3://", "gs://", "az://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// The place of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A path of this machine, absolute.
+    Path(PathBuf),
+    /// The address of a place in a bucket.
+    Bucket(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Bucket(url) => f.write_str(url),
+        }
     }
 }
 
@@ -120,8 +153,10 @@ mod tests {
 
     #[test]
     fn a_relative_path_lies_beside_the_pipeline_file_and_an_absolute_one_where_it_says() {
-        let target = |path: &str| Publication { path: path.to_owned() }.target(Path::new("/p"));
-        assert_eq!(target("out/report.html"), Path::new("/p/out/report.html"));
-        assert_eq!(target("/srv/report.html"), Path::new("/srv/report.html"));
+        let target = |path: &str| Publication { path: path.to_owned(), mirror: false }.target(Path::new("/p"));
+        let path = |path: &str| Target::Path(path.into());
+        assert_eq!(target("out/report.html"), path("/p/out/report.html"));
+        assert_eq!(target("/srv/report.html"), path("/srv/report.html"));
+        assert_eq!(target("s3://lake/report.html"), Target::Bucket("s3://lake/report.html".to_owned()));
     }
 }

@@ -11,6 +11,7 @@ mod fitness;
 mod key;
 mod memory;
 mod objects;
+mod showcase;
 
 pub use directory::Directory;
 pub use embedded::{Embedded, Info};
@@ -21,3 +22,4 @@ pub use memory::Memory;
 pub use objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
 };
+pub use showcase::{Exhibit, Instead, Showcase, Showcases, Shown};

@@ -1,5 +1,7 @@
 //! One request at a time to a bucket: tried again while that may help, with an outcome that says only what is known.
 
+mod shown;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -292,9 +294,7 @@ impl Bucket {
     where
         F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
     {
-        // Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
-        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
-        let by_part = self.op.clone().layer(again);
+        let by_part = self.by_part();
         let write = || {
             let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
             async move {
@@ -340,6 +340,12 @@ impl Bucket {
             key: key.clone(),
             message: "its uploads were lost one after the other".to_owned(),
         })
+    }
+
+    /// Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
+    fn by_part(&self) -> Operator {
+        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
+        self.op.clone().layer(again)
     }
 
     /// Waits until so many bytes may go over the network.

@@ -15,11 +15,13 @@ mod rate;
 mod records;
 mod remote;
 mod service;
+mod showcase;
 mod transport;
 mod url;
 
 pub use probe::{Depth, check};
 pub use prunella_objects::{Figures, Finding, Report, Verdict};
 pub use remote::{Options, Remote};
+pub use showcase::Published;
 pub use transport::Traffic;
 pub use url::{Kind, StoreUrl, UrlError};

@@ -10,12 +10,12 @@ use std::{
 use async_trait::async_trait;
 use prunella_model::{
     Artifact, ArtifactKind, Class, Digest, Graph, Pipeline, PipelineName, Platform, PortName, RunId, SlotId, StepId,
-    StepKey, StepName,
+    StepKey, StepName, Target,
 };
 use prunella_objects::ObjectsError;
 use prunella_store::{
     Caretaker, ClaimRequest, Claimed, Claimer, DriverLease, Effect, Filled, Guarded, KeyView, NewRun, ReadyCommit,
-    Snapshot, StoreError,
+    Snapshot, Store, StoreError,
     records::{AliveRecord, Closed, Provenance, StartRecord, StoredArtifact},
 };
 
@@ -183,7 +183,7 @@ impl Engine<'_> {
             let step = step(at);
             let key = StepKey(Digest::of(format!("{at} {}", input.artifact.digest).as_bytes()));
             let have = self.step(run, &step, key, at, round).await?;
-            let binding = store.binding_op(run, &step, 100 * n + round, have.slot);
+            let binding = Store::binding_op(run, &step, 100 * n + round, have.slot);
             store.objects().batch(vec![binding]).await.map_err(|error| Left::Store(error.into()))?;
             haves.push(have);
         }
@@ -316,7 +316,8 @@ impl Engine<'_> {
             output: PortName::new("out").expect("a name"),
             slot: last.slot,
             stored: last.stored.clone(),
-            target: TARGET.into(),
+            target: Target::Path(TARGET.into()),
+            mirror: false,
             base: None,
         };
         match store.do_effect(&self.process.owner, &effect, false).await {

@@ -9,13 +9,15 @@ use foldhash::fast::FixedState;
 use prunella_model::{RunId, SlotId, StepId};
 use prunella_objects::ObjectKey;
 
-use crate::{Layout, Store, StoreError, records::BindingRecord, store::decode};
+use crate::{Layout, Store, StoreError, bound::hold, records::BindingRecord, store::decode};
 
 /// For each step that is bound, the key of the binding that holds; without what all have in common.
 #[derive(Debug, Clone, Default)]
 pub struct BindingKeys {
     text: String,
     ends: Vec<usize>,
+    /// Records of many bindings, the newest first.
+    together: Vec<ObjectKey>,
 }
 
 impl BindingKeys {
@@ -46,6 +48,8 @@ impl Store {
     pub async fn binding_keys(&self, run: &RunId) -> Result<BindingKeys, StoreError> {
         let (mut keys, prefix) = (BindingKeys::default(), Layout::bindings(run));
         self.objects.see_keys(&prefix, &mut |key| keys.push(&key[prefix.len()..])).await?;
+        let together = self.objects.list(&Layout::all_bound(run), None, usize::MAX).await?;
+        keys.together = together.into_iter().map(|listed| listed.key).collect();
         Ok(keys)
     }
 
@@ -63,7 +67,8 @@ impl Store {
         Ok(keys)
     }
 
-    /// Returns what [`Store::bindings`] does, of these steps only: of `keys`, which are all there are, theirs are read.
+    /// Returns what [`Store::bindings`] does, of these steps only: of `keys`, which are all there are, theirs are read. Of
+    /// records of many bindings only those of which the journal does not tell yet.
     ///
     /// # Errors
     /// [`StoreError::Record`] if a record cannot be understood.
@@ -82,6 +87,11 @@ impl Store {
             let Some(bytes) = self.objects.get(&key).await? else { continue };
             let record: BindingRecord = decode(&key, &bytes)?;
             bindings.insert(record.step, (Layout::number(key.as_str()).unwrap_or(0), record.slot));
+        }
+        for (step, (n, slot)) in self.untold(run, &keys.together).await? {
+            if wanted.contains(&*segment_of(&step)) {
+                hold(&mut bindings, step, n, slot);
+            }
         }
         Ok(bindings)
     }

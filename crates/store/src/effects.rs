@@ -9,11 +9,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use prunella_model::{
     ArtifactKind, Digest, EffectHow, EffectId, EffectKind, Encoder, PipelineName, PortName, RunId, SlotId, StepId,
+    Target,
 };
 use prunella_objects::Op;
 
@@ -44,8 +45,10 @@ pub struct Effect {
     pub slot: SlotId,
     /// The artifact.
     pub stored: StoredArtifact,
-    /// The target, absolute.
-    pub target: PathBuf,
+    /// Where to.
+    pub target: Target,
+    /// Whether a tree in a bucket is overwritten file by file.
+    pub mirror: bool,
     /// The directory that must be there already, if the target lies below one: it is never made.
     pub base: Option<PathBuf>,
 }
@@ -75,22 +78,35 @@ pub(crate) struct Seen {
 
 /// An effect on a target, with its place in the order of all of them.
 #[derive(Debug, Clone)]
-struct Ranked {
-    rank: (u64, u64),
-    run: RunId,
-    id: EffectId,
-    stored: StoredArtifact,
-    done: bool,
+pub(crate) struct Ranked {
+    pub rank: (u64, u64),
+    pub run: RunId,
+    pub id: EffectId,
+    pub stored: StoredArtifact,
+    pub done: bool,
+}
+
+impl Ranked {
+    /// Returns an effect of which nobody else is asked.
+    pub(crate) fn only(effect: &Effect) -> Self {
+        Self {
+            rank: (effect.order, effect.binding),
+            run: effect.run.clone(),
+            id: effect.id(),
+            stored: effect.stored.clone(),
+            done: false,
+        }
+    }
 }
 
 impl Effect {
-    fn place(&self) -> Digest {
-        place_of(EffectKind::Publication, &self.target.display().to_string())
+    pub(crate) fn place(&self) -> Digest {
+        place_of(EffectKind::Publication, &self.target.to_string())
     }
 
     /// Returns its identity: the same for whoever does it, and however often.
     pub fn id(&self) -> EffectId {
-        let target = self.target.display().to_string();
+        let target = self.target.to_string();
         EffectId::of(EffectKind::Publication, &target, &self.slot.key, &self.stored.artifact.digest)
     }
 }
@@ -118,9 +134,12 @@ impl Store {
             return Ok(EffectMade { id, how: done.how, by: done.by.clone(), before: true });
         }
         // A writer of its own: what this call leaves unfinished carries its name.
-        let doer = Self::new(self.objects.clone(), self.sys.clone());
+        let doer = self.another();
         doer.begin(owner, effect, &place, &id).await?;
-        let (how, by) = doer.settle(effect, &place, &id).await?;
+        let (how, by) = match &effect.target {
+            Target::Path(target) => doer.settle(effect, target, &place, &id).await?,
+            Target::Bucket(url) => doer.settle_in_bucket(effect, url, true).await?,
+        };
         let done =
             EffectDoneRecord { format: FORMAT, writer: doer.writer.clone(), how, by, at_ms: self.sys.clock.wall_ms() };
         let _or_somebody_else =
@@ -128,12 +147,20 @@ impl Store {
         Ok(EffectMade { id, how: done.how, by: done.by, before: false })
     }
 
+    /// Puts an artifact at an address, as a run publishes it, without being one of its effects; what is there is replaced.
+    ///
+    /// # Errors
+    /// As [`Store::do_effect`].
+    pub async fn publish_in_bucket(&self, effect: &Effect, url: &str) -> Result<EffectHow, StoreError> {
+        self.another().settle_in_bucket(effect, url, false).await.map(|(how, _)| how)
+    }
+
     /// Records that the effect is being done, and makes that and the commit durable.
     async fn begin(&self, owner: &Owner, effect: &Effect, place: &Digest, id: &EffectId) -> Result<(), StoreError> {
         let begun = EffectRecord {
             format: FORMAT,
             kind: EffectKind::Publication,
-            target: effect.target.display().to_string(),
+            target: effect.target.to_string(),
             step: effect.step.clone(),
             output: effect.output.clone(),
             slot: effect.slot,
@@ -163,6 +190,7 @@ impl Store {
     async fn settle(
         &self,
         effect: &Effect,
+        target: &Path,
         place: &Digest,
         id: &EffectId,
     ) -> Result<(EffectHow, Option<RunId>), StoreError> {
@@ -173,8 +201,7 @@ impl Store {
                 ArtifactKind::File => Overwrite::Files(BTreeSet::new()),
                 ArtifactKind::Tree => self.published_before(effect, place).await?,
             };
-            let at =
-                Place { run: &effect.run, target: &effect.target, base: effect.base.as_deref(), overwrite: &overwrite };
+            let at = Place { run: &effect.run, target, base: effect.base.as_deref(), overwrite: &overwrite };
             // Where nothing is, nothing can be as it should be: the lock is taken once.
             if made.is_none() && self.sys.fs.metadata(at.target).map_err(StoreError::io(at.target))?.is_none() {
                 made = Some((newest.id, self.make_newest(effect, &at, &newest).await?));
@@ -240,7 +267,7 @@ impl Store {
     }
 
     /// Returns the newest effect on the target that can be seen; there is at least this one.
-    async fn newest_on(&self, effect: &Effect, place: &Digest) -> Result<Ranked, StoreError> {
+    pub(crate) async fn newest_on(&self, effect: &Effect, place: &Digest) -> Result<Ranked, StoreError> {
         let mut ranked = Vec::new();
         for (run, order) in self.newer_runs(&effect.pipeline, effect.order).await? {
             self.rank(&run, order, place, &mut ranked).await?;

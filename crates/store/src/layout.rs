@@ -188,6 +188,21 @@ impl Layout {
         format!("runs/{run}/bindings/{}/", step.segment())
     }
 
+    /// Returns where the bindings lie of which a page of the journal tells.
+    pub fn bound(run: &RunId, page: &str) -> ObjectKey {
+        key(format!("runs/{run}/bound/{page}.json"))
+    }
+
+    /// Returns the prefix of all records of many bindings of a run.
+    pub fn all_bound(run: &RunId) -> String {
+        format!("runs/{run}/bound/")
+    }
+
+    /// Returns where a page of the journal lies.
+    pub(crate) fn segment(run: &RunId, page: &str) -> ObjectKey {
+        key(format!("runs/{run}/journal/{page}"))
+    }
+
     /// Returns where a list of used slots lies.
     pub fn uses(run: &RunId, writer: &str, i: u64) -> ObjectKey {
         key(format!("runs/{run}/uses-{writer}-{i:08}.json"))

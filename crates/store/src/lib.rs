@@ -6,6 +6,7 @@
 mod abreast;
 mod artifacts;
 mod binding_keys;
+mod bound;
 mod bring_in;
 mod checkpoints;
 mod chunk;
@@ -60,7 +61,7 @@ pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
 pub use measure::{Contents, Remembered, measure, measure_matching};
-pub use publish::Overwrite;
+pub use publish::{HeadRecord, Overwrite};
 pub use published::Published;
 pub use runs::{DriverLease, NewRun, Refill, RunListed};
 pub use slots::{Filled, ReadyCommit};

@@ -346,6 +346,19 @@ pub struct BindingRecord {
     pub slot: SlotId,
 }
 
+/// Steps of a run are these slots: `runs/<run>/bound/<page>.json`, where the page of the journal tells of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The bindings.
+    pub bound: Vec<BoundStep>,
+}
+
+/// A step, the number of its binding, and the slot; the highest number holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundStep(pub StepId, pub u64, pub SlotId);
+
 /// The n-th run of a pipeline began: `order/<pipeline>/<n>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRecord {

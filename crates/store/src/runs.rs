@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
-use prunella_objects::{Created, Op};
+use prunella_objects::Created;
 
 use crate::{
     LEASE, Layout, Observer, Store, StoreError,
     records::{
-        AliveRecord, BindingRecord, DriverRecord, FORMAT, GraphRecord, NamesRecord, OrderRecord, Owner, StopRecord,
-        StoredArtifact,
+        AliveRecord, DriverRecord, FORMAT, GraphRecord, NamesRecord, OrderRecord, Owner, StopRecord, StoredArtifact,
     },
     store::{decode, encode},
 };
@@ -293,38 +292,6 @@ impl Store {
     /// [`StoreError::Record`] if the record cannot be understood.
     pub async fn asked_to_stop(&self, run: &RunId, n: u64) -> Result<Option<bool>, StoreError> {
         Ok(self.read::<StopRecord>(&Layout::stop(run, n)).await?.map(|record| record.now))
-    }
-
-    /// Returns the write that binds a step to a slot, as its `n`-th binding.
-    pub fn binding_op(&self, run: &RunId, step: &StepId, n: u64, slot: SlotId) -> Op {
-        let record = BindingRecord { format: FORMAT, step: step.clone(), slot };
-        Op::Create { key: Layout::binding(run, step, n), bytes: encode(&record) }
-    }
-
-    /// Returns the slot that each step of the run is bound to, with the binding's number.
-    ///
-    /// # Errors
-    /// [`StoreError::Record`] if a record cannot be understood.
-    pub async fn bindings(&self, run: &RunId) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
-        let mut bindings = BTreeMap::new();
-        for (key, bytes) in self.objects.read_prefix(&Layout::bindings(run), usize::MAX).await? {
-            let record: BindingRecord = decode(&key, &bytes)?;
-            let n = Layout::number(key.as_str()).unwrap_or(0);
-            let held = bindings.entry(record.step).or_insert((n, record.slot));
-            if n > held.0 {
-                *held = (n, record.slot);
-            }
-        }
-        Ok(bindings)
-    }
-
-    /// Returns the slot that one step of the run is bound to.
-    ///
-    /// # Errors
-    /// [`StoreError::Record`] if the record cannot be understood.
-    pub async fn binding(&self, run: &RunId, step: &StepId) -> Result<Option<SlotId>, StoreError> {
-        let found = self.objects.read_prefix(&Layout::bindings_of(run, step), 1).await?;
-        found.first().map(|(key, bytes)| decode::<BindingRecord>(key, bytes).map(|record| record.slot)).transpose()
     }
 
     /// Moves the names of a pipeline to the artifacts of a run that succeeded.

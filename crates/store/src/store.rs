@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, there::Restored, transfers::Transfers};
+use crate::{StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -19,6 +19,8 @@ pub struct Store {
     pub(crate) sys: Sys,
     pub(crate) writer: WriterId,
     pub(crate) lanes: Arc<Lanes>,
+    /// What is needed to publish into buckets.
+    pub(crate) outside: Option<Arc<Outside>>,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) restored: Arc<Restored>,
 }
@@ -36,7 +38,13 @@ impl Store {
             lanes,
             transfers: Arc::default(),
             restored: Arc::default(),
+            outside: None,
         }
+    }
+
+    /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.
+    pub(crate) fn another(&self) -> Self {
+        Self { writer: Self::new(self.objects.clone(), self.sys.clone()).writer, ..self.clone() }
     }
 
     /// Lets at most so many processors cut, hash and lay out at once.

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use prunella_store::records::{
-    AliveRecord, BindingRecord, CheckpointRecord, CondemnedRecord, DamagedRecord, DriverRecord, EffectDoerRecord,
-    EffectDoneRecord, EffectFailedRecord, EffectRecord, EndRecord, GcDoneRecord, GraphRecord, NamesRecord, OrderRecord,
-    PinRecord, RetiredRecord, StartRecord, StopRecord, TreeManifest, UsesRecord,
+    AliveRecord, BindingRecord, BoundRecord, CheckpointRecord, CondemnedRecord, DamagedRecord, DriverRecord,
+    EffectDoerRecord, EffectDoneRecord, EffectFailedRecord, EffectRecord, EndRecord, GcDoneRecord, GraphRecord,
+    NamesRecord, OrderRecord, PinRecord, RetiredRecord, StartRecord, StopRecord, TreeManifest, UsesRecord,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn through<T: Serialize + DeserializeOwned>(example: Value) -> Result<Value, ser
 }
 
 /// Every kind of record; the number is how many examples there are at least.
-const KINDS: [(&str, usize, Through); 21] = [
+const KINDS: [(&str, usize, Through); 22] = [
     ("start", 1, through::<StartRecord>),
     ("end", 2, through::<EndRecord>),
     ("alive", 1, through::<AliveRecord>),
@@ -34,6 +34,7 @@ const KINDS: [(&str, usize, Through); 21] = [
     ("graph", 1, through::<GraphRecord>),
     ("driver", 1, through::<DriverRecord>),
     ("binding", 1, through::<BindingRecord>),
+    ("bound", 1, through::<BoundRecord>),
     ("stop", 1, through::<StopRecord>),
     ("order", 1, through::<OrderRecord>),
     ("effect", 1, through::<EffectRecord>),

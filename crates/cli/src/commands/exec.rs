@@ -335,7 +335,7 @@ async fn bind(store: &Store, run: &RunId, step: &StepId, slot: SlotId) -> Result
             Some((n, _)) => n + 1,
             None => 1,
         };
-        let created = store.objects().batch(vec![store.binding_op(run, step, n, slot)]).await?;
+        let created = store.objects().batch(vec![Store::binding_op(run, step, n, slot)]).await?;
         if matches!(created.first(), Some(Created::New)) {
             return Ok(n);
         }

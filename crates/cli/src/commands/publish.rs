@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use prunella_engine::{do_effects, effects_of};
 use prunella_journal::EffectDone;
-use prunella_model::{EffectHow, PortName, RunId, StepId};
-use prunella_store::{Overwrite, Store, records::GraphRecord};
+use prunella_model::{EffectHow, PortName, RunId, StepId, Target, is_address};
+use prunella_store::{Effect, Overwrite, Store, records::GraphRecord};
 use serde_json::{Value, json};
 
 use super::{get::items_of, step_and_output, which_run, writing};
@@ -32,6 +32,10 @@ pub struct Publish {
     /// Replace also a directory that no run of the pipeline published (with PATH).
     #[arg(long)]
     overwrite: bool,
+
+    /// Overwrite a folder in a bucket file by file, which is not atomic (with an address as PATH).
+    #[arg(long)]
+    mirror: bool,
 }
 
 impl Publish {
@@ -50,7 +54,9 @@ impl Publish {
             None => None,
         };
         let published = match (&named, path) {
-            (Some((step, output)), Some(path)) => vec![self.by_hand(&store, &run, step, output, path).await?],
+            (Some((step, output)), Some(path)) => {
+                vec![self.by_hand(&store, (&run, &record), step, output, path).await?]
+            }
             (named, _) => again(&store, &run, &record, named.as_ref()).await?,
         };
         store.sync().await?;
@@ -65,7 +71,7 @@ impl Publish {
     async fn by_hand(
         &self,
         store: &Store,
-        run: &RunId,
+        (run, record): (&RunId, &GraphRecord),
         step: &StepId,
         output: &PortName,
         path: &str,
@@ -77,6 +83,23 @@ impl Publish {
         let slot = store.binding(run, step).await?.ok_or_else(not_made)?;
         let committed = store.committed(&slot).await?.ok_or_else(not_made)?;
         let stored = committed.artifacts.get(output).ok_or_else(not_made)?;
+        if is_address(path) {
+            let effect = Effect {
+                run: run.clone(),
+                pipeline: record.graph.pipeline.name.clone(),
+                order: record.order,
+                binding: 0,
+                step: step.clone(),
+                output: output.clone(),
+                slot,
+                stored: stored.clone(),
+                target: Target::Bucket(path.trim_end_matches('/').to_owned()),
+                mirror: self.mirror,
+                base: None,
+            };
+            let how = store.publish_in_bucket(&effect, path.trim_end_matches('/')).await?;
+            return Ok(json!({ "step": step.to_string(), "output": output, "target": path, "how": how }));
+        }
         let target = absolute(path)?;
         let overwrite = if self.overwrite { Overwrite::Anything } else { Overwrite::Files(Default::default()) };
         let how = store.publish(run, stored, &target, &overwrite).await?;

@@ -25,6 +25,7 @@ mod notices;
 mod plain;
 mod planning;
 mod publishing;
+mod publishing_in_buckets;
 mod shells;
 mod starting;
 mod stopping;

@@ -70,7 +70,11 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             for_each: spec.for_each.clone(),
             after: spec.after.iter().map(|step| name(step)).collect(),
             code: None,
-            publish: spec.publish.then(|| (out.clone(), Publication { path: own.to_owned() })).into_iter().collect(),
+            publish: spec
+                .publish
+                .then(|| (out.clone(), Publication { path: own.to_owned(), mirror: false }))
+                .into_iter()
+                .collect(),
             when: spec.when.as_ref().map(|step| When {
                 expression: format!("{step}.out"),
                 reads: vec![OutputRead { step: name(step), output: out.clone() }],

@@ -292,8 +292,20 @@ pub(super) enum Publication {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct PublicationFull {
-    /// A path relative to this file, or an absolute one.
+    /// A path relative to this file, an absolute one, or a place in a bucket: `s3://BUCKET/PATH`.
     pub path: String,
+    /// How a folder lies in a bucket [heads].
+    pub mode: Option<PublicationMode>,
+}
+
+/// How a folder lies in a bucket.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum PublicationMode {
+    /// All of it under its digest, and a head that names the newest.
+    Heads,
+    /// As plain objects that are overwritten one by one: not atomic.
+    Mirror,
 }
 
 /// What must hold of an output before it counts; without any of this it must not be empty.

@@ -130,9 +130,9 @@ fn known_of_run(rest: &[&str]) -> bool {
     match rest {
         ["graph" | "retired.json"] => true,
         [uses] => uses.starts_with("uses-") && uses.ends_with(".json"),
-        ["drivers" | "drivers-alive" | "stop" | "journal" | "summary", _] | ["bindings", _, _] | ["logs", _, _, _] => {
-            true
-        }
+        ["drivers" | "drivers-alive" | "stop" | "journal" | "summary" | "bound", _]
+        | ["bindings", _, _]
+        | ["logs", _, _, _] => true,
         _ => false,
     }
 }

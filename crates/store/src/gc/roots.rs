@@ -178,7 +178,7 @@ impl Reader<'_> {
         let mut used = BTreeSet::new();
         let retained: Vec<RunId> = reading.runs.all.iter().map(|listed| listed.run.clone()).collect();
         for run in retained.into_iter().filter(|run| !reading.runs.forgotten.contains(run)).collect::<Vec<_>>() {
-            for prefix in [Layout::bindings(&run), Layout::all_uses(&run)] {
+            for prefix in [Layout::bindings(&run), Layout::all_bound(&run), Layout::all_uses(&run)] {
                 for (key, bytes) in self.store.objects.read_prefix(&prefix, usize::MAX).await? {
                     check_format(&key, &bytes)?;
                 }

@@ -4,8 +4,11 @@
 //! one operation of the file system shows it: a rename for a file, an exchange for a tree. That one is done under a lock on
 //! the target's directory, which dies with its process.
 
+mod bucket;
 mod file;
+mod heads;
 mod leftovers;
+mod mirror;
 mod tree;
 
 use std::{
@@ -19,6 +22,9 @@ use prunella_model::{ArtifactKind, Digest, EffectHow, RunId};
 use prunella_sys::DirLock;
 
 use crate::{Store, StoreError, records::StoredArtifact};
+
+pub(crate) use bucket::Outside;
+pub use heads::HeadRecord;
 
 /// What may be replaced at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +75,7 @@ impl Store {
         target: &Path,
         overwrite: &Overwrite,
     ) -> Result<EffectHow, StoreError> {
-        let doer = Self::new(self.objects.clone(), self.sys.clone());
+        let doer = self.another();
         let at = Place { run, target, base: None, overwrite };
         let lock = doer.lock(&at).await?;
         doer.remove_leftovers(&at).await?;

@@ -149,7 +149,7 @@ impl Part {
         for (i, name) in ["a", "b", "c"].into_iter().enumerate() {
             if let Some(slot) = self.step(id, name, random).await {
                 let n = driver * 10 + i as u64;
-                self.store.objects().batch(vec![self.store.binding_op(id, &step(name), n, slot)]).await.unwrap();
+                self.store.objects().batch(vec![Store::binding_op(id, &step(name), n, slot)]).await.unwrap();
                 relied.insert(step(name), slot);
             }
             for slot in relied.values() {
@@ -332,7 +332,7 @@ pub async fn settled(bench: &Bench, journals: &Journals) -> Vec<StoredArtifact> 
         let staged = part.scratch.file(b"a checkpoint that nobody needs any more");
         store.put_checkpoint(&slot, 1, "e", &staged, None).await.unwrap();
         commit(&store, &slot, &part.scratch.file(id.as_bytes())).await.unwrap();
-        let bound = store.binding_op(&run(id), &step("train"), 1, slot);
+        let bound = Store::binding_op(&run(id), &step("train"), 1, slot);
         store.objects().batch(vec![bound]).await.unwrap();
         part.end(&run(id), n).await;
         bench.dies(pid);

@@ -73,7 +73,7 @@ impl Place {
         let ready =
             ReadyCommit { artifacts, objects: out.objects, provenance: provenance(), timeline: Default::default() };
         assert_eq!(store.commit(&slot, ready).await.unwrap(), Filled::Ours);
-        let bound = store.binding_op(&run(id), &step("train"), 1, slot);
+        let bound = Store::binding_op(&run(id), &step("train"), 1, slot);
         store.objects().batch(vec![bound]).await.unwrap();
         let order = store.graph(&run(id)).await.unwrap().order;
         let named = BTreeMap::from([("train.out".to_owned(), (slot, out.stored))]);

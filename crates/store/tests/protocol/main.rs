@@ -17,6 +17,7 @@ mod hostile;
 mod lost;
 mod network;
 mod publish;
+mod publish_in_buckets;
 mod publish_together;
 mod ratchet;
 mod reuse;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use prunella_model::{Artifact, ArtifactKind, EffectHow};
+use prunella_model::{Artifact, ArtifactKind, EffectHow, Target};
 use prunella_objects::{Memory, Objects};
 use prunella_store::records::{ProcessId, StoredArtifact};
 use prunella_store::{Effect, NewRun, Overwrite, Remedy, Store, StoreError};
@@ -86,7 +86,8 @@ fn effect(id: &str, order: u64, stored: &StoredArtifact) -> Effect {
         output: port("page"),
         slot,
         stored: stored.clone(),
-        target: TARGET.into(),
+        target: Target::Path(TARGET.into()),
+        mirror: false,
         base: None,
     }
 }
@@ -258,7 +259,7 @@ async fn what_a_dead_process_left_is_removed_by_the_next_one_and_what_a_live_one
         .find(|image| leftovers(image) == 1)
         .expect("a crash leaves a part somewhere");
     let next = || async {
-        let other = Effect { target: "/p/out/other".into(), ..effect("r", order, &page) };
+        let other = Effect { target: Target::Path("/p/out/other".into()), ..effect("r", order, &page) };
         press.after(&torn).do_effect(&press.owner(2), &other, true).await.unwrap();
         leftovers(&torn)
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use prunella_model::{ArtifactKind, EffectHow, Epoch, RunId, SlotId, StepKey};
+use prunella_model::{ArtifactKind, EffectHow, Epoch, RunId, SlotId, StepKey, Target};
 use prunella_store::records::StoredArtifact;
 use prunella_store::{Effect, NewRun, Retention, Store, StoreError};
 use prunella_sys::{Random, RealClock, SeededRandom, Sys};
@@ -24,7 +24,8 @@ fn effect(id: &RunId, order: u64, key: StepKey, stored: &StoredArtifact, target:
         output: port("page"),
         slot: SlotId { key, epoch: Epoch(1) },
         stored: stored.clone(),
-        target: target.to_owned(),
+        target: Target::Path(target.to_owned()),
+        mirror: false,
         base: None,
     }
 }
@@ -165,7 +166,7 @@ async fn a_directory_that_somebody_has_for_long_is_a_failure_that_is_tried_again
     );
     drop(held);
     bench.member().do_effect(&bench.owner(1), &effect, false).await.unwrap();
-    assert_eq!(number(&std::fs::read(&effect.target).unwrap()), 1);
+    assert_eq!(number(&std::fs::read(effect.target.to_string()).unwrap()), 1);
 }
 
 #[tokio::test]
@@ -215,8 +216,11 @@ async fn i8_gc_an_open_effect_keeps_its_run_and_its_artifact_until_it_is_done() 
         let slot = SlotId { key: key("a"), epoch: Epoch(1) };
         let stored = bench.member().committed(&slot).await.unwrap().unwrap().artifacts[&port("out")].clone();
         let blocked = bench.file("blocked", b"a file where a directory should be");
-        let owed =
-            Effect { target: blocked.join("page"), slot, ..effect(&run("first"), 1, key("a"), &stored, &blocked) };
+        let owed = Effect {
+            target: Target::Path(blocked.join("page")),
+            slot,
+            ..effect(&run("first"), 1, key("a"), &stored, &blocked)
+        };
         let refused = bench.member().do_effect(&bench.owner(7), &owed, false).await.unwrap_err();
         assert!(matches!(refused, StoreError::Occupied { .. }), "{refused}");
         bench.dies(7);
@@ -224,13 +228,13 @@ async fn i8_gc_an_open_effect_keeps_its_run_and_its_artifact_until_it_is_done() 
         assert!(collected.runs.is_empty() && collected.retired.is_empty(), "{}: {collected:?}", bench.name);
         std::fs::remove_file(&blocked).unwrap();
         bench.member().do_effect(&bench.owner(8), &owed, false).await.unwrap();
-        assert_eq!(std::fs::read(&owed.target).unwrap(), b"first", "I8: {}", bench.name);
+        assert_eq!(std::fs::read(owed.target.to_string()).unwrap(), b"first", "I8: {}", bench.name);
         // Now nothing needs it any more.
         bench.member().collect(&journals, &keep).await.unwrap();
         assert!(bench.member().verify(&stored).await.is_err(), "{}", bench.name);
-        let other = Effect { target: blocked.join("other"), ..owed };
+        let other = Effect { target: Target::Path(blocked.join("other")), ..owed };
         let late = bench.member().do_effect(&bench.owner(9), &other, false).await.unwrap_err();
         assert!(matches!(late, StoreError::GivenUp { .. }), "{late}");
-        assert!(!other.target.exists(), "a run that was given up does nothing any more");
+        assert!(!Path::new(&other.target.to_string()).exists(), "a run that was given up does nothing any more");
     }
 }

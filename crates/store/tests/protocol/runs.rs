@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prunella_model::PipelineName;
+use prunella_model::{Epoch, PipelineName, SlotId, StepId};
+use prunella_objects::ObjectKey;
+use prunella_store::records::BoundStep;
 use prunella_store::{DriverLease, NewRun, Store, StoreError};
 
 use crate::bench::*;
@@ -111,9 +113,9 @@ async fn the_highest_binding_holds() {
     for bench in Bench::each() {
         let store: Store = bench.member();
         let slot = claim(&store, &request(bench.owner(1), "a")).await;
-        let second = prunella_model::SlotId { epoch: slot.epoch.next(), ..slot };
+        let second = SlotId { epoch: slot.epoch.next(), ..slot };
         for (n, slot) in [(1, slot), (11, second), (2, slot)] {
-            let op = store.binding_op(&run("a"), &step("train"), n, slot);
+            let op = Store::binding_op(&run("a"), &step("train"), n, slot);
             bench.objects.batch(vec![op]).await.unwrap();
         }
         assert_eq!(store.binding(&run("a"), &step("train")).await.unwrap(), Some(second), "{}", bench.name);
@@ -142,5 +144,40 @@ async fn a_run_that_was_killed_before_its_graph_stood_never_began() {
         assert_eq!(next.order, first + 4, "their numbers are not given again");
         assert_eq!(runs(store.runs_of(&name, 1).await.unwrap()), [run("next")]);
         assert_eq!(runs(store.runs_of(&name, 2).await.unwrap()), [run("next"), run("first")]);
+    }
+}
+
+#[tokio::test]
+async fn many_bindings_stand_in_one_record_and_the_highest_holds_wherever_it_stands() {
+    for bench in Bench::each() {
+        let (store, of) = (bench.member(), run("a"));
+        let slot = |name: &str, epoch| SlotId { key: key(name), epoch: Epoch(epoch) };
+        let name = |n: u64| format!("s{n}");
+        let bound =
+            |epoch| (0..100).map(|n| BoundStep(step(&name(n)), epoch, slot(&name(n), epoch))).collect::<Vec<_>>();
+        let many = Store::binding_ops(&of, "page-2", bound(2));
+        assert_eq!(many.len(), 1, "{}", bench.name);
+        store.objects().batch(many).await.unwrap();
+        // One that is older, and one that is newer, each by itself.
+        let alone = |n: u64, epoch| Store::binding_op(&of, &step(&name(n)), epoch, slot(&name(n), epoch));
+        store.objects().batch(vec![alone(7, 1), alone(8, 3)]).await.unwrap();
+        let few = Store::binding_ops(&of, "page-3", bound(1)[..3].to_vec());
+        assert_eq!(few.len(), 3);
+        let bindings = store.bindings(&of).await.unwrap();
+        assert_eq!(bindings.len(), 100);
+        for (n, epoch) in [(7, 2), (8, 3), (99, 2)] {
+            assert_eq!(bindings[&step(&name(n))], (epoch, slot(&name(n), epoch)));
+            assert_eq!(store.binding(&of, &step(&name(n))).await.unwrap(), Some(slot(&name(n), epoch)));
+        }
+        assert_eq!(store.binding(&of, &step("s100")).await.unwrap(), None, "a name that only begins so is another");
+        // What the journal does not tell yet is shown; what it tells is not read a second time.
+        let steps = [step("s7"), step("s8"), step("s99")];
+        let asked: Vec<&StepId> = steps.iter().collect();
+        let keys = store.binding_keys(&of).await.unwrap();
+        assert_eq!(store.bindings_at(&of, &asked, &keys).await.unwrap().len(), 3);
+        let segment = ObjectKey::new("runs/a/journal/page-2").unwrap();
+        let _told = store.objects().create(&segment, "x".into()).await.unwrap();
+        let alone = store.bindings_at(&of, &asked, &keys).await.unwrap();
+        assert_eq!(alone.keys().collect::<Vec<_>>(), [&step("s7"), &step("s8")]);
     }
 }
