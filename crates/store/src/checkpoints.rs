@@ -222,7 +222,11 @@ impl Store {
         if !mutated(59) && !self.pin(Pinner::Attempt(slot), &objects).await? {
             return Ok(Err("its bytes are gone or condemned".to_owned()));
         }
-        self.lay_unpinned(stored, to, executable).await
+        let laid = self.lay_unpinned(stored, to, executable).await?;
+        if laid.is_ok() {
+            self.restored.note(slot, stored);
+        }
+        Ok(laid)
     }
 
     async fn lay_unpinned(

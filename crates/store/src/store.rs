@@ -8,7 +8,7 @@ use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, publish::Outside, transfers::Transfers};
+use crate::{StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -22,6 +22,7 @@ pub struct Store {
     /// What is needed to publish into buckets.
     pub(crate) outside: Option<Arc<Outside>>,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) restored: Arc<Restored>,
 }
 
 impl Store {
@@ -36,6 +37,7 @@ impl Store {
             writer: WriterId::from_random(u128::from_le_bytes(bits)),
             lanes,
             transfers: Arc::default(),
+            restored: Arc::default(),
             outside: None,
         }
     }
