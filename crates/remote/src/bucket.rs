@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use opendal::layers::RetryLayer;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
-use prunella_sys::Sys;
+use prunella_sys::{Sys, mutated};
 
 use crate::answer::{Answer, answer, is_unsigned};
 use crate::own::Own;
@@ -132,7 +132,7 @@ impl Bucket {
                 if let Some(own) = own {
                     return own.create(key.as_str(), bytes, mark).await;
                 }
-                let mut write = op.write_with(key.as_str(), bytes).if_not_exists(true);
+                let mut write = op.write_with(key.as_str(), bytes).if_not_exists(!mutated(49));
                 if let Some(mark) = mark {
                     write = write.user_metadata([(mark.to_owned(), "true".to_owned())]);
                 }

@@ -14,7 +14,7 @@ use prunella_objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
     Packing, SMALL_BYTES, TakeIn,
 };
-use prunella_sys::{Sys, blocking, random_hex};
+use prunella_sys::{Sys, blocking, mutated, random_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
@@ -478,6 +478,9 @@ impl Objects for Remote {
 
     async fn open_fresh(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
         // To look at a whole store does not fill this machine with it.
+        if mutated(50) {
+            return self.open(key).await;
+        }
         let keep = if self.cache.forget(key) { Keep::Copy } else { Keep::Nothing };
         self.download(key, keep).await
     }
