@@ -163,12 +163,15 @@ class Prunella:
         return environment(server.env | {"XDG_CACHE_HOME": str(self.dir / "cache"), "PRUNELLA_STORE": "s3://bucket/store"})
 
     def upload(self, server: Server, data: Path, peaks: list[float], anew: bool = True) -> float:
+        # Data lies beside the pipeline file.
+        beside = data.parent
         if anew:
-            shutil.rmtree(self.dir, ignore_errors=True)
+            for old in (self.dir, beside / ".prunella"):
+                shutil.rmtree(old, ignore_errors=True)
             self.dir.mkdir(parents=True)
-        text = f"prunella: v1\nname: up\ndata: {{ all: {data} }}\nsteps:\n  nothing: {{ run: 'true', reuse: never }}\n"
-        (self.dir / "pipeline.yaml").write_text(text)
-        return timed([self.binary, "run", "--new", "--allow-unpinned"], self.dir, self.env(server), peaks)
+        text = f"prunella: v1\nname: up\ndata: {{ all: {data.name} }}\nsteps:\n  nothing: {{ run: 'true', reuse: never }}\n"
+        (beside / "pipeline.yaml").write_text(text)
+        return timed([self.binary, "run", "--new", "--allow-unpinned"], beside, self.env(server), peaks)
 
     def download(self, server: Server, data: Path, peaks: list[float]) -> float:
         made = self.dir / "made"
@@ -200,7 +203,9 @@ class Tool:
         return type(self)(self.options, best=True)
 
     def env(self, server: Server) -> dict[str, str]:
-        return environment(server.env | self.more(server))
+        # What leads to a cloud is not meant for a server on loopback.
+        inherited = {name: value for name, value in environment().items() if not name.startswith("AWS_")}
+        return inherited | server.env | self.more(server)
 
     def more(self, server: Server) -> dict[str, str]:
         return {}
@@ -216,25 +221,29 @@ class Tool:
         return took
 
 
+SERVER = ["--ignore-checksum", "--fast-list"]
+"""What rclone has to be told of our server: its entity tags are no MD5, and it lists without folders."""
+
+
 class Rclone(Tool):
     base = "rclone"
 
     def more(self, server: Server) -> dict[str, str]:
         env = server.env
         return {
-            "RCLONE_CONFIG": "/dev/null", "RCLONE_CONFIG_X_TYPE": "s3", "RCLONE_CONFIG_X_PROVIDER": "Other",
+            "RCLONE_CONFIG": "/dev/null", "RCLONE_CONFIG_X_LIST_VERSION": "2", "RCLONE_CONFIG_X_NO_CHECK_BUCKET": "true", "RCLONE_CONFIG_X_TYPE": "s3", "RCLONE_CONFIG_X_PROVIDER": "Other",
             "RCLONE_CONFIG_X_ENDPOINT": env["AWS_ENDPOINT_URL"], "RCLONE_CONFIG_X_ACCESS_KEY_ID": env["AWS_ACCESS_KEY_ID"],
             "RCLONE_CONFIG_X_SECRET_ACCESS_KEY": env["AWS_SECRET_ACCESS_KEY"], "RCLONE_CONFIG_X_REGION": env["AWS_REGION"],
         }
 
     def many(self) -> list[str]:
-        return ["--transfers", str(MANY), "--checkers", str(MANY), "--no-traverse"] if self.best else []
+        return ["--transfers", str(MANY), "--checkers", str(MANY)] if self.best else []
 
     def up(self, data: str, _: Server) -> list[str]:
-        return [self.program, "copy", data, "x:bucket/files", *self.many()]
+        return [self.program, "copy", *SERVER, data, "x:bucket/files", *self.many()]
 
     def down(self, to: str, _: Server) -> list[str]:
-        return [self.program, "copy", "x:bucket/files", to, *self.many()]
+        return [self.program, "copy", *SERVER, "x:bucket/files", to, *self.many()]
 
 
 class S5cmd(Tool):

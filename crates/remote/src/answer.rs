@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use opendal::{Error, ErrorKind};
+use prunella_sys::mutated;
 
 use crate::url::Kind;
 
@@ -66,7 +67,7 @@ fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, s
             ErrorKind::PermissionDenied => Answer::Forbidden,
             ErrorKind::ConfigInvalid if !temporary => Answer::Forbidden,
             ErrorKind::Unsupported => Answer::Unfit,
-            _ => again(false, true),
+            _ => again(false, !mutated(53)),
         };
     };
     match status {
@@ -76,7 +77,7 @@ fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, s
                 Kind::Gcs => &["No such object", "notFound", "NoSuchKey"],
                 Kind::Azure => &["BlobNotFound"],
             };
-            if says(of_the_object) { Answer::Absent } else { again(false, false) }
+            if says(of_the_object) || mutated(51) { Answer::Absent } else { again(false, false) }
         }
         412 => Answer::There,
         // Google's way to say that an upload is not known any more.
@@ -101,7 +102,7 @@ fn meaning(store: Kind, kind: ErrorKind, status: Option<u16>, temporary: bool, s
         }
         429 => again(true, false),
         503 if says(&["SlowDown", "ServerBusy"]) => again(true, true),
-        408 | 499 | 500..=599 if status != 501 => again(status == 503, true),
+        408 | 499 | 500..=599 if status != 501 => again(status == 503, !mutated(52)),
         // The answer was good and broke off, or was none that can be read.
         200..=299 => again(false, true),
         _ => Answer::Unfit,

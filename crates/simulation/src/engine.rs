@@ -69,11 +69,13 @@ pub(crate) async fn drive_runs(
             let mut engine =
                 Engine { process: &process, variant: process.choice(100 + number) % 2, number, name: &mut name };
             match process.run(engine.run()).await {
-                Some(Ok(Out::Succeeded | Out::GivenUp)) => {
-                    done = true;
-                    break;
-                }
+                Some(Ok(Out::Succeeded)) => done = true,
+                // Only a run that fell out of retention may be given up, and that after all faults is none.
+                Some(Ok(Out::GivenUp)) => done = member < crate::plan::MEMBERS,
                 Some(Err(Left::Store(_) | Left::Fenced | Left::NotMine)) | None => {}
+            }
+            if done {
+                break;
             }
             // Longer and longer, as an orchestrator waits: somebody who stands still for hours must not use them all up.
             let most = 60_000 << (life % LIVES).min(8);
@@ -114,7 +116,7 @@ impl Engine<'_> {
         let run = self.name.clone();
         let n = match self.lease(&run).await {
             Ok(n) => n,
-            Err(Left::Store(StoreError::GivenUp { .. })) => return Ok(Out::GivenUp),
+            Err(Left::Store(StoreError::GivenUp { .. })) => return Ok(self.given_up(&run)),
             Err(left) => return Err(left),
         };
         let work = async {
@@ -124,13 +126,18 @@ impl Engine<'_> {
         tokio::select! {
             biased;
             out = work => match out {
-                Err(Left::Store(StoreError::GivenUp { .. })) => Ok(Out::GivenUp),
+                Err(Left::Store(StoreError::GivenUp { .. })) => Ok(self.given_up(&run)),
                 out => out,
             },
             () = self.beat(|counter| { let run = run.clone(); async move { store.driver_alive(&run, n, counter).await } }) => {
                 unreachable!("a heart beats for ever")
             }
         }
+    }
+
+    fn given_up(&self, run: &RunId) -> Out {
+        self.process.world.state().oracle.was_given_up(run);
+        Out::GivenUp
     }
 
     async fn beat<F: Future<Output = Result<(), StoreError>>>(&self, alive: impl Fn(u64) -> F) {
@@ -150,7 +157,9 @@ impl Engine<'_> {
         let notes = PathBuf::from("/notes");
         let brought = store.bring_in(&run, &path, &artifact.into(), &known, &notes).await?;
         let new = NewRun { run, graph: graph(), brought: vec![brought], targets: Vec::new(), base: None };
-        Ok(store.create_run(new).await?)
+        let record = store.create_run(new).await?;
+        self.process.world.state().oracle.began(self.name);
+        Ok(record)
     }
 
     async fn lease(&self, run: &RunId) -> Result<u64, Left> {
@@ -231,7 +240,7 @@ impl Engine<'_> {
             Claimed::Reused(slot, committed) => Ok(self.uses(run, slot, &committed.artifacts)),
             Claimed::Stopped => Err(Left::NotMine),
             Claimed::Ours(slot, _) => {
-                self.process.world.state().oracle.claimed(&slot);
+                self.process.world.state().oracle.claimed(&slot, store.writer().as_str());
                 let alive = |counter| {
                     let alive = AliveRecord {
                         counter,
@@ -452,5 +461,5 @@ fn provenance() -> Provenance {
 
 /// How long a collector waits before it collects again.
 pub(crate) fn pause(process: &Process, n: u64) -> Duration {
-    Duration::from_secs(crate::draw::spread(process.choice(500 + n), 2, 600))
+    Duration::from_secs(crate::draw::spread(process.choice(500 + n), 1, 200))
 }

@@ -8,7 +8,9 @@
 mod caretaking;
 mod draw;
 mod engine;
+mod hunt;
 mod machine;
+mod mutations;
 mod oracle;
 mod plan;
 mod play;
@@ -16,6 +18,8 @@ mod service;
 mod shrink;
 mod world;
 
+pub use hunt::{Caught, hunt};
+pub use mutations::{By, MUTATIONS, Mutation};
 pub use oracle::Violation;
 pub use plan::{Fault, FaultAt, MEMBERS, NoPlan, Plan, Role};
 pub use play::{Counts, Outcome, play, play_logged};

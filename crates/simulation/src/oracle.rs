@@ -45,7 +45,7 @@ impl Named {
 
 #[derive(Debug, Default)]
 struct Slot {
-    run: Option<RunId>,
+    starter: String,
     filled_ms: Option<u64>,
     committed: Option<Vec<Named>>,
     writer: String,
@@ -155,13 +155,7 @@ impl Oracle {
         match what {
             "start" => {
                 let record: StartRecord = read(bytes);
-                let lower_open = self
-                    .slots
-                    .iter()
-                    .any(|(other, seen)| other.key == slot.key && other.epoch < slot.epoch && seen.filled_ms.is_none());
-                self.slots.entry(slot).or_default().run = Some(record.run);
-                // A start above an open slot is given up by its writer; it counts once the claim is answered.
-                let _given_up = lower_open;
+                self.slots.entry(slot).or_default().starter = record.writer.to_string();
             }
             "end" => {
                 let record: EndRecord = read(bytes);
@@ -337,8 +331,9 @@ impl Oracle {
             if seen.filled_ms.is_none() && key.contains(&format!("/{}-{}-", slot.key, slot.epoch)) {
                 return Some(format!("its attempt {slot} is open"));
             }
-            let Some(committed) = seen.committed.as_ref().filter(|all| names(all)) else { continue };
-            let _of_these = committed;
+            if !seen.committed.as_ref().is_some_and(|all| names(all)) {
+                continue;
+            }
             if seen.current() {
                 return Some(format!("{slot} may be reused"));
             }
@@ -391,7 +386,10 @@ impl Oracle {
     // What members were told.
 
     /// A claim was answered with this slot.
-    pub fn claimed(&mut self, slot: &SlotId) {
+    pub fn claimed(&mut self, slot: &SlotId, writer: &str) {
+        if self.slots.get(slot).is_none_or(|seen| seen.starter != writer) {
+            self.broken("I2", format!("{slot} was claimed by {writer}, who did not start it"));
+        }
         let of_key = self.slots.iter().filter(|(other, _)| other.key == slot.key);
         let lower: Vec<SlotId> = of_key
             .filter(|(other, seen)| other.epoch < slot.epoch && seen.filled_ms.is_none())
@@ -408,6 +406,20 @@ impl Oracle {
 
     fn is_rotten(&self, checkpoint: &Checkpoint) -> bool {
         self.rotten.contains(&checkpoint.named.object)
+    }
+
+    /// A run was answered as created.
+    pub fn began(&mut self, run: &RunId) {
+        if self.runs.get(run).is_none_or(|run| run.order == 0) {
+            self.broken("I9", format!("run {run} was answered as created, and it is not there"));
+        }
+    }
+
+    /// A process was told that its run was given up.
+    pub fn was_given_up(&mut self, run: &RunId) {
+        if !self.runs.get(run).is_some_and(|run| run.given_up) {
+            self.broken("I10", format!("run {run} was called given up, and it is not"));
+        }
     }
 
     /// A run was told that it may use this commit.

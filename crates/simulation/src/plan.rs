@@ -53,6 +53,8 @@ pub enum Fault {
     Kill,
     /// The process is killed while the request is on its way.
     KillAfter,
+    /// For so long every request of the member is lost, or its reply is, or it comes late.
+    Outage(u64),
     /// A byte of what is read is changed on its way.
     Flip,
     /// What is read is cut on its way.
@@ -111,7 +113,7 @@ impl Plan {
 impl Fault {
     fn drawn(which: u64, long: u64) -> Self {
         let seconds = spread(long, 1, 7200);
-        match which % 20 {
+        match which % 24 {
             0 | 1 => Self::Lost,
             2 | 3 => Self::LostReply,
             4 => Self::DoneAndRefused,
@@ -124,7 +126,8 @@ impl Fault {
             16 => Self::Flip,
             17 => Self::Cut,
             18 => Self::Rot,
-            _ => Self::Vanish,
+            19 => Self::Vanish,
+            _ => Self::Outage(240 + seconds.min(600)),
         }
     }
 }
@@ -139,6 +142,7 @@ impl fmt::Display for Fault {
             Self::Echo(s) => write!(f, "echo-{s}"),
             Self::Throttled(s) => write!(f, "throttled-{s}"),
             Self::Stall(s) => write!(f, "stall-{s}"),
+            Self::Outage(s) => write!(f, "outage-{s}"),
             Self::Kill => f.write_str("kill"),
             Self::KillAfter => f.write_str("kill-after"),
             Self::Flip => f.write_str("flip"),
@@ -184,6 +188,7 @@ impl FromStr for Fault {
                     "echo" => Self::Echo(seconds),
                     "throttled" => Self::Throttled(seconds),
                     "stall" => Self::Stall(seconds),
+                    "outage" => Self::Outage(seconds),
                     _ => return Err(no()),
                 }
             }

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -12,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     draw::{draw, spread},
-    plan::Fault,
+    plan::{Fault, Role},
     world::{Answer, Ask, From, World, flipped},
 };
 
@@ -27,6 +30,8 @@ pub(crate) struct Service {
     killed: Arc<Notify>,
     /// What will happen to the next bytes of an artifact that are read.
     passing: Mutex<Option<Fault>>,
+    /// Until when nothing gets through.
+    outage_until_ms: AtomicU64,
 }
 
 /// What a member knows of a request that was not answered.
@@ -39,7 +44,14 @@ enum Unheard {
 
 impl Service {
     pub fn new(world: &World, member: usize, life: usize, killed: Arc<Notify>) -> Self {
-        Self { world: world.clone(), member, life, killed, passing: Mutex::default() }
+        Self {
+            world: world.clone(),
+            member,
+            life,
+            killed,
+            passing: Mutex::default(),
+            outage_until_ms: AtomicU64::new(0),
+        }
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, Unheard> {
@@ -47,12 +59,28 @@ impl Service {
         let from = From { member: self.member, life: self.life, nth };
         let drawn = draw(self.world.seed(), self.member as u64, u64::from(nth));
         // Mostly quick; now and then a request takes its time, so that others come between.
-        let long = if drawn.is_multiple_of(16) { 20_000 } else { 400 };
+        let long = match Role::of(self.member) {
+            // Slow, so that much comes between what they read and what they do.
+            Role::Collector if drawn.is_multiple_of(3) => 8_000,
+            _ if drawn.is_multiple_of(16) => 20_000,
+            _ => 400,
+        };
         let (there, back) = (spread(drawn >> 8, 1, long), spread(drawn >> 24, 1, long));
         if let Some(fault) = fault {
             self.world.say(from, "fault", &fault.to_string());
         }
+        let now_ms = u64::try_from(self.world.now().as_millis()).unwrap_or(u64::MAX);
+        if let Some(Fault::Outage(seconds)) = fault {
+            self.outage_until_ms.store(now_ms + seconds * 1000, Ordering::Relaxed);
+        }
+        let fault = match (drawn >> 40) % 3 {
+            _ if now_ms >= self.outage_until_ms.load(Ordering::Relaxed) => fault,
+            0 => Some(Fault::Lost),
+            1 => Some(Fault::LostReply),
+            _ => Some(Fault::Late(600)),
+        };
         let answered = match fault {
+            Some(Fault::Outage(_)) => unreachable!("an outage is one of the three"),
             None | Some(Fault::Flip | Fault::Cut) => self.heard(from, ask, there, back).await,
             Some(Fault::Lost) => {
                 self.world.sleep_ms(PATIENCE_MS).await;

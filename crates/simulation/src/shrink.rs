@@ -47,6 +47,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
             Fault::Late(seconds) if seconds > 1 => Fault::Late(seconds / 2),
             Fault::Echo(seconds) if seconds > 1 => Fault::Echo(seconds / 2),
             Fault::Stall(seconds) if seconds > 1 => Fault::Stall(seconds / 2),
+            Fault::Outage(seconds) if seconds > 1 => Fault::Outage(seconds / 2),
             Fault::Throttled(seconds) if seconds > 1 => Fault::Throttled(seconds / 2),
             _ => continue,
         };

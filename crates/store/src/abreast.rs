@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 
 use crate::StoreError;
 
-/// Does `work` for every job, at most `most` at once; answers the outcomes in the order of the jobs.
+/// Does `work` for every job, at most `most` at once inside tokio, one after the other elsewhere; answers the outcomes in the
+/// order of the jobs.
 ///
 /// After the first error no more are begun, and those under way are waited for: whoever is told of it finds nobody at work.
 pub(crate) async fn abreast<J, T, F>(
@@ -18,6 +19,14 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, StoreError>> + Send + 'static,
 {
+    if tokio::runtime::Handle::try_current().is_err() {
+        // Nobody is there to hand a job to: one after the other.
+        let mut outcomes = Vec::new();
+        for job in jobs {
+            outcomes.push(work(job).await?);
+        }
+        return Ok(outcomes);
+    }
     let (mut outcomes, mut running, mut failed) = (Vec::new(), JoinSet::new(), None);
     let mut left = jobs.into_iter();
     loop {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use prunella_model::{ArtifactKind, CheckpointId, RunId, SlotId, StepKey, WarmStart};
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
@@ -60,9 +61,14 @@ impl Store {
         // In order: the objects, then the record that names them.
         let mut objects = taken.objects;
         objects.push((Layout::checkpoint(&id), encode(&record)));
+        if mutated(35) {
+            objects.rotate_right(1);
+        }
+        let early = if mutated(25) { self.end_of(slot).await? } else { None };
         self.put_small(objects).await?;
         self.sync().await?;
-        Ok(match self.end_of(slot).await? {
+        let end = if mutated(25) { early } else { self.end_of(slot).await?.filter(|_| !mutated(26)) };
+        Ok(match end {
             None => Snapshot::Durable { id, bytes },
             Some(_) => Snapshot::Fenced,
         })
@@ -123,7 +129,13 @@ impl Store {
     ) -> Result<Option<(CheckpointId, CheckpointRecord)>, StoreError> {
         let mut tried = BTreeSet::new();
         loop {
-            let listed = self.checkpoints(&slot.key).await?;
+            let mut listed = self.checkpoints(&slot.key).await?;
+            if mutated(24) {
+                listed.reverse();
+            }
+            if mutated(60) && !tried.is_empty() {
+                return Ok(None);
+            }
             let Some(id) = listed.into_iter().find(|id| wanted(id) && !tried.contains(id)) else { return Ok(None) };
             match self.restore(slot, &id, directory).await? {
                 Ok((record, _)) => return Ok(Some((id, record))),
@@ -207,10 +219,14 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        if !self.pin(Pinner::Attempt(slot), &objects).await? {
+        if !mutated(59) && !self.pin(Pinner::Attempt(slot), &objects).await? {
             return Ok(Err("its bytes are gone or condemned".to_owned()));
         }
-        self.lay_unpinned(stored, to, executable).await
+        let laid = self.lay_unpinned(stored, to, executable).await?;
+        if laid.is_ok() {
+            self.restored.note(slot, stored);
+        }
+        Ok(laid)
     }
 
     async fn lay_unpinned(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prunella_model::{Epoch, RunId, SlotId, StepId, StepKey};
 use prunella_objects::Created;
+use prunella_sys::mutated;
 
 use crate::{
     Filled, KeyState, KeyView, LEASE, Layout, Observer, Store, StoreError,
@@ -149,7 +150,8 @@ impl Store {
             Created::New => true,
             Created::There(bytes) => {
                 let there: StartRecord = decode(&key, &bytes)?;
-                there.writer == self.writer && there.run == request.run && there.step == request.step
+                let ours = there.writer == self.writer && there.run == request.run && there.step == request.step;
+                ours || mutated(19)
             }
         };
         if !ours {
@@ -160,9 +162,10 @@ impl Store {
         let after = KeyView::of(&request.key, looked.1)?;
         let free_below = match after.state() {
             KeyState::Open(open, _) => open == slot,
-            KeyState::Committed(..) | KeyState::Free(_) => false,
+            KeyState::Committed(..) => false,
+            KeyState::Free(_) => mutated(1),
         };
-        let counts = after.highest() == Some(epoch) && free_below;
+        let counts = mutated(18) || (after.highest() == Some(epoch) && free_below);
         // After the start stands: a collector marks a run first and looks for its open attempts afterwards.
         let wanted = match self.not_given_up(&request.run).await {
             // Whoever got the run as its driver has looked already; the mark came later, and does not hold.

@@ -17,6 +17,7 @@ use prunella_model::{
     Target,
 };
 use prunella_objects::Op;
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Overwrite, Store, StoreError,
@@ -137,6 +138,7 @@ impl Store {
         let doer = self.another();
         doer.begin(owner, effect, &place, &id).await?;
         let (how, by) = match &effect.target {
+            _ if mutated(30) => (EffectHow::Created, None),
             Target::Path(target) => doer.settle(effect, target, &place, &id).await?,
             Target::Bucket(url) => doer.settle_in_bucket(effect, url, true).await?,
         };
@@ -144,6 +146,11 @@ impl Store {
             EffectDoneRecord { format: FORMAT, writer: doer.writer.clone(), how, by, at_ms: self.sys.clock.wall_ms() };
         let _or_somebody_else =
             self.create(&Layout::effect(&effect.run, &place, &id, &EffectPart::Done), &done).await?;
+        if mutated(30)
+            && let Target::Path(target) = &effect.target
+        {
+            let _too_late = doer.settle(effect, target, &place, &id).await?;
+        }
         Ok(EffectMade { id, how: done.how, by: done.by, before: false })
     }
 
@@ -245,11 +252,11 @@ impl Store {
         id: &EffectId,
         made: Option<&(EffectId, PathBuf)>,
     ) -> Result<Option<(EffectHow, Option<RunId>)>, StoreError> {
-        let _lock = self.lock(at).await?;
+        let _lock = if mutated(33) { None } else { Some(self.lock(at).await?) };
         if made.is_none() {
             self.remove_leftovers(at).await?;
         }
-        let newest = self.newest_on(effect, place).await?;
+        let newest = if mutated(32) { expected.clone() } else { self.newest_on(effect, place).await? };
         let ours = newest.run == effect.run && newest.id == *id;
         let other = (newest.run != effect.run).then(|| newest.run.clone());
         if !ours && newest.done {
@@ -275,7 +282,7 @@ impl Store {
         self.rank(&effect.run, effect.order, place, &mut ranked).await?;
         // Who begins it a second time may have made its bytes anew: the record that it was begun names those that were lost.
         let own = ranked.iter_mut().filter(|one| one.run == effect.run && one.id == effect.id());
-        own.for_each(|one| one.stored = effect.stored.clone());
+        own.filter(|_| !mutated(61)).for_each(|one| one.stored = effect.stored.clone());
         ranked.into_iter().max_by_key(|one| one.rank).ok_or_else(|| StoreError::Record {
             key: Layout::effect(&effect.run, place, &effect.id(), &EffectPart::Begun),
             problem: "it was created and is gone".to_owned(),
@@ -296,7 +303,7 @@ impl Store {
     async fn newer_runs(&self, pipeline: &PipelineName, order: u64) -> Result<Vec<(RunId, u64)>, StoreError> {
         let highest = self.highest(&Layout::orders(pipeline)).await?;
         let newer = usize::try_from(highest.saturating_sub(order)).unwrap_or(usize::MAX);
-        if newer == 0 {
+        if newer == 0 || mutated(31) {
             return Ok(Vec::new());
         }
         let runs = self.runs_of(pipeline, newer).await?.into_iter();

@@ -133,14 +133,17 @@ impl Store {
         let mut ahead: VecDeque<(Range<usize>, Ahead)> = VecDeque::new();
         let mut hand = Hand { hasher: Hasher::new(), out };
         loop {
-            while ahead.len() < AHEAD
-                && let Some(range) = left.pop_front()
-            {
-                let (store, file, chunks) = (self.clone(), file.clone(), range.clone());
-                let fetch = async move {
-                    let room = store.lanes.down().await;
-                    Ok((store.fetch(source, &file, chunks).await?, room))
+            while ahead.len() < AHEAD && !left.is_empty() {
+                let room = match ahead.is_empty() {
+                    true => self.lanes.down().await,
+                    false => match self.lanes.down_now() {
+                        Some(room) => room,
+                        None => break,
+                    },
                 };
+                let Some(range) = left.pop_front() else { break };
+                let (store, file, chunks) = (self.clone(), file.clone(), range.clone());
+                let fetch = async move { Ok((store.fetch(source, &file, chunks).await?, room)) };
                 ahead.push_back((range, Ahead(tokio::spawn(fetch))));
             }
             let Some((range, mut fetched)) = ahead.pop_front() else { break };

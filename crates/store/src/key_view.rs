@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prunella_model::{Epoch, SlotId, StepKey};
 use prunella_objects::{Listed, ObjectKey};
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
@@ -30,7 +31,11 @@ impl SlotView {
     /// Returns the commit if it may be reused.
     pub fn reusable(&self) -> Option<&Committed> {
         match &self.end {
-            Some(EndRecord { end: End::Committed(committed), .. }) if !self.damaged && !self.retired => Some(committed),
+            Some(EndRecord { end: End::Committed(committed), .. })
+                if (!self.damaged || mutated(10)) && (!self.retired || mutated(9)) =>
+            {
+                Some(committed)
+            }
             _ => None,
         }
     }
@@ -71,7 +76,9 @@ impl KeyView {
             return KeyState::Committed(slot(epoch), committed);
         }
         for (epoch, view) in &self.slots {
-            if let (Some(start), None) = (&view.start, &view.end) {
+            if let (Some(start), None) = (&view.start, &view.end)
+                && !mutated(1)
+            {
                 return KeyState::Open(slot(epoch), start);
             }
         }
@@ -90,7 +97,9 @@ impl KeyView {
         step: &prunella_model::StepId,
     ) -> Option<(Epoch, &crate::records::Closed)> {
         self.slots.iter().rev().find_map(|(epoch, view)| match &view.end {
-            Some(EndRecord { end: End::Closed(closed), .. }) if closed.run == *run && closed.step == *step => {
+            Some(EndRecord { end: End::Closed(closed), .. })
+                if closed.run == *run && closed.step == *step || mutated(42) =>
+            {
                 Some((*epoch, closed))
             }
             _ => None,

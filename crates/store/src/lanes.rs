@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many objects are filled or sent at once.
-const UP: usize = 8;
+const UP: usize = 6;
 
 /// So many ranges are fetched, or wait to be written, at once.
 const DOWN: usize = 12;
@@ -37,6 +37,13 @@ impl Lanes {
     /// Waits for room for an object.
     pub(crate) async fn up(&self) -> Room {
         Room(self.up.clone().acquire_owned().await.expect("it is never closed"))
+    }
+
+    /// Returns room for a range, if there is some at once.
+    ///
+    /// Who has one range asks so for the next: to wait while one holds room that others wait for would never end.
+    pub(crate) fn down_now(&self) -> Option<Room> {
+        self.down.clone().try_acquire_owned().ok().map(Room)
     }
 
     /// Waits for room for a range.

@@ -8,7 +8,7 @@ use std::{
 
 use prunella_model::{ArtifactKind, Digest, Hasher, Tree, TreeEntry, TreeNode, tree_digest};
 use prunella_objects::ObjectReader;
-use prunella_sys::Fs;
+use prunella_sys::{Fs, mutated};
 
 use crate::{
     Store, StoreError,
@@ -235,7 +235,7 @@ impl Store {
             return Err(damaged("its files have not the size that was recorded".to_owned()));
         }
         let tree = Tree::recorded(entries).map_err(|error| damaged(error.to_string()))?;
-        if tree_digest(&tree) != stored.artifact.digest {
+        if tree_digest(&tree) != stored.artifact.digest && !mutated(67) {
             return Err(damaged("it describes another tree".to_owned()));
         }
         let entries = tree.into_entries().into_iter().zip(places);

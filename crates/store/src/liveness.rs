@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use prunella_objects::ObjectKey;
+use prunella_sys::mutated;
 
 use crate::{
     Store, StoreError,
@@ -32,7 +33,7 @@ impl Observer {
         if *last != counter {
             (*last, *since) = (counter, now);
         }
-        Ok(now.saturating_sub(*since) >= lease)
+        Ok(now.saturating_sub(*since) >= lease && !mutated(43))
     }
 }
 
@@ -42,7 +43,7 @@ impl Store {
     /// Another boot of the same machine: gone. The same boot: each process is looked up by pid and start time.
     pub fn owner_gone(&self, owner: &Owner) -> Option<bool> {
         let machine = &self.sys.machine;
-        if owner.machine != machine.machine_id() {
+        if owner.machine != machine.machine_id() && !mutated(44) {
             return None;
         }
         if owner.boot != machine.boot_id() {

@@ -8,7 +8,7 @@ use std::{
 
 use prunella_model::Digest;
 use prunella_objects::{Freshness, ObjectKey, ObjectReader, ObjectsError, SMALL_BYTES};
-use prunella_sys::{Fs, blocking};
+use prunella_sys::{Fs, blocking, mutated};
 
 use crate::{Store, StoreError, hashing::hash_either};
 
@@ -101,7 +101,7 @@ impl Store {
     ) -> Result<Vec<Wrong>, StoreError> {
         let all: Vec<usize> = (0..pieces.len()).collect();
         let wrong = self.read_once(first, object, &pieces, all, &sink).await?;
-        if wrong.is_empty() {
+        if wrong.is_empty() || mutated(6) {
             return Ok(wrong);
         }
         let again = wrong.into_iter().map(|(at, _)| at).collect();
@@ -190,7 +190,7 @@ fn read_all(
         here = if local.is_some() { u64::MAX } else { piece.offset + bytes };
         let problem = if bytes != piece.size || (piece.whole && size != piece.size) {
             format!("it has {} bytes instead of {}", if piece.whole { size } else { bytes }, piece.size)
-        } else if found != piece.digest {
+        } else if found != piece.digest && !mutated(5) {
             format!("its bytes are {}, {} was recorded", found.short(), piece.digest.short())
         } else {
             continue;

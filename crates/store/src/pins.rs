@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prunella_model::{RunId, SlotId};
 use prunella_objects::ObjectKey;
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
@@ -38,18 +39,27 @@ impl Store {
             Pinner::Run(run) => Layout::pin_of_run(run, &self.random()),
         };
         let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
-        let _random_name = self.put(&key, record).await?;
-        let condemned = self.condemned().await?.map(|(_, condemned)| condemned).unwrap_or_default();
+        let early = if mutated(2) { self.condemned().await? } else { None };
+        if !mutated(3) {
+            let _random_name = self.put(&key, record.clone()).await?;
+        }
+        let condemned = if mutated(2) { early } else { self.condemned().await? };
+        let condemned = condemned.map(|(_, condemned)| condemned).filter(|_| !mutated(57)).unwrap_or_default();
         let condemned = Arc::new(condemned);
-        abreast(objects.to_vec(), AT_ONCE, |object| {
+        let reliable = abreast(objects.to_vec(), AT_ONCE, |object| {
             let (store, condemned) = (self.clone(), condemned.clone());
             async move { Ok(!condemned.contains(&object) && store.exists(&ObjectKey::new(&object)?).await?) }
-        })
-        .await
+        });
+        let reliable = reliable.await?;
+        if mutated(3) {
+            let _random_name = self.put(&key, record).await?;
+        }
+        Ok(reliable)
     }
 
     /// Returns whether the object is there.
     pub(crate) async fn exists(&self, key: &ObjectKey) -> Result<bool, StoreError> {
-        Ok(self.objects.list(key.as_str(), None, 1).await?.first().is_some_and(|listed| listed.key == *key))
+        let listed = self.objects.list(key.as_str(), None, 1).await?;
+        Ok(mutated(69) || listed.first().is_some_and(|listed| listed.key == *key))
     }
 }

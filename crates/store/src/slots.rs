@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prunella_model::{PortName, SlotId};
 use prunella_objects::{Created, ObjectKey, Op};
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
@@ -54,6 +55,9 @@ impl Store {
         let record = self.end_record(End::Committed(Committed { artifacts, provenance, timeline }));
         let key = Layout::end(slot);
         ops.push(Op::Create { key: key.clone(), bytes: encode(&record) });
+        if mutated(4) {
+            ops.rotate_right(1);
+        }
         let created = self.put_all(ops).await?.pop();
         self.filled(&key, created, Decision::Commit)
     }
@@ -82,7 +86,8 @@ impl Store {
                     End::Committed(_) => with == Decision::Commit,
                     End::Closed(_) => with == Decision::Close,
                 };
-                if same && there.writer == self.writer { Ok(Filled::Ours) } else { Ok(Filled::Theirs(Box::new(there))) }
+                let (same, ours) = (same || mutated(21) || mutated(20), there.writer == self.writer || mutated(20));
+                if same && ours { Ok(Filled::Ours) } else { Ok(Filled::Theirs(Box::new(there))) }
             }
             Some(Created::New) | None => Ok(Filled::Ours),
         }

@@ -5,10 +5,10 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 use prunella_model::WriterId;
 use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
-use prunella_sys::{Sys, random_hex};
+use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, publish::Outside, transfers::Transfers};
+use crate::{StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -22,6 +22,7 @@ pub struct Store {
     /// What is needed to publish into buckets.
     pub(crate) outside: Option<Arc<Outside>>,
     pub(crate) transfers: Arc<Transfers>,
+    pub(crate) restored: Arc<Restored>,
 }
 
 impl Store {
@@ -36,6 +37,7 @@ impl Store {
             writer: WriterId::from_random(u128::from_le_bytes(bits)),
             lanes,
             transfers: Arc::default(),
+            restored: Arc::default(),
             outside: None,
         }
     }
@@ -112,7 +114,10 @@ impl Store {
     ///
     /// A create whose answer got lost is made again with the same bytes: what is there then is one's own, or another's.
     pub(crate) async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, StoreError> {
-        settled(|| self.objects.create(key, bytes.clone())).await
+        match settled(|| self.objects.create(key, bytes.clone())).await {
+            Err(StoreError::Objects(ObjectsError::Undecided { .. })) if mutated(22) => Ok(Created::New),
+            created => created,
+        }
     }
 
     /// Creates the object as [`Store::put`], and keeps a copy on this machine where copies are kept.
@@ -122,7 +127,12 @@ impl Store {
 
     /// Creates objects in order; made again with the same bytes if the answer got lost.
     pub(crate) async fn put_all(&self, ops: Vec<Op>) -> Result<Vec<Created>, StoreError> {
-        settled(|| self.objects.batch(ops.clone())).await
+        match settled(|| self.objects.batch(ops.clone())).await {
+            Err(StoreError::Objects(ObjectsError::Undecided { .. })) if mutated(23) => {
+                Ok(vec![Created::New; ops.len()])
+            }
+            created => created,
+        }
     }
 
     /// Creates the object and looks what stands under `prefix`; made again with the same bytes if the answer got lost.

@@ -1,6 +1,9 @@
 //! What lies in the store already, and may be relied on once it is pinned.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard},
+};
 
 use prunella_model::{Digest, Epoch, PipelineName, PortName, SlotId, StepId, StepKey};
 use prunella_objects::Packing;
@@ -10,7 +13,7 @@ use crate::{
     gc::Owner,
     layout::AttemptRecord,
     pins::Pinner,
-    records::{Chunk, Place, TreeManifest},
+    records::{Chunk, Place, StoredArtifact, TreeManifest},
 };
 
 /// Bytes that are in the store and pinned.
@@ -116,24 +119,44 @@ pub struct Alike<'a> {
     pub output: &'a PortName,
 }
 
+/// What attempts of this process restored, every byte of it compared.
+#[derive(Debug, Default)]
+pub(crate) struct Restored(Mutex<HashMap<SlotId, StoredArtifact>>);
+
+impl Restored {
+    pub(crate) fn note(&self, slot: &SlotId, stored: &StoredArtifact) {
+        self.noted().insert(*slot, stored.clone());
+    }
+
+    fn of(&self, slot: &SlotId) -> Option<StoredArtifact> {
+        self.noted().get(slot).cloned()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<SlotId, StoredArtifact>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 /// To look for less than so many bytes takes longer than to send them.
 pub(crate) const WORTH_BYTES: u64 = 1 << 20;
 
 impl Store {
-    /// Pins for an attempt what it may rely on of its key's newest checkpoint, and of what a name means.
+    /// Pins for an attempt what it may rely on: of its own newest checkpoint, or else of the one that it restored, and of what
+    /// a name means.
     ///
-    /// Nothing if any commit of its key was found damaged: what is made anew must not lean on what is lost.
+    /// Of the checkpoints of others only one that was read whole counts: to lean on one that rotted would make every later one
+    /// worthless, too (I4). Nothing if any commit of the key was found damaged: what is made anew must not lean on what is lost.
     pub(crate) async fn there_for(&self, slot: &SlotId, alike: Option<&Alike<'_>>) -> Result<There, StoreError> {
         if self.objects.packing() != Packing::Chunks || self.is_damaged(&slot.key, None).await? {
             return Ok(There::default());
         }
-        let mut like = Vec::new();
-        if let Some(newest) = self.checkpoints(&slot.key).await?.first() {
+        let own = self.checkpoints(&slot.key).await?.into_iter().find(|id| id.slot == *slot);
+        let own = match own {
             // One that cannot be understood is nothing to lean on.
-            if let Ok(Some(record)) = self.checkpoint(newest).await {
-                like.push(record.stored);
-            }
-        }
+            Some(own) => self.checkpoint(&own).await.ok().flatten().map(|record| record.stored),
+            None => None,
+        };
+        let mut like: Vec<StoredArtifact> = own.or_else(|| self.restored.of(slot)).into_iter().collect();
         if let Some(Alike { pipeline, step, output }) = alike
             && let Some(names) = self.names(pipeline).await?
             && let Some((made, stored)) = names.artifacts.get(&format!("{step}.{output}"))

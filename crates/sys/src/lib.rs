@@ -13,6 +13,7 @@ mod fs;
 mod lease;
 mod long_path;
 mod machine;
+mod mutation;
 mod random;
 mod real_fs;
 mod remove_tree;
@@ -27,6 +28,9 @@ pub use env::{Env, MapEnv, RealEnv};
 pub use fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 pub use lease::{LeaseHeld, ReadLease, read_lease};
 pub use machine::{FakeMachine, Machine, OsArch, RealMachine};
+#[cfg(feature = "mutations")]
+pub use mutation::mutate_here;
+pub use mutation::mutated;
 pub use random::{Random, RealRandom, SeededRandom, random_hex};
 pub use real_fs::RealFs;
 

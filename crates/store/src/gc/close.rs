@@ -1,11 +1,23 @@
 //! Open slots of dead owners are filled with *closed*, so that what they held on to can go.
 
 use prunella_model::SlotId;
+use prunella_sys::mutated;
 
 use super::{Caretaker, Collected, Supposed, inventory::Inventory};
-use crate::{Store, StoreError};
+use crate::{Layout, Store, StoreError};
 
 impl Store {
+    /// The deliberate bug 56: what closes an attempt is deleted as if nobody could need it.
+    async fn forget_fences(&self, inventory: &Inventory) -> Result<(), StoreError> {
+        for slot in inventory.filled.iter() {
+            if self.committed(slot).await?.is_none() {
+                self.objects.delete(&Layout::end(slot)).await?;
+                self.objects.delete(&Layout::start(slot)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes every open slot whose owner is known to be gone from this machine; a dry run only says which.
     ///
     /// A slot whose owner may live elsewhere stays open, and what it made stays with it: nothing times out.
@@ -16,6 +28,9 @@ impl Store {
         supposed: Option<&mut Supposed>,
         collected: &mut Collected,
     ) -> Result<(), StoreError> {
+        if mutated(56) {
+            self.forget_fences(inventory).await?;
+        }
         let mut dead = Vec::new();
         for slot in inventory.started.difference(&inventory.filled) {
             let Some(start) = self.start_of(slot).await? else { continue };

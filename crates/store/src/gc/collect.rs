@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use prunella_objects::{Created, ObjectKey};
+use prunella_sys::mutated;
 
 use super::{
     Caretaker, Collected, Retention, Supposed,
@@ -90,7 +91,7 @@ impl Store {
         }
         let more = listed.len() == ROUND;
         let n = self.condemn(&mut listed).await?;
-        let again = reader.read(manifests).await?;
+        let again = if mutated(13) { reading } else { reader.read(manifests).await? };
         // Before deletion: the marks, the list, and all that was read and let something go.
         self.sync().await?;
         // Manifests of checkpoints before their objects before pins, as the names are ordered.
@@ -98,7 +99,8 @@ impl Store {
         for (key, size) in there.iter().filter(|(key, _)| listed.contains(key.as_str())) {
             if again.why(key.as_str()).is_some() {
                 collected.spared += 1;
-            } else if self.objects.delete(key).await? {
+            } else {
+                self.objects.delete_seen(key).await?;
                 deleted += 1;
                 collected.goes(key, *size);
             }
@@ -119,16 +121,17 @@ impl Store {
             // Never only the new ones: a slower collection may still delete what an older list named. Whether that still
             // exists is asked after the list was read: it may name what came after this collection had looked.
             let there = self.inventory().await?.candidates;
-            listed.extend(condemned.into_iter().filter(|object| there.contains_key(object.as_str())));
+            let still = condemned.into_iter().filter(|object| there.contains_key(object.as_str()));
+            listed.extend(still.filter(|_| !mutated(12)));
             let objects = listed.iter().cloned().collect();
             let bytes = encode(&CondemnedRecord { format: FORMAT, writer: self.writer.clone(), objects });
             let n = before + 1;
             let ours = match self.put(&Layout::gc(n), bytes.clone()).await? {
                 Created::New => true,
-                Created::There(there) => there == bytes,
+                Created::There(there) => there == bytes || mutated(16),
             };
             // A number counts only if a look after the create shows no higher one.
-            if ours && self.newest_gc().await?.is_some_and(|(newest, _)| newest == n) {
+            if ours && (mutated(17) || self.newest_gc().await?.is_some_and(|(newest, _)| newest == n)) {
                 return Ok(n);
             }
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prunella_model::{PipelineName, RunId};
+use prunella_sys::mutated;
 
 use super::{Caretaker, Retention, Supposed, roots::Reading};
 use crate::{
@@ -59,7 +60,7 @@ impl Store {
             let gone = matches!(&driver, Some((_, record, _)) if self.owner_gone(&record.owner) == Some(true));
             match (marked, ended) {
                 (true, true) => runs.forgotten.insert(run.clone()),
-                (true, false) if gone => runs.forgotten.insert(run.clone()),
+                (true, false) if gone || mutated(46) => runs.forgotten.insert(run.clone()),
                 (false, true) => runs.finished.insert(run.clone()),
                 (true | false, false) => false,
             };
@@ -96,8 +97,8 @@ impl Store {
     /// Refuses a run that a collection gave up. To be asked *after* what one does for the run is written down.
     pub(crate) async fn not_given_up(&self, run: &RunId) -> Result<(), StoreError> {
         match self.is_given_up(run).await? {
-            true => Err(StoreError::GivenUp { run: run.clone() }),
-            false => Ok(()),
+            true if !mutated(47) => Err(StoreError::GivenUp { run: run.clone() }),
+            true | false => Ok(()),
         }
     }
 }

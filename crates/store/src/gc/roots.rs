@@ -10,6 +10,7 @@ use std::{
 
 use prunella_model::{CheckpointId, Digest, RunId, SlotId, StepKey};
 use prunella_objects::ObjectKey;
+use prunella_sys::mutated;
 
 use super::{
     Caretaker, Retention, Supposed, Why,
@@ -52,9 +53,9 @@ impl Reading {
             }
         };
         match &owner {
-            Owner::Attempt(slot) if !self.filled.contains(slot) => Some(Why::OpenAttempt),
+            Owner::Attempt(slot) if !self.filled.contains(slot) && !mutated(37) => Some(Why::OpenAttempt),
             // A run without a graph is about to begin.
-            Owner::Run(run) if !self.runs.forgotten.contains(run) => Some(Why::Run),
+            Owner::Run(run) if !self.runs.forgotten.contains(run) && !mutated(38) => Some(Why::Run),
             owner => self.unreadable.contains(owner).then_some(Why::Unreadable),
         }
     }
@@ -80,7 +81,7 @@ impl Reader<'_> {
     /// [`StoreError`] if the store did not answer, or holds what this program does not know: then nothing may be deleted.
     pub async fn read(&self, manifests: &mut Manifests) -> Result<Reading, StoreError> {
         let mut reading = Reading::default();
-        let pins = self.pins().await?;
+        let pins = if mutated(14) { Vec::new() } else { self.pins().await? };
         let inventory = self.store.inventory().await?;
         let open = self.open(&inventory).await?;
         reading.filled = inventory.filled.union(&self.supposed.closed).copied().collect();
@@ -89,8 +90,12 @@ impl Reader<'_> {
         let named = self.names(&inventory, &mut reading, manifests).await?;
         let used = self.uses(&mut reading, manifests).await?;
         let views = self.commits(&named, &used, &mut reading, manifests).await?;
+        let pins = if mutated(14) { self.pins().await? } else { pins };
+        if mutated(15) {
+            reading.filled = self.store.inventory().await?.filled;
+        }
         let mut pinned = HashSet::new();
-        for (owner, objects) in pins {
+        for (owner, objects) in pins.into_iter().filter(|_| !mutated(36)) {
             let why = match &owner {
                 Owner::Attempt(slot) if !reading.filled.contains(slot) => Why::OpenAttempt,
                 Owner::Run(run) if !reading.runs.forgotten.contains(run) => Why::Run,
@@ -139,7 +144,9 @@ impl Reader<'_> {
                 check_format(&key, &bytes)?;
             }
             for seen in self.store.effects_under(&prefix).await?.into_values() {
-                if let (Some(begun), None) = (seen.begun, seen.done) {
+                if let (Some(begun), None) = (seen.begun, seen.done)
+                    && !mutated(40)
+                {
                     reading.runs.forgotten.remove(run);
                     reading.runs.finished.remove(run);
                     self.artifact(&begun.stored, Why::Run, reading, manifests).await?;
@@ -161,7 +168,7 @@ impl Reader<'_> {
         let pipelines: BTreeSet<_> = with_runs.chain(inventory.pipelines_with_names.iter().cloned()).collect();
         for pipeline in pipelines {
             let newest = self.store.objects.read_prefix(&Layout::all_names(&pipeline), 1).await?;
-            let Some((key, bytes)) = newest.first() else { continue };
+            let Some((key, bytes)) = newest.first().filter(|_| !mutated(39)) else { continue };
             let record: NamesRecord = decode_known(key, bytes)?;
             reading.runs.forgotten.remove(&record.run);
             reading.runs.finished.remove(&record.run);
@@ -183,7 +190,9 @@ impl Reader<'_> {
                     check_format(&key, &bytes)?;
                 }
             }
-            used.extend(self.store.used_by(&run).await?);
+            if !mutated(41) {
+                used.extend(self.store.used_by(&run).await?);
+            }
             let key = Layout::graph(&run);
             let Some(bytes) = self.store.objects.get(&key).await? else { continue };
             for stored in &decode_known::<GraphRecord>(&key, &bytes)?.brought {
@@ -218,7 +227,7 @@ impl Reader<'_> {
                 if !needed && !retired {
                     reading.unneeded.push(slot);
                 }
-                if needed || !retired {
+                if (needed && !mutated(45)) || !retired {
                     for stored in committed.artifacts.values() {
                         self.artifact(stored, Why::Run, reading, manifests).await?;
                     }
@@ -255,7 +264,7 @@ impl Reader<'_> {
             if durable {
                 *counted += 1;
             }
-            if durable || restored_from || open {
+            if (durable && !mutated(48)) || restored_from || open {
                 reading.root(key.as_str(), Why::Checkpoint);
                 self.artifact(&record.stored, Why::Checkpoint, reading, manifests).await?;
             }

@@ -293,12 +293,16 @@ async fn a_checkpoint_sends_what_is_new_since_the_one_before_also_of_another_att
         // The attempt dies; the next one goes on, and pins what it leans on.
         bench.dies(1);
         let next = claim(&store, &request(bench.owner(2), "b")).await;
+        let newest = store.checkpoints(&next.key).await.unwrap()[0];
+        let to = bench.scratch.path().join("gone on from");
+        std::fs::create_dir(&to).unwrap();
+        store.restore(&next, &newest, &to).await.unwrap().unwrap();
         let before = stored(&bench).await;
         content[1] ^= 1;
         store.put_checkpoint(&next, 1, "c", &bench.file("c3", &content), None).await.unwrap();
         let new = sent_since(&bench, &before).await;
         assert!(new < 5 * MIB as u64, "{}: {new}", bench.name);
-        assert_eq!(bench.objects.list("pins/", None, 9).await.unwrap().len(), 1);
+        assert_eq!(bench.objects.list("pins/", None, 9).await.unwrap().len(), 2, "to read it, and to lean on it");
         let newest = store.checkpoints(&next.key).await.unwrap()[0];
         let to = bench.scratch.path().join("restored");
         std::fs::create_dir(&to).unwrap();
@@ -390,6 +394,29 @@ async fn i1_visible_what_is_made_anew_after_damage_leans_on_nothing() {
         maker.attempt("another", &content).await;
         assert!(sent_since(&maker.bench, &before).await > 20 * MIB as u64, "{}", maker.bench.name);
     }
+}
+
+#[tokio::test]
+async fn i4_ratchet_a_checkpoint_leans_on_none_that_was_not_read() {
+    let bench = Bench::bucket();
+    let store = bench.member();
+    let slot = claim(&store, &request(bench.owner(1), "a")).await;
+    let content = noise(20 * MIB, 5);
+    store.put_checkpoint(&slot, 1, "c", &bench.file("c1", &content), None).await.unwrap();
+    // It rots, and its attempt dies.
+    let lost: HashSet<String> =
+        stored(&bench).await.into_iter().filter(|(_, size)| *size > MIB as u64).map(|one| one.0).collect();
+    for object in &lost {
+        bench.held().damage("bucket", &format!("store/{object}"), |bytes| bytes[777] ^= 1).unwrap();
+    }
+    bench.dies(1);
+    let elsewhere = bench.member();
+    let next = claim(&elsewhere, &request(bench.owner(2), "b")).await;
+    let before = stored(&bench).await;
+    elsewhere.put_checkpoint(&next, 1, "c", &bench.file("c2", &content), None).await.unwrap();
+    assert!(sent_since(&bench, &before).await > 20 * MIB as u64, "all of it is sent");
+    let newest = elsewhere.checkpoints(&next.key).await.unwrap()[0];
+    assert!(newest.slot == next && elsewhere.checkpoint_is_whole(&newest).await.unwrap());
 }
 
 #[tokio::test]

@@ -232,3 +232,17 @@ async fn a_claim_that_is_stopped_while_it_waits_takes_nothing() {
         assert_eq!((view.slots.len(), view.highest()), (1, Some(slot.epoch)), "{}", bench.name);
     }
 }
+
+#[tokio::test]
+async fn budgets_go_on_from_the_attempts_of_the_same_run_and_step_alone() {
+    let bench = Bench::memory();
+    let store = bench.member();
+    for (pid, of) in [(1, "a"), (2, "b")] {
+        let slot = claim(&store, &request(bench.owner(pid), of)).await;
+        assert_eq!(store.close(&slot, closed(of)).await.unwrap(), Filled::Ours);
+    }
+    let view = store.look(&key("train")).await.unwrap();
+    let newest = |of: &str, name: &str| view.newest_closed(&run(of), &step(name)).map(|(epoch, _)| epoch);
+    assert_eq!((newest("a", "train"), newest("b", "train")), (Some(Epoch(1)), Some(Epoch(2))));
+    assert_eq!((newest("c", "train"), newest("a", "other")), (None, None));
+}

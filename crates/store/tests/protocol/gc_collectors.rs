@@ -83,3 +83,50 @@ fn i8_gc_of_two_at_once_names_what_the_other_condemned_and_has_not_deleted() {
         assert!(pairs > 1000, "only {pairs} pairs of places");
     });
 }
+
+/// Lets an attempt that was fenced add a checkpoint, and a collection take the one before it, after the successor has had so
+/// many turns. Answers whether it had use for them all.
+async fn restores_beside_a_collection(turns_before: usize) -> bool {
+    let bench = Bench::memory();
+    let (store, journals) = (bench.member(), Journals::default());
+    let asked = |pid: u32| ClaimRequest { take_over: pid == 3, ..request(bench.owner(pid), "r") };
+    let fenced = claim(&store, &asked(2)).await;
+    let staged = |n: u64| bench.file(&format!("staged-{n}"), format!("state {n}").as_bytes());
+    let stored = store.put_checkpoint(&fenced, 1, "e", &staged(1), None).await.unwrap();
+    assert!(matches!(stored, Snapshot::Durable { .. }));
+    let slot = claim(&bench.member(), &asked(3)).await;
+
+    let (turns, mut tasks) = (Turns::default(), JoinSet::new());
+    let (to, answer) = (bench.scratch.path().join("to"), Arc::new(Mutex::new(None)));
+    std::fs::create_dir_all(&to).unwrap();
+    let told = answer.clone();
+    turns.join(&mut tasks, 40, &bench, move |store| async move {
+        let restored = store.restore_newest(&slot, &to, |_| true, |_, _| {}).await.unwrap();
+        *told.lock().unwrap() = Some(restored.map(|(id, _)| id.seq));
+    });
+    let late = staged(2);
+    turns.join(&mut tasks, 30, &bench, move |store| async move {
+        let stored = store.put_checkpoint(&fenced, 2, "e", &late, None).await.unwrap();
+        assert_eq!(stored, Snapshot::Fenced);
+    });
+    turns.join(&mut tasks, 20, &bench, move |store| async move {
+        store.collect(&journals, &ONE).await.unwrap();
+    });
+    let order = [(40, turns_before), (30, ALL), (20, ALL), (40, ALL)];
+    let all_used = turns.play_in_order(&order, &mut tasks).await;
+    let restored = answer.lock().unwrap().take().expect("it came to its end");
+    assert!(restored.is_some(), "I4: it begins at zero if the collection comes after {turns_before} turns");
+    all_used
+}
+
+#[test]
+fn i4_ratchet_a_checkpoint_that_went_for_a_newer_one_is_replaced_by_that_one_when_it_is_restored() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut places = 0;
+        while restores_beside_a_collection(places).await {
+            places += 1;
+        }
+        assert!(places >= 4, "only {places} places");
+    });
+}

@@ -223,3 +223,23 @@ async fn all_that_no_tree_may_hold_is_told_at_once_before_a_byte_is_read() {
 fn make_pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
+
+#[tokio::test]
+async fn i1_visible_a_manifest_of_another_tree_is_damage_though_every_byte_of_it_is_right() {
+    let bench = Bench::memory();
+    let store = bench.member();
+    let mut stored = Vec::new();
+    for word in ["one", "two"] {
+        bench.file(&format!("{word}/file"), word.as_bytes());
+        let path = bench.scratch.path().join(word);
+        let taken = store.take_brought(&run("r"), &path, ArtifactKind::Tree).await.unwrap();
+        store.put_small(taken.objects).await.unwrap();
+        stored.push(taken.stored);
+    }
+    let keys: Vec<_> = stored.iter().map(|one| ObjectKey::new(&one.object).unwrap()).collect();
+    let other = bench.objects.get(&keys[1]).await.unwrap().unwrap();
+    assert!(bench.objects.delete(&keys[0]).await.unwrap());
+    assert_eq!(bench.objects.create(&keys[0], other).await.unwrap(), prunella_objects::Created::New);
+    assert!(matches!(store.verify(&stored[0]).await, Err(StoreError::Damaged { .. })));
+    store.verify(&stored[1]).await.unwrap();
+}
