@@ -123,6 +123,7 @@ s3.put_bucket_lifecycle_configuration(Bucket='ruled', LifecycleConfiguration={'R
 ]})";
         quietly(Command::new(python.join("bin/python")).args(["-c", make, &endpoint]))?;
         self.variables.push(("PRUNELLA_TEST_S3", endpoint));
+        self.variables.push(("PRUNELLA_TEST_MOTO_PYTHON", python.join("bin/python").display().to_string()));
         Ok(())
     }
 

@@ -201,6 +201,14 @@ pub trait Objects: Send + Sync + 'static {
     /// Deletes the object; false if it was absent.
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError>;
 
+    /// Deletes an object that the caller has seen; whether it was still there is not said, which costs a request less elsewhere.
+    ///
+    /// # Errors
+    /// As [`Objects::delete`].
+    async fn delete_seen(&self, key: &ObjectKey) -> Result<(), ObjectsError> {
+        self.delete(key).await.map(drop)
+    }
+
     /// Makes durable what this handle was answered and what it read: that survives a loss of power.
     ///
     /// # Errors

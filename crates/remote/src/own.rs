@@ -68,9 +68,14 @@ impl Own {
     }
 
     /// Creates an object of Google's unless one is there; the service compares the checksum that is sent.
-    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> opendal::Result<()> {
+    ///
+    /// `mark` is said beside its bytes.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes, mark: Option<&str>) -> opendal::Result<()> {
         let name = self.url.in_bucket(key);
-        let about = serde_json::json!({ "name": name, "crc32c": crc32c(&bytes) });
+        let mut about = serde_json::json!({ "name": name, "crc32c": crc32c(&bytes) });
+        if let Some(mark) = mark {
+            about["metadata"] = serde_json::json!({ mark: "true" });
+        }
         // No bytes of anybody contain it, but by guessing 128 bits.
         let boundary = random_hex(&*self.sys.random, 16);
         let head = format!(

@@ -156,6 +156,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods)]
     fn a_file_that_is_no_database_is_begun_anew_by_the_next() {
         let (dir, sys) = (tempfile::tempdir().expect("a directory"), Sys::real());
         let path = dir.path().join("records/id.db");

@@ -266,11 +266,15 @@ impl Objects for Remote {
         }
         let known = self.hints().contains(key);
         if !known {
-            // Only against mistakes in the caller: a key of a hint is never created.
-            if self.bucket.is_hint(key).await? == Some(false) {
+            // Mostly nothing is there yet. The look is only against mistakes in the caller: a key of a hint is never created.
+            let new = self.bucket.put_new_hint(key, bytes.clone()).await? == Put::New;
+            if !new && self.bucket.is_hint(key).await? == Some(false) {
                 return Err(ObjectsError::Immutable { key: key.clone() });
             }
             self.hints().insert(key.clone());
+            if new {
+                return Ok(());
+            }
         }
         self.bucket.put_hint(key, bytes).await
     }
@@ -368,6 +372,11 @@ impl Objects for Remote {
             self.bucket.delete(key).await?;
         }
         Ok(there)
+    }
+
+    async fn delete_seen(&self, key: &ObjectKey) -> Result<(), ObjectsError> {
+        let _none = self.cache.forget(key);
+        self.bucket.delete(key).await
     }
 
     async fn sync(&self) -> Result<(), ObjectsError> {

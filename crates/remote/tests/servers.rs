@@ -97,6 +97,24 @@ async fn azurite_keeps_every_promise() {
     }
 }
 
+/// Azure cannot begin a listing in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_listing_of_azurite_costs_a_request_for_each_thousand() {
+    let Some(real) = Real::azure() else { return };
+    let remote = Remote::open(&real.sys, &real.url("long"), &real.options()).await.unwrap();
+    let key = |n: usize| prunella_objects::ObjectKey::new(format!("n/{n:05}")).unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..3200 {
+        let remote = remote.clone();
+        writers.spawn(async move { remote.create(&key(n), "x".into()).await.map(drop) });
+    }
+    assert!(writers.join_all().await.into_iter().all(|created| created.is_ok()));
+    let before = remote.traffic().requests();
+    assert_eq!(remote.list("n/", None, usize::MAX).await.unwrap().len(), 3200);
+    let asked = remote.traffic().requests() - before;
+    assert!(asked <= 5, "{asked} requests for 3200 names");
+}
+
 #[tokio::test]
 async fn s3rver_is_refused_because_it_ignores_the_condition() {
     if let Some(real) = Real::wrong("PRUNELLA_TEST_S3RVER", "s3://bucket", "&region=us-east-1") {

@@ -89,7 +89,7 @@ pub async fn write_summary(
     objects.overwrite(&head_key(run, driver), head.into()).await?;
     for ((of, number), key) in there {
         if of < driver || of == driver && number.is_some() {
-            objects.delete(&key).await?;
+            objects.delete_seen(&key).await?;
         }
     }
     Ok(())

@@ -99,7 +99,8 @@ impl Store {
         for (key, size) in there.iter().filter(|(key, _)| listed.contains(key.as_str())) {
             if again.why(key.as_str()).is_some() {
                 collected.spared += 1;
-            } else if self.objects.delete(key).await? {
+            } else {
+                self.objects.delete_seen(key).await?;
                 deleted += 1;
                 collected.goes(key, *size);
             }
