@@ -47,6 +47,7 @@ pub fn violations(workspace: &Workspace) -> Vec<String> {
             match (place, place_of(need)) {
                 (Some(from), Some(to)) if to > from => {}
                 (None, Some(_)) if tests_only => {}
+                (None, None) if tests_only && FOR_TESTS.contains(&need.as_str()) => {}
                 (Some(_), Some(_)) => {
                     found.push(format!("`{}` may not be built with `{need}`: not below it", package.name))
                 }
@@ -95,6 +96,11 @@ mod tests {
         assert_eq!(found(&[("prunella-store", &["prunella-process"])]), 1, "sideways");
         assert_eq!(found(&[("prunella-store", &["prunella-testkit"])]), 1, "what is for tests");
         assert_eq!(found(&[("prunella-testkit", &["prunella-objects"])]), 0);
+        assert_eq!(
+            found(&[("prunella-simulation", &["prunella-testkit"])]),
+            0,
+            "tests are built with what is for tests"
+        );
         assert_eq!(found(&[("prunella-extra", &[])]), 1, "no place");
         assert_eq!(found(&[("prunella-healing", &["prunella-model", "tokio"])]), 1, "out");
     }

@@ -3,7 +3,7 @@
 //! The real code of `prunella-store` runs as members of one [`Plan`] on one thread, over a store and a time that are
 //! simulated. Every choice follows from the plan's seed: [`play`] twice, and the same happens in the same order. After every
 //! change an oracle judges the invariants of `docs/design/protocol.md`; a plan that breaks one is made small by [`shrink`],
-//! and its text becomes a named test (`docs/design/0023-simulation.md`).
+//! and its text becomes a named test (`docs/design/0027-simulation.md`).
 
 mod caretaking;
 mod draw;
