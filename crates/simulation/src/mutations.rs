@@ -1,4 +1,4 @@
-//! The list of deliberate bugs (`docs/design/0024-mutations.md`): written before the schedules were, and what notices each.
+//! The list of deliberate bugs (`docs/design/0024-mutations.md`): what notices each. Written beside the schedules, not before.
 
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy)]
