@@ -1,5 +1,6 @@
 //! One request at a time to a bucket: tried again while that may help, with an outcome that says only what is known.
 
+mod hints;
 mod shown;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::remote::Options;
 use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
 use crate::url::{Kind, StoreUrl};
+use hints::HINT;
 
 /// A bucket, and how patient its user is.
 #[derive(Clone)]
@@ -146,33 +148,6 @@ impl Bucket {
             Err(Ended::Absent) => Err(self.odd("a write was answered with `absent`")),
             Err(Ended::Error(error)) => Err(error),
         }
-    }
-
-    /// Writes an object, replacing what is there, and marks it as a hint.
-    pub(crate) async fn put_hint(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
-        let size = bytes.len() as u64;
-        let write = || {
-            let (op, bytes, key) = (self.op.clone(), bytes.clone(), key.clone());
-            async move {
-                let mark = [(HINT.to_owned(), "true".to_owned())];
-                op.write_with(key.as_str(), bytes).user_metadata(mark).await.map(drop)
-            }
-        };
-        self.unconditional(self.tried(Some(key), size, write).await).map(drop)
-    }
-
-    /// Returns whether what stands at `key` is a hint; nothing if nothing is there.
-    pub(crate) async fn is_hint(&self, key: &ObjectKey) -> Result<Option<bool>, ObjectsError> {
-        // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
-        if self.list(key.as_str(), None, 1).await?.first().is_none_or(|listed| listed.key != *key) {
-            return Ok(None);
-        }
-        let stat = || {
-            let (op, key) = (self.op.clone(), key.clone());
-            async move { op.stat(key.as_str()).await }
-        };
-        let meta = self.unconditional(self.tried(None, 0, stat).await)?;
-        Ok(meta.map(|meta| meta.user_metadata().is_some_and(|meta| meta.get(HINT).is_some())))
     }
 
     /// Returns an object's bytes; nothing only if it is definitely absent.
@@ -467,9 +442,6 @@ const TOO_FEW: &str = "reader got too little data";
 
 /// How the library says that the range of an answer ends before it begins.
 const NOTHING_LEFT: &str = "end is less than start";
-
-/// The mark of an object that may be overwritten, among its metadata; letters only, as Azure wants it.
-const HINT: &str = "prunellahint";
 
 /// What an answer of unknown size is reckoned with.
 const SIZE_UNKNOWN: u64 = 8 << 20;

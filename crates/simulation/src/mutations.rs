@@ -1,4 +1,4 @@
-//! The list of deliberate bugs (`docs/design/0024-mutations.md`): what notices each. Written beside the schedules, not before.
+//! The list of deliberate bugs (`docs/design/0026-mutations.md`): what notices each. Written beside the schedules, not before.
 
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +143,7 @@ pub const MUTATIONS: &[Mutation] = &[
 ];
 
 impl Mutation {
-    /// Returns its row in the table of `docs/design/0024-mutations.md`, without what was found.
+    /// Returns its row in the table of `docs/design/0026-mutations.md`, without what was found.
     pub fn row(&self) -> String {
         let by = match self.by {
             By::Schedules(_) => "schedules".to_owned(),

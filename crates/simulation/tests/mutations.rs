@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use prunella_simulation::{By, MUTATIONS, hunt};
 
-const PAGE: &str = include_str!("../../../docs/design/0024-mutations.md");
+const PAGE: &str = include_str!("../../../docs/design/0026-mutations.md");
 
 /// What so few schedules show is looked for in every check.
 const QUICK: u64 = 200;

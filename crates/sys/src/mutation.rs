@@ -1,4 +1,4 @@
-//! Deliberate bugs, which measure the tests (`docs/design/0024-mutations.md`): without the feature `mutations` there are none.
+//! Deliberate bugs, which measure the tests (`docs/design/0026-mutations.md`): without the feature `mutations` there are none.
 
 /// Returns whether the deliberate bug with this number is in: never, in a program that is used.
 #[cfg(not(feature = "mutations"))]
