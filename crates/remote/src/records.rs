@@ -89,7 +89,7 @@ impl Records {
             Err(_) => {
                 // Damaged, or on a full disk: the next process begins anew.
                 *state = State::Failed;
-                let _gone = sys.fs.remove_file(&self.path);
+                self.remove(sys);
                 None
             }
         }
@@ -100,9 +100,26 @@ impl Records {
         sys.fs.create_dir_all(parent).ok()?;
         let size = sys.fs.metadata(&self.path).ok()?.map_or(0, |meta| meta.len);
         if size > MOST_BYTES {
-            sys.fs.remove_file(&self.path).ok()?;
+            self.remove(sys);
         }
-        connect(&self.path).ok()
+        match connect(&self.path) {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                if !is_busy(&error) {
+                    self.remove(sys);
+                }
+                None
+            }
+        }
+    }
+
+    /// Removes the file, and what SQLite keeps beside it.
+    fn remove(&self, sys: &Sys) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(suffix);
+            let _gone = sys.fs.remove_file(Path::new(&name));
+        }
     }
 }
 

@@ -218,7 +218,7 @@ pub(super) fn of_s3(xml: &str) -> Option<Vec<Rule>> {
         if filter.is_some_and(|f| f.tag.is_some() || f.and.as_ref().is_some_and(|and| !and.tag.is_empty())) {
             return None;
         }
-        let said = filter.and_then(|f| f.prefix.clone().or(f.and.as_ref()?.prefix.clone())).or(rule.prefix);
+        let said = filter.and_then(|f| f.prefix.clone().or_else(|| f.and.as_ref()?.prefix.clone())).or(rule.prefix);
         let mut deeds = Vec::new();
         if let Some(expiration) = rule.expiration {
             let when = expiration.days.map(|days| format!("after {days} days"));
