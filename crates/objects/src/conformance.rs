@@ -221,7 +221,13 @@ async fn many_prefixes_are_listed_and_read_as_each_by_itself(make: &impl Stores)
     }
     asked.reverse();
     asked.push("attempts/none/".to_owned());
-    for few in [&asked[..3], &asked[..], &[]] {
+    // One that is asked for twice, one that holds others, and one that ends within a name.
+    for again in [asked[0].clone(), "attempts/".to_owned()] {
+        asked.push(again);
+    }
+    let mut within = asked.clone();
+    within.push("attempts/00".to_owned());
+    for few in [&asked[..3], &asked[..], &within[..], &[]] {
         let listed = store.list_prefixes(few).await.expect("list");
         assert_eq!(listed.len(), few.len());
         for (prefix, listed) in few.iter().zip(&listed) {

@@ -21,7 +21,9 @@ const PAGE: usize = 1000;
 impl Remote {
     /// Lists each prefix, in order.
     pub(crate) async fn list_many(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
-        if prefixes.len() <= FEW || !self.bucket().lists_from_anywhere() {
+        // A key that ends where a prefix does would not be behind it.
+        let folders = prefixes.iter().all(|prefix| prefix.ends_with('/'));
+        if prefixes.len() <= FEW || !folders || !self.bucket().lists_from_anywhere() {
             return self.list_each(prefixes).await;
         }
         let mut order: Vec<usize> = (0..prefixes.len()).collect();
@@ -116,9 +118,9 @@ fn answered(prefixes: &[&str], page: &[Listed]) -> Vec<Vec<Listed>> {
             break;
         }
         from += page[from..].partition_point(|listed| listed.key.as_str() < *prefix);
+        // The next one may hold the same keys again: equal steps have equal keys.
         let len = page[from..].partition_point(|listed| listed.key.as_str().starts_with(prefix));
         answers.push(page[from..from + len].to_vec());
-        from += len;
     }
     answers
 }
@@ -158,6 +160,8 @@ mod tests {
         let answers = answered(&["k/a/", "k/c/", "k/d/", "k/e/"], &page);
         assert_eq!(names(&answers), [vec!["k/a/1", "k/a/2"], vec![], vec!["k/d/1"], vec![]]);
         assert_eq!(answered(&["k/a/"], &[]), [Vec::new()]);
+        let again = answered(&["k/", "k/a/", "k/a/", "k/b/"], &page);
+        assert_eq!(again.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 2, 1], "one may hold or be another");
     }
 
     #[test]
