@@ -13,7 +13,7 @@ use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
 use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_remote::{Published, Remote};
+use prunella_remote::{Published, Rate, Remote};
 use prunella_store::{Store, records::ProcessId};
 
 use crate::{context::Context, error::CliError, progress, project::StoreAt};
@@ -26,16 +26,18 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`CliError::Store`] if it cannot be opened.
 pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
+    // One for the store and for what is published: what may go over the network is that of the process.
+    let options = bucket(context)?;
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
         StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &bucket(context)?).await?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &options).await?),
     };
     let of_the_store = match at {
         StoreAt::Bucket(url) => Some(url.clone()),
         StoreAt::Directory(_) | StoreAt::Plain(_) => None,
     };
-    let places = Published::new(&context.sys, bucket(context)?, of_the_store);
+    let places = Published::new(&context.sys, options, of_the_store);
     // Beside the copies of objects: a directory of this machine that anybody may empty.
     let scratch = context.cache().join("publish");
     limited(context, Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch))
@@ -71,8 +73,8 @@ const PROCESSORS: &str = "PRUNELLA_TRANSFER_PROCESSORS";
 pub fn bucket(context: &Context) -> Result<prunella_remote::Options, CliError> {
     let mut options = prunella_remote::Options::new(context.cache().join("objects"));
     let hint = "write a size, such as `50MiB`: so many bytes may go over the network in a second";
-    options.bytes_per_second =
-        said(context, RATE, hint, |text| NonZeroU64::new(text.parse::<ByteSize>().ok()?.bytes()))?;
+    let rate = said(context, RATE, hint, |text| NonZeroU64::new(text.parse::<ByteSize>().ok()?.bytes()))?;
+    options.rate = Rate::new(rate);
     Ok(options)
 }
 

@@ -5,7 +5,6 @@ use std::{path::PathBuf, sync::Arc};
 use prunella_healing::{JitterSeed, backoff, limit_of, waits_of};
 use prunella_journal::{EffectDone, Event, RunState, StepIndex};
 use prunella_model::{Class, EffectKind, Epoch, PortName, RunId, SlotId, Span, StepId};
-use prunella_objects::ObjectsError;
 use prunella_store::{
     Effect, Store, StoreError,
     records::{GraphRecord, Owner},
@@ -82,9 +81,7 @@ impl EffectTrouble {
             | StoreError::GivenUp { .. }
             | StoreError::NoRun { .. }
             | StoreError::Superseded { .. }
-            | StoreError::Record { .. }
-            // Who is refused in a bucket is let in by somebody, not by time.
-            | StoreError::Objects(ObjectsError::Forbidden { .. } | ObjectsError::NoBucket { .. }) => true,
+            | StoreError::Record { .. } => true,
             StoreError::Objects(_) | StoreError::Tree { .. } | StoreError::Unfit { .. } | StoreError::Io { .. } => {
                 false
             }

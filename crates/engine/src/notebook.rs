@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prunella_journal::{Event, JournalError, Kept, Position, SegmentId, Stamped, StepIndex, Whereabouts, segment_op};
+use prunella_journal::{
+    Event, JournalError, Kept, Position, SegmentId, Stamped, StepIndex, Whereabouts, segment_key, segment_op,
+};
 use prunella_model::{RunId, Span};
 use prunella_objects::{Created, Objects, Op};
 use prunella_store::{Store, records::BoundStep};
@@ -197,11 +199,10 @@ impl Writer {
         self.seq += 1;
         let id = SegmentId { run: self.run.clone(), driver: self.driver, seq: self.seq };
         // The records first: the segment only reports them.
-        let segment = segment_op(&id, &events);
-        let Op::Create { key, .. } = &segment else { unreachable!("a segment is created") };
+        let key = segment_key(&id);
         let page = key.as_str().rsplit('/').next().unwrap_or_default();
         let mut records = Store::binding_ops(&self.run, page, bound);
-        records.push(segment);
+        records.push(segment_op(&id, &events));
         self.put(records).await?;
         self.whereabouts.begin(Position { driver: self.driver, seq: self.seq });
         steps.into_iter().for_each(|step| self.whereabouts.note(step));

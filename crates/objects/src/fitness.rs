@@ -44,8 +44,22 @@ pub struct Figures {
     pub down_bytes_per_second: f64,
 }
 
+impl Figures {
+    /// Returns the figures of these times of small creates, reads and listings, and of `bytes` that went up and down.
+    pub fn of([put, get, list]: [Vec<Duration>; 3], bytes: usize, up: Duration, down: Duration) -> Self {
+        let rate = |time: Duration| bytes as f64 / time.as_secs_f64().max(1e-9);
+        Self {
+            put: middle(put),
+            get: middle(get),
+            list: middle(list),
+            up_bytes_per_second: rate(up),
+            down_bytes_per_second: rate(down),
+        }
+    }
+}
+
 /// Returns the middle one of some times.
-pub fn middle(mut times: Vec<Duration>) -> Duration {
+fn middle(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }

@@ -16,7 +16,7 @@ mod showcase;
 pub use directory::Directory;
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
-pub use fitness::{Figures, Finding, Report, Verdict, finding, middle};
+pub use fitness::{Figures, Finding, Report, Verdict, finding};
 pub use key::ObjectKey;
 pub use memory::Memory;
 pub use objects::{

@@ -301,14 +301,11 @@ pub trait Objects: Send + Sync + 'static {
             Freshness::CopyWillDo => self.open(key).await?,
             Freshness::Fresh => self.open_fresh(key).await?,
         };
-        let Some(mut reader) = opened else { return Ok(None) };
-        let read = blocking(move || {
-            reader.seek(SeekFrom::Start(offset))?;
-            let mut bytes = Vec::with_capacity(size);
-            reader.take(size as u64).read_to_end(&mut bytes)?;
-            Ok(Bytes::from(bytes))
-        });
-        read.await.map(Some).map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })
+        let Some(reader) = opened else { return Ok(None) };
+        blocking(move || reader.stretch(offset, size))
+            .await
+            .map(Some)
+            .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })
     }
 
     /// Returns the random id given to this store when it was made.
@@ -343,6 +340,17 @@ impl ObjectReader {
         }
         self.inner.seek(SeekFrom::Start(offset))?;
         Ok(Self::new(Box::new(Stretch { inner: self.inner, offset, size, at: 0 }), size))
+    }
+
+    /// Reads `size` bytes from `offset` on, fewer where the object ends before.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn stretch(mut self, offset: u64, size: usize) -> io::Result<Bytes> {
+        self.inner.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::with_capacity(size);
+        self.inner.take(size as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 
     /// Returns the object's size in bytes.

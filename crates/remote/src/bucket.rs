@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use opendal::layers::RetryLayer;
-use opendal::{HttpTransporter, OperationContext, Operator};
+use opendal::{HttpTransporter, Metadata, OperationContext, Operator, Writer};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
 use prunella_sys::{Sys, mutated};
 
@@ -32,7 +32,7 @@ pub(crate) struct Bucket {
     url: Arc<StoreUrl>,
     sys: Sys,
     flow: Arc<Flow>,
-    rate: Arc<Rate>,
+    rate: Rate,
     traffic: Arc<Traffic>,
     patience: Duration,
     endpoint: Arc<str>,
@@ -79,7 +79,7 @@ impl Bucket {
         let op = operator(sys, url, endpoint.as_deref()).map_err(|error| unfit(error.message().to_owned()))?;
         let (op, endpoint) = (op.with_context(context), endpoint.unwrap_or_default().into());
         let flow = Arc::new(Flow::new(options.at_once));
-        let rate = Arc::new(Rate::new(options.bytes_per_second));
+        let rate = options.rate.clone();
         Ok(Self { op, own, url: Arc::new(url.clone()), sys: sys.clone(), flow, rate, traffic, patience, endpoint })
     }
 
@@ -222,15 +222,28 @@ impl Bucket {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Listed>, ObjectsError> {
-        let mut found: Vec<Listed> = Vec::new();
+        // What is no key was put there by somebody else, and is none of ours.
+        let ours = |name: String, size| Some(Listed { key: ObjectKey::new(name).ok()?, size });
+        self.listed(prefix, after, limit, ours).await
+    }
+
+    /// Returns what `wanted` makes of up to `limit` names that it wants, in byte order.
+    async fn listed<T>(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        wanted: impl Fn(String, u64) -> Option<T>,
+    ) -> Result<Vec<T>, ObjectsError> {
+        let (mut found, mut from) = (Vec::new(), after.map(str::to_owned));
         while found.len() < limit {
             // Page by page, so that a failure does not begin the whole listing anew.
-            let from = found.last().map(|last| last.key.to_string()).or_else(|| after.map(str::to_owned));
-            let from = from.filter(|from| from.as_str() >= prefix);
+            let behind = from.clone().filter(|from| from.as_str() >= prefix);
             // Where a listing begins at the prefix, each page by itself would read all that is before it.
             let page = (limit - found.len()).min(if self.lists_from_anywhere() { PAGE } else { usize::MAX });
-            let (more, ended) = self.page(prefix, from, page).await?;
-            found.extend(more);
+            let (names, ended) = self.page(prefix, behind, page).await?;
+            from = names.last().map(|(name, _)| name.clone()).or(from);
+            found.extend(names.into_iter().filter_map(|(name, size)| wanted(name, size)));
             if ended {
                 break;
             }
@@ -249,11 +262,10 @@ impl Bucket {
         prefix: &str,
         after: Option<String>,
         limit: usize,
-    ) -> Result<(Vec<Listed>, bool), ObjectsError> {
+    ) -> Result<(Vec<(String, u64)>, bool), ObjectsError> {
         let knows = self.lists_from_anywhere();
         // Its pages are made again one by one then.
-        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
-        let op = if knows { self.op.clone() } else { self.op.clone().layer(again) };
+        let op = if knows { self.op.clone() } else { self.by_part() };
         let ask = || {
             let (op, after, prefix) = (op.clone(), after.clone(), prefix.to_owned());
             async move {
@@ -276,10 +288,21 @@ impl Bucket {
             }
         };
         let page = self.unconditional(self.tried(None, SIZE_UNKNOWN, ask).await)?;
-        let (page, ended) = page.unwrap_or((Vec::new(), true));
-        // What is no key was put there by somebody else, and is none of ours.
-        let ours = |(name, size): (String, u64)| Some(Listed { key: ObjectKey::new(name).ok()?, size });
-        Ok((page.into_iter().filter_map(ours).collect(), ended))
+        Ok(page.unwrap_or((Vec::new(), true)))
+    }
+
+    /// Returns what is said beside an object's bytes; nothing if it is absent.
+    async fn about(&self, name: &str) -> Result<Option<Metadata>, ObjectsError> {
+        // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
+        let listed = self.listed(name, None, 1, |name, _| Some(name)).await?;
+        if listed.first().is_none_or(|listed| listed != name) {
+            return Ok(None);
+        }
+        let stat = || {
+            let (op, name) = (self.op.clone(), name.to_owned());
+            async move { op.stat(&name).await }
+        };
+        self.unconditional(self.tried(None, 0, stat).await)
     }
 
     /// Deletes an object; done as well if it was absent.
@@ -300,31 +323,8 @@ impl Bucket {
         let write = || {
             let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
             async move {
-                let mut writer = op
-                    .writer_with(key.as_str())
-                    .if_not_exists(true)
-                    .chunk(PART_BYTES)
-                    .concurrent(PARTS_AT_ONCE)
-                    .await?;
-                let mut at = 0;
-                while at < size {
-                    let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
-                    let parts = parts.clone();
-                    let read = prunella_sys::blocking(move || parts(at, want)).await;
-                    match read {
-                        Ok(bytes) => {
-                            at += bytes.len() as u64;
-                            writer.write(bytes).await?;
-                        }
-                        Err(error) => {
-                            // The upload is given up; what has no name is no object.
-                            let _given_up = writer.abort().await;
-                            return Ok(Err(error));
-                        }
-                    }
-                }
-                writer.close().await?;
-                Ok(Ok(()))
+                let write = op.writer_with(key.as_str()).if_not_exists(true);
+                send(write.chunk(PART_BYTES).concurrent(PARTS_AT_ONCE).await?, size, parts).await
             }
         };
         self.line(size).await;
@@ -435,6 +435,31 @@ impl Bucket {
             }));
         }
     }
+}
+
+/// Sends a large object from pieces and gives it its name; the inner error is that of reading them.
+async fn send<F>(mut writer: Writer, size: u64, parts: F) -> opendal::Result<std::io::Result<()>>
+where
+    F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
+{
+    let mut at = 0;
+    while at < size {
+        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
+        let parts = parts.clone();
+        match prunella_sys::blocking(move || parts(at, want)).await {
+            Ok(bytes) => {
+                at += bytes.len() as u64;
+                writer.write(bytes).await?;
+            }
+            Err(error) => {
+                // The upload is given up; what has no name is no object.
+                let _given_up = writer.abort().await;
+                return Ok(Err(error));
+            }
+        }
+    }
+    writer.close().await?;
+    Ok(Ok(()))
 }
 
 /// What the library says if an answer is whole and has fewer bytes than were asked for.

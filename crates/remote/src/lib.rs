@@ -21,6 +21,7 @@ mod url;
 
 pub use probe::{Depth, check};
 pub use prunella_objects::{Figures, Finding, Report, Verdict};
+pub use rate::Rate;
 pub use remote::{Options, Remote};
 pub use showcase::Published;
 pub use transport::Traffic;

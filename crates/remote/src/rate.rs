@@ -1,26 +1,29 @@
 //! How many bytes may go over the network in a second.
 
 use std::num::NonZeroU64;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// So much that was not used before may be used at once.
 const SAVED: Duration = Duration::from_millis(250);
 
-/// A line of a certain width, shared by all requests of a store, both ways.
+/// A line of a certain width, shared by all requests of whoever has it, both ways.
 ///
 /// A request waits until the line is free and takes it for as long as its bytes need; so the average holds, and a single
 /// request is as fast as the network.
-pub(crate) struct Rate {
+///
+/// Clones are one line.
+#[derive(Debug, Clone, Default)]
+pub struct Rate {
     per_second: Option<NonZeroU64>,
     /// When the line is free, on the monotonic clock.
-    free: Mutex<Duration>,
+    free: Arc<Mutex<Duration>>,
 }
 
 impl Rate {
     /// Returns a line of so many bytes a second; without a number, of any.
-    pub(crate) fn new(per_second: Option<NonZeroU64>) -> Self {
-        Self { per_second, free: Mutex::new(Duration::ZERO) }
+    pub fn new(per_second: Option<NonZeroU64>) -> Self {
+        Self { per_second, free: Arc::default() }
     }
 
     /// Takes the line for so many bytes and returns how long to wait before they go.

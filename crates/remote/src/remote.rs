@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::{Bucket, Put};
 use crate::cache::{Cache, Copying, Keep};
 use crate::probe::{Depth, PROBE, probe};
+use crate::rate::Rate;
 use crate::records::Records;
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
@@ -36,13 +36,13 @@ pub struct Options {
     /// How many requests run at once at most.
     pub at_once: usize,
     /// How many bytes may go over the network in a second, both ways together; without a number any.
-    pub bytes_per_second: Option<NonZeroU64>,
+    pub rate: Rate,
 }
 
 impl Options {
     /// Returns the usual ones: 64 requests at once, a minute of patience, 20 GiB of copies.
     pub fn new(cache: PathBuf) -> Self {
-        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64, bytes_per_second: None }
+        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64, rate: Rate::default() }
     }
 }
 
@@ -76,7 +76,7 @@ const FORMAT: u32 = 1;
 pub(crate) const ABREAST: usize = 32;
 
 /// Files up to this size are written in one request.
-const ONE_REQUEST_BYTES: u64 = 64 << 20;
+pub(crate) const ONE_REQUEST_BYTES: u64 = 64 << 20;
 
 /// What is read of an object before its size is known: all of a pack, or of gathered chunks.
 const BEGIN_BYTES: u64 = 16 << 20;
@@ -322,6 +322,9 @@ impl Objects for Remote {
         let (records, sys, asked) = (self.records.clone(), self.sys.clone(), keys.to_vec());
         let mut found = blocking(move || records.get(&sys, &asked)).await;
         let missing: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
         let asked: Vec<ObjectKey> = missing.iter().map(|at| keys[*at].clone()).collect();
         let read = self.get_many(&asked).await?;
         for (at, bytes) in missing.into_iter().zip(&read) {
@@ -435,14 +438,12 @@ impl Objects for Remote {
     ) -> Result<Option<Bytes>, ObjectsError> {
         if freshness == Freshness::Fresh {
             let _none = self.cache.forget(key);
-        } else if let Some((mut reader, _)) = self.cache.open(key) {
-            let read = blocking(move || {
-                reader.seek(SeekFrom::Start(offset))?;
-                let mut bytes = Vec::with_capacity(size);
-                reader.take(size as u64).read_to_end(&mut bytes)?;
-                Ok(Bytes::from(bytes))
-            });
-            return read.await.map(Some).map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
+        } else if let Some((reader, len)) = self.cache.open(key) {
+            let reader = ObjectReader::new(reader, len);
+            return blocking(move || reader.stretch(offset, size))
+                .await
+                .map(Some)
+                .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
         }
         let read = self.bucket.get_range(key, offset, size as u64).await;
         let short = match &read {
@@ -490,7 +491,8 @@ impl Objects for Remote {
     }
 }
 
-fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
+/// Reads a piece of a file that is sent.
+pub(crate) fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
     let mut file = sys.fs.open_read(path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = vec![0; size];

@@ -1,6 +1,5 @@
 //! Places in buckets where others read what is published.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,7 +8,8 @@ use prunella_objects::{Exhibit, Instead, ObjectsError, Showcase, Showcases, Show
 use prunella_sys::{Sys, blocking};
 
 use crate::bucket::{Bucket, Put};
-use crate::remote::Options;
+use crate::remote::{ONE_REQUEST_BYTES, Options, read_part};
+use crate::service::endpoint;
 use crate::url::StoreUrl;
 
 /// The clouds, as places to publish.
@@ -36,7 +36,8 @@ impl Showcases for Published {
             return Err(unfit("it names a bucket, and no place in it".to_owned()));
         }
         let of_the_store = |store: &StoreUrl| {
-            let same = (store.kind, &store.bucket, &store.endpoint) == (at.kind, &at.bucket, &at.endpoint);
+            let service = |url| endpoint(&self.sys, url);
+            let same = (store.kind, &store.bucket, service(store)) == (at.kind, &at.bucket, service(&at));
             same && overlap(&store.prefix, &at.prefix)
         };
         if self.store.as_ref().is_some_and(of_the_store) {
@@ -67,9 +68,6 @@ impl Place {
         if name.is_empty() { self.place.clone() } else { format!("{}/{name}", self.place) }
     }
 }
-
-/// Objects up to this size are put in one request.
-const ONE_REQUEST_BYTES: u64 = 64 << 20;
 
 #[async_trait]
 impl Showcase for Place {
@@ -123,15 +121,6 @@ impl Showcase for Place {
     async fn remove(&self, name: &str) -> Result<(), ObjectsError> {
         self.bucket.delete_name(&self.key(name)).await
     }
-}
-
-fn read_part(sys: &Sys, path: &Path, at: u64, size: usize) -> std::io::Result<Bytes> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut file = sys.fs.open_read(path)?;
-    file.seek(SeekFrom::Start(at))?;
-    let mut bytes = vec![0; size];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 #[cfg(test)]

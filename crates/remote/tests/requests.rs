@@ -3,8 +3,8 @@
 
 mod place;
 
-use prunella_objects::{Created, ObjectKey, Objects, ObjectsError};
-use prunella_remote::Remote;
+use prunella_objects::{Created, Exhibit, Instead, ObjectKey, Objects, ObjectsError, Showcases};
+use prunella_remote::{Published, Remote};
 
 use place::Place;
 
@@ -55,4 +55,21 @@ async fn another_handle_renews_a_hint_and_overwrites_no_record() {
         assert!(matches!(refused, Err(ObjectsError::Immutable { .. })), "{refused:?}");
         assert_eq!(one.get(&key("r")).await.unwrap(), Some("1".into()));
     }
+}
+
+#[tokio::test]
+async fn names_of_others_below_the_prefix_are_passed_over_however_many_they_are() {
+    let place = Place::new();
+    let remote = Remote::open(&place.sys, &place.url("store"), &place.options()).await.unwrap();
+    assert_eq!(remote.create(&key("data/key"), "1".into()).await.unwrap(), Created::New);
+    // More than the listing asks for, of a character that no key has, and all of them before the key.
+    let others = Published::new(&place.sys, place.options(), None);
+    let others = others.open(&place.url("store/data").to_string()).await.unwrap();
+    for n in 0..12 {
+        let put = others.put(&format!("!{n:02}"), Exhibit::Bytes("x".into()), "none", &Instead::OfNothing).await;
+        assert!(put.unwrap());
+    }
+    let listed = remote.list("data/", None, 5).await.unwrap();
+    assert_eq!(listed.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(), ["data/key"]);
+    assert_eq!(others.list("!", 20).await.unwrap().len(), 12, "who publishes sees them all");
 }

@@ -9,15 +9,15 @@ use std::{
 
 use async_trait::async_trait;
 use prunella_model::{
-    Artifact, ArtifactKind, Class, Digest, Graph, Pipeline, PipelineName, Platform, PortName, RunId, SlotId, StepId,
-    StepKey, StepName, Target,
+    Artifact, ArtifactKind, Digest, PipelineName, PortName, RunId, SlotId, StepId, StepKey, StepName, Target,
 };
 use prunella_objects::ObjectsError;
 use prunella_store::{
     Caretaker, ClaimRequest, Claimed, Claimer, DriverLease, Effect, Filled, Guarded, KeyView, NewRun, ReadyCommit,
     Snapshot, Store, StoreError,
-    records::{AliveRecord, Closed, Provenance, StartRecord, StoredArtifact},
+    records::{AliveRecord, Closed, StartRecord, StoredArtifact},
 };
+use prunella_testkit::records::{closed, graph, provenance};
 
 use crate::{machine::Process, world::World};
 
@@ -156,7 +156,7 @@ impl Engine<'_> {
             Artifact { kind: ArtifactKind::File, digest: Digest::of(&bytes), size_bytes: bytes.len() as u64 };
         let notes = PathBuf::from("/notes");
         let brought = store.bring_in(&run, &path, &artifact.into(), &known, &notes).await?;
-        let new = NewRun { run, graph: graph(), brought: vec![brought], targets: Vec::new(), base: None };
+        let new = NewRun { run, graph: graph(pipeline()), brought: vec![brought], targets: Vec::new(), base: None };
         let record = store.create_run(new).await?;
         self.process.world.state().oracle.began(self.name);
         Ok(record)
@@ -286,7 +286,7 @@ impl Engine<'_> {
             self.process.sleep(1 + (drawn >> 16) % 20).await;
         }
         if (drawn >> 24).is_multiple_of(4) {
-            store.close(&slot, closed(run, step)).await?;
+            store.close(&slot, closed(run.clone(), step.clone())).await?;
             return Err(Left::NotMine);
         }
         // Every second world has programs that never make the same bytes twice.
@@ -297,7 +297,7 @@ impl Engine<'_> {
         let ready = ReadyCommit {
             artifacts: BTreeMap::from([(PortName::new("out").expect("a name"), taken.stored)]),
             objects: taken.objects,
-            provenance: provenance(),
+            provenance: provenance(pipeline()),
             timeline: Default::default(),
         };
         match store.commit(&slot, ready).await? {
@@ -377,7 +377,7 @@ impl Claimer for Words {
     }
 
     async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord, _: bool) -> Result<Closed, StoreError> {
-        Ok(closed(&start.run, &start.step))
+        Ok(closed(start.run.clone(), start.step.clone()))
     }
 
     fn waiting(&self, _: &SlotId, _: &StartRecord) {}
@@ -397,18 +397,7 @@ impl Caretaker for Journals {
     }
 
     async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord) -> Result<Closed, StoreError> {
-        Ok(closed(&start.run, &start.step))
-    }
-}
-
-fn closed(run: &RunId, step: &StepId) -> Closed {
-    Closed {
-        class: Class::Killed,
-        evidence: serde_json::Value::Null,
-        spent: serde_json::Value::Null,
-        run: run.clone(),
-        step: step.clone(),
-        timeline: Default::default(),
+        Ok(closed(start.run.clone(), start.step.clone()))
     }
 }
 
@@ -418,45 +407,6 @@ fn step(at: usize) -> StepId {
 
 pub(crate) fn pipeline() -> PipelineName {
     PipelineName::new("simulated").expect("a name")
-}
-
-fn graph() -> Graph {
-    let pipeline = Pipeline {
-        name: pipeline(),
-        params: BTreeMap::new(),
-        data: BTreeMap::new(),
-        mounted: Default::default(),
-        code: Vec::new(),
-        environment: None,
-        steps: Default::default(),
-    };
-    Graph {
-        format: 1,
-        pipeline,
-        data: BTreeMap::new(),
-        code: None,
-        step_code: BTreeMap::new(),
-        environment: None,
-        platform: Platform { os: "linux".into(), arch: "x86_64".into() },
-        force: BTreeMap::new(),
-        warm: BTreeMap::new(),
-    }
-}
-
-fn provenance() -> Provenance {
-    Provenance {
-        item: None,
-        pipeline: pipeline(),
-        command: vec!["true".into()],
-        code: None,
-        environment: None,
-        platform: "linux-x86_64".into(),
-        params: BTreeMap::new(),
-        env: BTreeMap::new(),
-        inputs: BTreeMap::new(),
-        restored: None,
-        remarks: Vec::new(),
-    }
 }
 
 /// How long a collector waits before it collects again.

@@ -3,6 +3,9 @@
 //! The oracle sees every change at the instant at which it takes effect, and every answer that a member relies on. It reads
 //! records, but runs no code of the protocol: it has the invariants of `docs/design/protocol.md`, by their names.
 
+mod needs;
+mod told;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -303,192 +306,8 @@ impl Oracle {
         }
     }
 
-    /// An object is about to be deleted.
-    pub fn deleting(&mut self, key: &str, ended: &dyn Fn(&RunId) -> bool) {
-        self.deletions += 1;
-        if key.starts_with("attempts/") || key.starts_with("names/") || key.starts_with("order/") {
-            return self.broken("I8", format!("the record `{key}` was deleted"));
-        }
-        let needed = match key.split('/').next() {
-            Some("data") => self.needs_object(key, ended),
-            Some("checkpoints") => self.needs_checkpoint(key),
-            Some("pins") => self.needs_pin(key),
-            _ => Some("it is a record".to_owned()),
-        };
-        if let Some(who) = needed {
-            self.broken("I8", format!("`{key}` was deleted, and {who}"));
-        }
-        if let Some(id) = checkpoint_of(key)
-            && let Some(checkpoint) = self.checkpoints.get_mut(&(id.slot.key, id.slot.epoch.0, id.seq))
-        {
-            checkpoint.deleted = true;
-        }
-    }
-
-    fn needs_object(&self, key: &str, ended: &dyn Fn(&RunId) -> bool) -> Option<String> {
-        let names = |all: &[Named]| all.iter().any(|named| named.object == key);
-        for (slot, seen) in &self.slots {
-            if seen.filled_ms.is_none() && key.contains(&format!("/{}-{}-", slot.key, slot.epoch)) {
-                return Some(format!("its attempt {slot} is open"));
-            }
-            if !seen.committed.as_ref().is_some_and(|all| names(all)) {
-                continue;
-            }
-            if seen.current() {
-                return Some(format!("{slot} may be reused"));
-            }
-            let user = self.runs.iter().find(|(id, run)| run.relied.contains(slot) && !ended(id) && !run.given_up);
-            if let Some((user, _)) = user.filter(|_| !seen.damaged) {
-                return Some(format!("run {user} was told that it may use {slot}"));
-            }
-        }
-        for (id, run) in &self.runs {
-            if names(&run.brought) && !run.given_up {
-                return Some(format!("run {id} brought it in"));
-            }
-        }
-        if let Some((run, artifacts)) = self.names.values().next_back()
-            && artifacts.iter().any(|(_, named)| named.object == key)
-        {
-            return Some(format!("the names of run {run} show it"));
-        }
-        let begun = self.effects.values().find(|effect| effect.named.object == key && !effect.done);
-        if let Some(effect) = begun.filter(|effect| self.runs.get(&effect.run).is_some_and(|run| !run.given_up)) {
-            return Some(format!("run {} has yet to publish it", effect.run));
-        }
-        let of = self.checkpoints.iter().find(|(_, checkpoint)| checkpoint.named.object == key);
-        of.and_then(|(place, _)| self.needs_checkpoint_at(place))
-    }
-
-    fn needs_checkpoint(&self, key: &str) -> Option<String> {
-        let id = checkpoint_of(key)?;
-        self.needs_checkpoint_at(&(id.slot.key, id.slot.epoch.0, id.seq))
-    }
-
-    /// The newest one that was called durable is needed, as long as no attempt of its key has committed.
-    fn needs_checkpoint_at(&self, place: &CheckpointKey) -> Option<String> {
-        let of_key =
-            self.slots.range(SlotId { key: place.0, epoch: Epoch(0) }..).take_while(|(slot, _)| slot.key == place.0);
-        let committed = of_key.into_iter().any(|(_, seen)| seen.committed.is_some());
-        let newest = self.checkpoints.range((place.0, 0, 0)..=(place.0, u64::MAX, u64::MAX));
-        // A newer one that stands without its writer having heard of it serves as well; whether it rots, no collector can know.
-        let newest = newest.rev().find(|(_, one)| !one.deleted);
-        let is_it = newest.is_some_and(|(newest, one)| newest == place && one.durable && !self.is_rotten(one));
-        (is_it && !committed).then(|| format!("checkpoint {}-{} is the newest durable one", place.1, place.2))
-    }
-
-    fn needs_pin(&self, key: &str) -> Option<String> {
-        let open = self.slots.iter().filter(|(_, seen)| seen.filled_ms.is_none());
-        let of = open.map(|(slot, _)| slot).find(|slot| key.starts_with(&format!("pins/{}-{}-", slot.key, slot.epoch)));
-        of.map(|slot| format!("attempt {slot} is open"))
-    }
-
-    // What members were told.
-
-    /// A claim was answered with this slot.
-    pub fn claimed(&mut self, slot: &SlotId, writer: &str) {
-        if self.slots.get(slot).is_none_or(|seen| seen.starter != writer) {
-            self.broken("I2", format!("{slot} was claimed by {writer}, who did not start it"));
-        }
-        let of_key = self.slots.iter().filter(|(other, _)| other.key == slot.key);
-        let lower: Vec<SlotId> = of_key
-            .filter(|(other, seen)| other.epoch < slot.epoch && seen.filled_ms.is_none())
-            .map(|(other, _)| *other)
-            .collect();
-        if !lower.is_empty() {
-            self.broken("I2", format!("{slot} was claimed while {lower:?} are open"));
-        }
-        let current = self.current_of(&slot.key);
-        if current.iter().any(|other| other.epoch < slot.epoch) {
-            self.broken("I2", format!("{slot} was claimed while {current:?} may be reused"));
-        }
-    }
-
     fn is_rotten(&self, checkpoint: &Checkpoint) -> bool {
         self.rotten.contains(&checkpoint.named.object)
-    }
-
-    /// A run was answered as created.
-    pub fn began(&mut self, run: &RunId) {
-        if self.runs.get(run).is_none_or(|run| run.order == 0) {
-            self.broken("I9", format!("run {run} was answered as created, and it is not there"));
-        }
-    }
-
-    /// A process was told that its run was given up.
-    pub fn was_given_up(&mut self, run: &RunId) {
-        if !self.runs.get(run).is_some_and(|run| run.given_up) {
-            self.broken("I10", format!("run {run} was called given up, and it is not"));
-        }
-    }
-
-    /// A run was told that it may use this commit.
-    pub fn relies(&mut self, run: &RunId, slot: &SlotId) {
-        if self.slots.get(slot).is_none_or(|seen| seen.committed.is_none()) {
-            self.broken("I2", format!("run {run} was told to use {slot}, which is no commit"));
-        }
-        self.runs.entry(run.clone()).or_default().relied.insert(*slot);
-    }
-
-    /// A commit was answered as done.
-    pub fn committed(&mut self, slot: &SlotId, writer: &str) {
-        self.commits += 1;
-        match self.slots.get(slot) {
-            Some(seen) if seen.committed.is_some() && seen.writer == writer => {}
-            Some(seen) if seen.filled_ms.is_some() => {
-                self.broken("I5", format!("the commit of {slot} was answered as done, and it is filled by another"));
-            }
-            _ => self.broken("I9", format!("the commit of {slot} was answered as done, and it is not there")),
-        }
-    }
-
-    /// A checkpoint was called durable.
-    pub fn durable(&mut self, id: &CheckpointId) {
-        self.durables += 1;
-        let filled = self.slots.get(&id.slot).and_then(|seen| seen.filled_ms);
-        let place = (id.slot.key, id.slot.epoch.0, id.seq);
-        match self.checkpoints.get_mut(&place) {
-            None => self.broken("I4", format!("checkpoint {id} was called durable, and it is not there")),
-            Some(checkpoint) => {
-                checkpoint.durable = true;
-                let created = checkpoint.created_ms;
-                if filled.is_some_and(|filled| filled <= created) {
-                    self.broken("I5", format!("checkpoint {id} was called durable, and its slot was filled before"));
-                }
-            }
-        }
-    }
-
-    /// An attempt restored this, or nothing.
-    pub fn restored(&mut self, slot: &SlotId, from: Option<&CheckpointId>) {
-        self.restores += u64::from(from.is_some());
-        let before = self.checkpoints.range((slot.key, 0, 0)..(slot.key, slot.epoch.0, 0));
-        // A collector counts one that rots as one that is there: what is older may have gone for it.
-        let mut standing = before.rev().filter(|(_, one)| !one.deleted);
-        let best = standing.find(|(_, one)| one.durable || self.is_rotten(one));
-        let Some((best, _)) = best.filter(|(_, one)| !self.is_rotten(one)) else { return };
-        let best = *best;
-        // Once an attempt has committed, its key needs no checkpoints any more.
-        let committed = self.slots.iter().any(|(other, seen)| other.key == slot.key && seen.committed.is_some());
-        let had = from.map_or((slot.key, 0, 0), |id| (id.slot.key, id.slot.epoch.0, id.seq));
-        if had < best && !committed {
-            let (_, epoch, seq) = best;
-            self.broken("I4", format!("{slot} goes on from {from:?}, and {epoch}-{seq} was durable"));
-        }
-    }
-
-    /// Somebody read an artifact, and was given these bytes.
-    pub fn was_read(&mut self, stored: &StoredArtifact, bytes: &[u8]) {
-        if Digest::of(bytes) != stored.artifact.digest {
-            self.broken("I1", format!("`{}` was read as something else, and nobody noticed", stored.object));
-        }
-    }
-
-    /// Somebody who may rely on an artifact found it damaged.
-    pub fn was_lost(&mut self, who: &str, stored: &StoredArtifact) {
-        if !self.rotten.contains(&stored.object) {
-            self.broken("I8", format!("{who} relies on `{}`, and it is gone", stored.object));
-        }
     }
 
     /// Nothing happens any more: what may be reused must be whole.
@@ -501,19 +320,6 @@ impl Oracle {
         if let Some(what) = wrong.into_iter().next() {
             self.broken("I1", what);
         }
-    }
-
-    /// Returns the objects that something still names, or that belong to an open attempt or a run not given up.
-    pub fn is_wanted(&self, key: &str) -> bool {
-        let named = self.slots.values().flat_map(|seen| seen.committed.iter().flatten());
-        let brought = self.runs.values().filter(|run| !run.given_up).flat_map(|run| &run.brought);
-        let checkpoints = self.checkpoints.values().map(|checkpoint| &checkpoint.named);
-        named.chain(brought).chain(checkpoints).any(|named| named.object == key)
-            || key.contains("/run-")
-            || self
-                .slots
-                .iter()
-                .any(|(slot, seen)| seen.filled_ms.is_none() && key.contains(&format!("{}-{}-", slot.key, slot.epoch)))
     }
 }
 

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use prunella_model::*;
 use prunella_objects::Memory;
-use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
+use prunella_store::records::{Closed, Owner, ProcessId, StartRecord};
 use prunella_store::{Caretaker, ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Retention, Store};
 use prunella_store::{StoreError, Verified};
 use prunella_sys::{FakeMachine, Fs, ManualClock, SeededRandom, Sys, mutate_here};
 use prunella_testkit::CrashFs;
+use prunella_testkit::records::{closed, provenance};
 
 struct Words;
 
@@ -24,7 +25,7 @@ impl Claimer for Words {
         true
     }
     async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord, _: bool) -> Result<Closed, StoreError> {
-        Ok(closed(start))
+        Ok(closed(start.run.clone(), start.step.clone()))
     }
     fn waiting(&self, _: &SlotId, _: &StartRecord) {}
 }
@@ -38,18 +39,7 @@ impl Caretaker for Words {
         true
     }
     async fn closing(&self, _: &KeyView, _: &SlotId, start: &StartRecord) -> Result<Closed, StoreError> {
-        Ok(closed(start))
-    }
-}
-
-fn closed(start: &StartRecord) -> Closed {
-    Closed {
-        class: Class::Killed,
-        evidence: serde_json::Value::Null,
-        spent: serde_json::Value::Null,
-        run: start.run.clone(),
-        step: start.step.clone(),
-        timeline: Default::default(),
+        Ok(closed(start.run.clone(), start.step.clone()))
     }
 }
 
@@ -70,22 +60,6 @@ async fn claim(store: &Store, pid: u32, take_over: bool) -> SlotId {
     match store.claim(&request(pid, take_over), &Words).await.unwrap() {
         Claimed::Ours(slot, _) => slot,
         other => panic!("{other:?}"),
-    }
-}
-
-fn provenance() -> Provenance {
-    Provenance {
-        item: None,
-        pipeline: PipelineName::new("p").unwrap(),
-        command: vec!["true".into()],
-        code: None,
-        environment: None,
-        platform: "linux-x86_64".into(),
-        params: BTreeMap::new(),
-        env: BTreeMap::new(),
-        inputs: BTreeMap::new(),
-        restored: None,
-        remarks: Vec::new(),
     }
 }
 
@@ -116,7 +90,12 @@ async fn commits_after_collections(naive: bool) -> (Filled, Vec<Verified>) {
     mutate_here(0);
 
     let artifacts = BTreeMap::from([(PortName::new("out").unwrap(), taken.stored)]);
-    let ready = ReadyCommit { artifacts, objects: Vec::new(), provenance: provenance(), timeline: Default::default() };
+    let ready = ReadyCommit {
+        artifacts,
+        objects: Vec::new(),
+        provenance: provenance(PipelineName::new("p").unwrap()),
+        timeline: Default::default(),
+    };
     let filled = sleeper.commit(&slot, ready).await.unwrap();
     let committed = sleeper.committed(&slot).await.unwrap();
     let verified = match &committed {

@@ -123,7 +123,7 @@ impl Store {
         known: &HashMap<Digest, StoredArtifact>,
         notes: &Path,
     ) -> Result<There, StoreError> {
-        let wanted: HashSet<Digest> = contents.digests().collect();
+        let wanted: HashSet<Digest> = contents.digests_above(0).collect();
         let mut manifests = Vec::new();
         for stored in known.values().filter(|stored| stored.has_manifest()) {
             match self.manifest(stored).await {
@@ -135,7 +135,7 @@ impl Store {
         let mut candidates = Candidates::default();
         manifests.iter().for_each(|manifest| candidates.add(manifest, Some(&wanted)));
         let in_chunks = self.objects.packing() == Packing::Chunks;
-        if in_chunks && contents.large().any(|digest| !candidates.has_file(&digest)) {
+        if in_chunks && contents.digests_above(PACKED_BYTES).any(|digest| !candidates.has_file(&digest)) {
             // What is new of a large file is seen only when it is cut.
             candidates = Candidates::default();
             manifests.iter().for_each(|manifest| candidates.add(manifest, None));
@@ -213,21 +213,11 @@ impl Store {
 }
 
 impl Contents {
-    /// Returns the digests of all files with bytes.
-    fn digests(&self) -> impl Iterator<Item = Digest> {
+    /// Returns the digests of all files with more than so many bytes; a single file is none of few.
+    fn digests_above(&self, bytes: u64) -> impl Iterator<Item = Digest> {
         let entries = self.found.iter().flat_map(|found| &found.entries);
-        let of_tree = entries.filter_map(|entry| match entry.node {
-            TreeNode::File { digest, size_bytes, .. } => (size_bytes > 0).then_some(digest),
-            TreeNode::Directory | TreeNode::Symlink { .. } => None,
-        });
-        of_tree.chain(self.found.is_none().then_some(self.artifact.digest))
-    }
-
-    /// Returns the digests of those files that are cut where files are cut.
-    fn large(&self) -> impl Iterator<Item = Digest> {
-        let entries = self.found.iter().flat_map(|found| &found.entries);
-        let of_tree = entries.filter_map(|entry| match entry.node {
-            TreeNode::File { digest, size_bytes, .. } => (size_bytes > PACKED_BYTES).then_some(digest),
+        let of_tree = entries.filter_map(move |entry| match entry.node {
+            TreeNode::File { digest, size_bytes, .. } => (size_bytes > bytes).then_some(digest),
             TreeNode::Directory | TreeNode::Symlink { .. } => None,
         });
         of_tree.chain(self.found.is_none().then_some(self.artifact.digest))

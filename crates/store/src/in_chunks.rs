@@ -191,14 +191,9 @@ impl Store {
         let size = usize::try_from(last.place.offset + last.size_bytes - offset).unwrap_or(usize::MAX);
         match source {
             Source::Nearest => match self.open(source, object).await {
-                Ok((key, mut reader)) => {
-                    let read = blocking(move || {
-                        let mut bytes = Vec::with_capacity(size);
-                        reader.seek(SeekFrom::Start(offset))?;
-                        reader.take(size as u64).read_to_end(&mut bytes)?;
-                        Ok(bytes.into())
-                    });
-                    read.await.map_err(StoreError::io(key.as_str()))
+                Ok((key, reader)) => {
+                    let read = blocking(move || reader.stretch(offset, size)).await;
+                    read.map_err(StoreError::io(key.as_str()))
                 }
                 Err(StoreError::Damaged { .. }) => Ok(Bytes::new()),
                 Err(error) => Err(error),

@@ -28,23 +28,14 @@ pub struct Store {
 impl Store {
     /// Returns a handle with a fresh writer id.
     pub fn new(objects: Arc<dyn Objects>, sys: Sys) -> Self {
-        let mut bits = [0; 16];
-        sys.random.fill(&mut bits);
+        let writer = fresh_writer(&sys);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
-        Self {
-            objects,
-            sys,
-            writer: WriterId::from_random(u128::from_le_bytes(bits)),
-            lanes,
-            transfers: Arc::default(),
-            restored: Arc::default(),
-            outside: None,
-        }
+        Self { objects, sys, writer, lanes, transfers: Arc::default(), restored: Arc::default(), outside: None }
     }
 
     /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.
     pub(crate) fn another(&self) -> Self {
-        Self { writer: Self::new(self.objects.clone(), self.sys.clone()).writer, ..self.clone() }
+        Self { writer: fresh_writer(&self.sys), ..self.clone() }
     }
 
     /// Lets at most so many processors cut, hash and lay out at once.
@@ -144,6 +135,12 @@ impl Store {
     ) -> Result<(Created, Vec<(ObjectKey, Bytes)>), StoreError> {
         settled(|| self.objects.create_and_look(key, bytes.clone(), prefix)).await
     }
+}
+
+fn fresh_writer(sys: &Sys) -> WriterId {
+    let mut bits = [0; 16];
+    sys.random.fill(&mut bits);
+    WriterId::from_random(u128::from_le_bytes(bits))
 }
 
 /// How often an undecided create is made again before the caller has to leave.

@@ -10,6 +10,8 @@ mod crash_fs_operations;
 mod fault;
 #[cfg(feature = "kills")]
 pub mod kills;
+#[cfg(feature = "records")]
+pub mod records;
 mod seeds;
 
 pub use crash_fs::CrashFs;

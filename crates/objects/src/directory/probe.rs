@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::filesystem::FileSystem;
 use super::{Directory, meeting};
 use crate::error::ObjectsError;
-use crate::fitness::{Figures, Finding, Report, Verdict, finding, middle};
+use crate::fitness::{Figures, Finding, Report, Verdict, finding};
 use crate::key::ObjectKey;
 use crate::objects::{Created, Objects};
 
@@ -163,12 +163,5 @@ async fn figures(sys: &Sys, store: &Directory) -> Result<Figures, ObjectsError> 
     let sent = clock.monotonic();
     let _there = store.get(&key("bulk")).await?;
     let back = clock.monotonic() - sent;
-    let rate = |time: std::time::Duration| BULK_BYTES as f64 / time.as_secs_f64().max(1e-9);
-    Ok(Figures {
-        put: middle(put),
-        get: middle(get),
-        list: middle(list),
-        up_bytes_per_second: rate(sent - begun),
-        down_bytes_per_second: rate(back),
-    })
+    Ok(Figures::of([put, get, list], BULK_BYTES, sent - begun, back))
 }

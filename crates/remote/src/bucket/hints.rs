@@ -24,15 +24,7 @@ impl Bucket {
 
     /// Returns whether what stands at `key` is a hint; nothing if nothing is there.
     pub(crate) async fn is_hint(&self, key: &ObjectKey) -> Result<Option<bool>, ObjectsError> {
-        // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
-        if self.list(key.as_str(), None, 1).await?.first().is_none_or(|listed| listed.key != *key) {
-            return Ok(None);
-        }
-        let stat = || {
-            let (op, key) = (self.op.clone(), key.clone());
-            async move { op.stat(key.as_str()).await }
-        };
-        let meta = self.unconditional(self.tried(None, 0, stat).await)?;
+        let meta = self.about(key.as_str()).await?;
         Ok(meta.map(|meta| meta.user_metadata().is_some_and(|meta| meta.get(HINT).is_some())))
     }
 }

@@ -1,11 +1,10 @@
 //! Objects that others read: of any name, and replaced while they are what they were thought to be.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use opendal::Metadata;
 use prunella_objects::{Instead, ObjectKey, ObjectsError, Shown};
 
-use super::{Bucket, Ended, PAGE, PART_BYTES, PARTS_AT_ONCE, Put, SIZE_UNKNOWN};
+use super::{Bucket, Ended, PART_BYTES, PARTS_AT_ONCE, Put, send};
 
 /// What stands beside an object's bytes: the digest of what it shows; letters only, as Azure wants it.
 const DIGEST: &str = "prunelladigest";
@@ -13,15 +12,7 @@ const DIGEST: &str = "prunelladigest";
 impl Bucket {
     /// Returns what stands under a name; nothing only if it is definitely absent.
     pub(crate) async fn look(&self, name: &str) -> Result<Option<Shown>, ObjectsError> {
-        // A HEAD that finds nothing says so without words, so that its absence proves nothing: only listing does.
-        if self.list_names(name, 1).await?.first().is_none_or(|(listed, _)| listed != name) {
-            return Ok(None);
-        }
-        let stat = || {
-            let (op, name) = (self.op.clone(), name.to_owned());
-            async move { op.stat(&name).await }
-        };
-        let meta = self.unconditional(self.tried(None, 0, stat).await)?;
+        let meta = self.about(name).await?;
         Ok(meta.as_ref().map(shown))
     }
 
@@ -49,6 +40,7 @@ impl Bucket {
                 write.await.map(drop)
             }
         };
+        self.line(size).await;
         self.replaced(self.tried(None, size, write).await)
     }
 
@@ -77,27 +69,10 @@ impl Bucket {
                 if let Some(version) = &version {
                     write = write.if_match(version);
                 }
-                let mut writer = write.await?;
-                let mut at = 0;
-                while at < size {
-                    let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
-                    let parts = parts.clone();
-                    match prunella_sys::blocking(move || parts(at, want)).await {
-                        Ok(bytes) => {
-                            at += bytes.len() as u64;
-                            writer.write(bytes).await?;
-                        }
-                        Err(error) => {
-                            // The upload is given up; what has no name is no object.
-                            let _given_up = writer.abort().await;
-                            return Ok(Err(error));
-                        }
-                    }
-                }
-                writer.close().await?;
-                Ok(Ok(()))
+                send(write.await?, size, parts).await
             }
         };
+        self.line(size).await;
         match self.tried(None, size, write).await {
             Ok(Ok(())) => Ok(Put::New),
             Ok(Err(source)) => Err(ObjectsError::Io { path: name.into(), source }),
@@ -107,21 +82,7 @@ impl Bucket {
 
     /// Returns the names that begin so and the sizes of their objects, in byte order.
     pub(crate) async fn list_names(&self, prefix: &str, limit: usize) -> Result<Vec<(String, u64)>, ObjectsError> {
-        let ask = || {
-            let (op, prefix) = (self.op.clone(), prefix.to_owned());
-            async move {
-                let mut lister = op.lister_with(&prefix).recursive(true).limit(limit.min(PAGE)).await?;
-                let mut found = Vec::new();
-                while found.len() < limit {
-                    let Some(entry) = lister.try_next().await? else { break };
-                    if entry.path().starts_with(&prefix) && !entry.path().ends_with('/') {
-                        found.push((entry.path().to_owned(), entry.metadata().content_length()));
-                    }
-                }
-                Ok(found)
-            }
-        };
-        Ok(self.unconditional(self.tried(None, SIZE_UNKNOWN, ask).await)?.unwrap_or_default())
+        self.listed(prefix, None, limit, |name, size| Some((name, size))).await
     }
 
     /// Returns an object's bytes; nothing only if it is definitely absent.

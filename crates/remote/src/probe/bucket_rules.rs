@@ -16,6 +16,18 @@ pub(super) enum Answered<T> {
     Unknown(String),
 }
 
+impl<T> Answered<T> {
+    /// Returns what `read` makes of the rules; an answer that is none stays what it is.
+    pub(super) fn and_then<U>(&self, read: impl FnOnce(&T) -> Answered<U>) -> Answered<U> {
+        match self {
+            Self::Rules(rules) => read(rules),
+            Self::None => Answered::None,
+            Self::Forbidden => Answered::Forbidden,
+            Self::Unknown(said) => Answered::Unknown(said.clone()),
+        }
+    }
+}
+
 /// What a rule of life cycle does to the objects that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -211,8 +223,9 @@ struct S3Transition {
 /// Reads the rules of life cycle of S3; nothing if they cannot be understood.
 pub(super) fn of_s3(xml: &str) -> Option<Vec<Rule>> {
     let read: LifecycleConfiguration = quick_xml::de::from_str(xml).ok()?;
-    let enabled = read.rule.into_iter().filter(|rule| rule.status.as_deref() == Some("Enabled"));
-    let rules = enabled.enumerate().filter_map(|(n, rule)| {
+    let numbered = read.rule.into_iter().enumerate();
+    let enabled = numbered.filter(|(_, rule)| rule.status.as_deref() == Some("Enabled"));
+    let rules = enabled.filter_map(|(n, rule)| {
         let filter = rule.filter.as_ref();
         // Objects of a store have no tags.
         if filter.is_some_and(|f| f.tag.is_some() || f.and.as_ref().is_some_and(|and| !and.tag.is_empty())) {
@@ -330,7 +343,6 @@ struct GoogleRule {
 struct GoogleAction {
     #[serde(rename = "type")]
     kind: String,
-    storage_class: String,
 }
 
 #[derive(Deserialize, Default)]

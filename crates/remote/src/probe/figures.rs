@@ -1,9 +1,7 @@
 //! How fast a bucket answers.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use prunella_objects::{Figures, ObjectsError, middle};
+use prunella_objects::{Figures, ObjectsError};
 
 use super::Scene;
 
@@ -38,13 +36,6 @@ impl Scene<'_> {
         let sent = clock.monotonic();
         let _there = self.bucket.get(&key, BULK_BYTES as u64).await?;
         let back = clock.monotonic() - sent;
-        let rate = |time: Duration| BULK_BYTES as f64 / time.as_secs_f64().max(1e-9);
-        Ok(Figures {
-            put: middle(put),
-            get: middle(get),
-            list: middle(list),
-            up_bytes_per_second: rate(sent - begun),
-            down_bytes_per_second: rate(back),
-        })
+        Ok(Figures::of([put, get, list], BULK_BYTES, sent - begun, back))
     }
 }

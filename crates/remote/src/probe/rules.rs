@@ -27,12 +27,7 @@ impl Scene<'_> {
             Kind::S3 => {
                 let rules = understood(self.asked("lifecycle").await, of_s3);
                 let kept = understood(self.asked("versioning").await, versions_of_s3);
-                let locked = match understood(self.asked("object-lock").await, retention_of_s3) {
-                    Answered::Rules(read) => read,
-                    Answered::None => Answered::None,
-                    Answered::Forbidden => Answered::Forbidden,
-                    Answered::Unknown(said) => Answered::Unknown(said),
-                };
+                let locked = understood(self.asked("object-lock").await, retention_of_s3).and_then(Answered::clone);
                 let mut found = life_cycle(&rules, &prefix, "s3:GetLifecycleConfiguration");
                 found.push(versions(&kept, &rules, &prefix, "s3:GetBucketVersioning"));
                 found.push(retention(&locked, "s3:GetBucketObjectLockConfiguration"));
@@ -43,14 +38,9 @@ impl Scene<'_> {
                 let bucket =
                     understood(self.asked(fields).await, |text| serde_json::from_str::<GoogleBucket>(text).ok());
                 let right = "storage.buckets.get";
-                let (rules, kept, locked) = match bucket {
-                    Answered::Rules(bucket) => (bucket.rules(), bucket.versions(), bucket.retention()),
-                    Answered::Forbidden => (Answered::Forbidden, Answered::Forbidden, Answered::Forbidden),
-                    Answered::None => (Answered::None, Answered::None, Answered::None),
-                    Answered::Unknown(said) => {
-                        (Answered::Unknown(said.clone()), Answered::Unknown(said.clone()), Answered::Unknown(said))
-                    }
-                };
+                let rules = bucket.and_then(GoogleBucket::rules);
+                let (kept, locked) =
+                    (bucket.and_then(GoogleBucket::versions), bucket.and_then(GoogleBucket::retention));
                 let mut found = life_cycle(&rules, &prefix, right);
                 found.push(versions(&kept, &rules, &prefix, right));
                 found.push(retention(&locked, right));
@@ -78,12 +68,6 @@ impl Scene<'_> {
 }
 
 fn understood<T>(answered: Answered<String>, read: impl Fn(&str) -> Option<T>) -> Answered<T> {
-    match answered {
-        Answered::Rules(text) => {
-            read(&text).map_or_else(|| Answered::Unknown("in words not known here".to_owned()), Answered::Rules)
-        }
-        Answered::None => Answered::None,
-        Answered::Forbidden => Answered::Forbidden,
-        Answered::Unknown(said) => Answered::Unknown(said),
-    }
+    let unknown = || Answered::Unknown("in words not known here".to_owned());
+    answered.and_then(|text| read(text).map_or_else(unknown, Answered::Rules))
 }

@@ -73,12 +73,12 @@ impl Store {
     ) -> Result<(EffectHow, Option<RunId>), StoreError> {
         let (place, id) = (effect.place(), effect.id());
         let outside = self.outside.as_ref().ok_or_else(|| occupied(url, "this handle publishes into no bucket"))?;
-        let showcase = outside.showcases.open(url).await.map_err(|error| not_there(url, error))?;
+        let showcase = outside.showcases.open(url).await.map_err(|error| not_there(url, error.into()))?;
         let (mut laid, mut wrote): (Option<Laid<'_>>, bool) = (None, false);
         loop {
             // Before asking who is newest: whoever comes in between changes it.
             let there = match effect.stored.artifact.kind {
-                ArtifactKind::File => showcase.look("").await?,
+                ArtifactKind::File => showcase.look("").await.map_err(|error| not_there(url, error.into()))?,
                 ArtifactKind::Tree => None,
             };
             let newest = match newest_first {
@@ -110,14 +110,15 @@ impl Store {
                 overwrite: !newest_first,
             };
             let shown = match (newest.stored.artifact.kind, effect.mirror) {
-                (ArtifactKind::File, _) => exhibition.file(there).await?,
-                (ArtifactKind::Tree, false) => self.show_by_head(&exhibition).await?,
-                (ArtifactKind::Tree, true) => self.show_mirror(&exhibition).await?,
+                (ArtifactKind::File, _) => exhibition.file(there).await,
+                (ArtifactKind::Tree, false) => self.show_by_head(&exhibition).await,
+                (ArtifactKind::Tree, true) => self.show_mirror(&exhibition).await,
             };
-            match shown {
+            match shown.map_err(|error| not_there(url, error))? {
                 Some(how) if ours => return Ok((how, None)),
                 Some(_) => return Ok((EffectHow::Superseded, other)),
-                None => wrote = true,
+                // Only a mirror is left half changed.
+                None => wrote |= effect.mirror,
             }
         }
     }
@@ -168,10 +169,13 @@ fn occupied(url: &str, problem: &str) -> StoreError {
     StoreError::Occupied { path: url.into(), problem: problem.to_owned() }
 }
 
-/// An address that is none will not become one.
-fn not_there(url: &str, error: ObjectsError) -> StoreError {
+/// An address that is none will not become one, and who is refused there is let in by somebody, not by time.
+fn not_there(url: &str, error: StoreError) -> StoreError {
     match error {
-        ObjectsError::Unfit { message, .. } => occupied(url, &message),
-        error => error.into(),
+        StoreError::Objects(ObjectsError::Unfit { message, .. }) => occupied(url, &message),
+        StoreError::Objects(refused @ (ObjectsError::Forbidden { .. } | ObjectsError::NoBucket { .. })) => {
+            occupied(url, &refused.to_string())
+        }
+        error => error,
     }
 }

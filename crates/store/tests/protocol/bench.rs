@@ -14,6 +14,7 @@ use prunella_remote::{Options, Remote};
 use prunella_store::records::{Closed, Owner, ProcessId, Provenance, StartRecord};
 use prunella_store::{ClaimRequest, Claimed, Claimer, Filled, KeyView, ReadyCommit, Store, StoreError};
 use prunella_sys::{FakeMachine, ManualClock, MapEnv, Sys};
+use prunella_testkit::records;
 
 /// One store, its machine and its clock; every member is a [`Store`] with a writer id of its own.
 pub struct Bench {
@@ -236,30 +237,11 @@ impl Claimer for Words {
 }
 
 pub fn closed(of_run: &str) -> Closed {
-    Closed {
-        class: Class::Killed,
-        evidence: serde_json::Value::Null,
-        spent: serde_json::Value::Null,
-        run: run(of_run),
-        step: step("train"),
-        timeline: Default::default(),
-    }
+    records::closed(run(of_run), step("train"))
 }
 
 pub fn provenance() -> Provenance {
-    Provenance {
-        item: None,
-        pipeline: PipelineName::new("test").unwrap(),
-        command: vec!["true".into()],
-        code: None,
-        environment: None,
-        platform: "linux-x86_64".into(),
-        params: BTreeMap::new(),
-        env: BTreeMap::new(),
-        inputs: BTreeMap::new(),
-        restored: None,
-        remarks: Vec::new(),
-    }
+    records::provenance(PipelineName::new("test").unwrap())
 }
 
 /// Claims and expects the slot to be one's own.
@@ -300,23 +282,5 @@ pub async fn check(store: &Store, key: &StepKey) -> Option<SlotId> {
 
 /// A graph of one step, for runs whose content does not matter.
 pub fn graph(pipeline: &str) -> Graph {
-    Graph {
-        format: 1,
-        pipeline: Pipeline {
-            name: PipelineName::new(pipeline).unwrap(),
-            params: BTreeMap::new(),
-            data: BTreeMap::new(),
-            mounted: Default::default(),
-            code: Vec::new(),
-            environment: None,
-            steps: Default::default(),
-        },
-        data: BTreeMap::new(),
-        code: None,
-        step_code: BTreeMap::new(),
-        environment: None,
-        platform: Platform { os: "linux".into(), arch: "x86_64".into() },
-        force: BTreeMap::new(),
-        warm: BTreeMap::new(),
-    }
+    records::graph(PipelineName::new(pipeline).unwrap())
 }
