@@ -83,11 +83,7 @@ impl Servers {
     fn gcp_emulator(&mut self, dir: &Path) -> Result<(), String> {
         let python = dir.join(format!("gcp-storage-emulator-{GCP_EMULATOR}"));
         let program = python.join("bin/gcp-storage-emulator");
-        if !program.exists() {
-            quietly(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
-            let package = format!("gcp-storage-emulator=={GCP_EMULATOR}");
-            quietly(Command::new(python.join("bin/pip")).args(["install", "--quiet", &package]))?;
-        }
+        pip(&python, &program, &[format!("gcp-storage-emulator=={GCP_EMULATOR}")])?;
         let port = free_port()?;
         let mut command = Command::new(program);
         command.args(["start", "--host=127.0.0.1", "--in-memory", "--default-bucket=bucket"]);
@@ -99,16 +95,8 @@ impl Servers {
 
     fn moto(&mut self, python: &Path) -> Result<(), String> {
         let program = python.join("bin/moto_server");
-        if !program.exists() {
-            let packages = [
-                "install",
-                "--quiet",
-                &format!("moto[server]=={MOTO}"),
-                &format!("azure-storage-blob=={AZURE_CLIENT}"),
-            ];
-            quietly(Command::new("python3").args(["-m", "venv"]).arg(python))?;
-            quietly(Command::new(python.join("bin/pip")).args(packages))?;
-        }
+        let packages = [format!("moto[server]=={MOTO}"), format!("azure-storage-blob=={AZURE_CLIENT}")];
+        pip(python, &program, &packages)?;
         let port = free_port()?;
         self.child(Command::new(program).args(["-H", "127.0.0.1", "-p", &port.to_string()]))?;
         listens(port)?;
@@ -157,6 +145,15 @@ s3.put_bucket_lifecycle_configuration(Bucket='ruled', LifecycleConfiguration={'R
         self.children.push(child.map_err(|error| error.to_string())?);
         Ok(())
     }
+}
+
+/// Installs packages into an environment of their own, unless the program is there.
+fn pip(python: &Path, program: &Path, packages: &[String]) -> Result<(), String> {
+    if program.exists() {
+        return Ok(());
+    }
+    quietly(Command::new("python3").args(["-m", "venv"]).arg(python))?;
+    quietly(Command::new(python.join("bin/pip")).args(["install", "--quiet"]).args(packages))
 }
 
 /// Installs a package into a folder, unless its program is there.

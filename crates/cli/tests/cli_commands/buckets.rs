@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use prunella_bucketkit::{ACCESS_KEY, Conditions, Fault, S3Server, SECRET_KEY};
 use serde_json::Value;
 
-use crate::home::{Answer, Home, hear};
+use crate::home::{Answer, Home, SMALL, hear};
 
 /// A machine of its own: nothing is shared with another but the bucket.
 struct Machine<'a> {
@@ -38,17 +38,6 @@ impl<'a> Machine<'a> {
         self.run(&words).exits(0).json()
     }
 }
-
-/// A pipeline that needs nothing beside itself.
-const SMALL: &str = "prunella: v1
-name: small
-steps:
-  first: { run: 'echo words >one; head -c 200000 /dev/zero >>one', outputs: { one: one } }
-  second:
-    run: 'mkdir tree; cp \"$PRUNELLA_INPUT_ONE\" tree/a; wc -c <tree/a >tree/b'
-    inputs: { one: first.one }
-    outputs: { tree: tree/ }
-";
 
 fn small(machine: &Machine<'_>) {
     machine.home.write("pipeline.yaml", SMALL);

@@ -11,6 +11,17 @@ use std::{
 use prunella_objects::{Embedded, Objects};
 use serde_json::Value;
 
+/// A pipeline that needs nothing beside itself.
+pub const SMALL: &str = "prunella: v1
+name: small
+steps:
+  first: { run: 'echo words >one; head -c 200000 /dev/zero >>one', outputs: { one: one } }
+  second:
+    run: 'mkdir tree; cp \"$PRUNELLA_INPUT_ONE\" tree/a; wc -c <tree/a >tree/b'
+    inputs: { one: first.one }
+    outputs: { tree: tree/ }
+";
+
 /// The binary.
 pub const PRUNELLA: &str = env!("CARGO_BIN_EXE_prunella");
 

@@ -2,17 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::home::Home;
-
-const SMALL: &str = "prunella: v1
-name: small
-steps:
-  first: { run: 'echo words >one; head -c 200000 /dev/zero >>one', outputs: { one: one } }
-  second:
-    run: 'mkdir tree; cp \"$PRUNELLA_INPUT_ONE\" tree/a; wc -c <tree/a >tree/b'
-    inputs: { one: first.one }
-    outputs: { tree: tree/ }
-";
+use crate::home::{Home, SMALL};
 
 #[test]
 fn a_plain_directory_holds_runs_that_are_reused_checked_healed_and_collected() {
