@@ -95,6 +95,16 @@ impl Objects {
         Some(())
     }
 
+    /// Returns everything in a bucket.
+    pub fn contents(&self, bucket: &str) -> BTreeMap<String, Stored> {
+        self.held().buckets.get(bucket).cloned().unwrap_or_default()
+    }
+
+    /// Lets the bucket hold exactly this.
+    pub fn put_back(&self, bucket: &str, contents: BTreeMap<String, Stored>) {
+        self.held().buckets.insert(bucket.to_owned(), contents);
+    }
+
     /// Loses an object; false if it was absent.
     pub fn lose(&self, bucket: &str, key: &str) -> bool {
         self.held().buckets.get_mut(bucket).is_some_and(|objects| objects.remove(key).is_some())

@@ -94,7 +94,12 @@ impl CliError {
             Self::Store(StoreError::Objects(ObjectsError::NoStore { .. })) => 2,
             Self::Store(StoreError::Objects(ObjectsError::NewerFormat { .. } | ObjectsError::Unfit { .. })) => 78,
             Self::Store(StoreError::Objects(ObjectsError::Forbidden { .. } | ObjectsError::NoBucket { .. })) => 78,
-            Self::Store(StoreError::Damaged { .. } | StoreError::GivenUp { .. } | StoreError::Occupied { .. }) => 78,
+            Self::Store(
+                StoreError::Damaged { .. }
+                | StoreError::DamagedRecord { .. }
+                | StoreError::GivenUp { .. }
+                | StoreError::Occupied { .. },
+            ) => 78,
             Self::Store(_) | Self::Io(..) => 75,
             // Whoever closed it had enough: `prunella runs | head -1`.
             Self::Closed => 0,
@@ -157,6 +162,9 @@ impl CliError {
             }
             Self::Store(StoreError::Occupied { .. }) => Some(
                 "move it away, or publish to another path; `prunella publish` then does what is outstanding".to_owned(),
+            ),
+            Self::Store(StoreError::DamagedRecord { .. }) => Some(
+                "have the storage checked; `prunella verify` names all that is damaged, and what is lost".to_owned(),
             ),
             Self::Store(StoreError::Damaged { .. }) => {
                 Some("have the storage checked; `prunella run --force STEP` makes the step's results anew".to_owned())

@@ -222,7 +222,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             };
             let committed = view.as_ref().and_then(|view| match view.state() {
                 KeyState::Committed(_, committed) => Some(committed),
-                KeyState::Open(..) | KeyState::Free(_) => None,
+                KeyState::Open(..) | KeyState::Lost(..) | KeyState::Free(_) => None,
             });
             let checkpoint = match likely {
                 Some(key) if plan.step(step).checkpoint.is_some() => store.checkpoints(&key).await?.into_iter().next(),
@@ -339,6 +339,7 @@ fn why(
                     _ if slot.retired => format!("{name} was retired"),
                     Some(EndRecord { end: End::Closed(closed), .. }) => format!("{name} ended as {}", closed.class),
                     Some(EndRecord { end: End::Committed(_), .. }) => format!("{name} cannot be reused"),
+                    None if slot.lost.end.is_some() => format!("how {name} ended is lost: its record is damaged"),
                     None => format!("{name} has not ended"),
                 }]
             },

@@ -158,7 +158,7 @@ mod tests {
 
     fn driver(driver: u64) -> Stamped {
         let (engine, continues) = ("test".to_owned(), Position::START);
-        at(Event::DriverStarted { driver, engine, continues, budgets_reset: false, retried: None })
+        at(Event::DriverStarted { driver, engine, continues, budgets_reset: false, retried: None, damaged: None })
     }
 
     fn started(epoch: u64) -> Stamped {

@@ -8,7 +8,7 @@ use std::{
 
 use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
 use prunella_healing::Interruptions;
-use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_all};
+use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_sound};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{
@@ -126,7 +126,7 @@ pub async fn drive(
     if let Some(before) = before {
         clear_after(&host.store, &run, &before).await?;
     }
-    let read = read_all(&**host.store.objects(), &run).await?;
+    let (read, damage) = read_sound(&**host.store.objects(), &run).await?;
     let state = RunState::fold(plan.topology().clone(), &read.events)
         .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
     plan.follow(state.topology().clone());
@@ -172,7 +172,7 @@ pub async fn drive(
     }
     this.spectator.begins(&read.events, &this.state, &this.plan);
     drop(read);
-    this.begin(driver, continues).await?;
+    this.begin(driver, continues, damage.map(|damage| damage.to_string())).await?;
     let driven = this.go(&mut control, &mut hearing).await;
     if driven.is_err() {
         // Nothing may run on unseen: the trees die with their attempts.
@@ -184,7 +184,7 @@ pub async fn drive(
 }
 
 impl Driver<'_> {
-    async fn begin(&mut self, driver: u64, continues: Position) -> Result<(), EngineError> {
+    async fn begin(&mut self, driver: u64, continues: Position, damaged: Option<String>) -> Result<(), EngineError> {
         if self.state.run().is_none() {
             let pipeline = &self.record.graph.pipeline;
             self.append(Event::RunStarted {
@@ -197,7 +197,7 @@ impl Driver<'_> {
         let again = &self.options.again;
         let (engine, budgets_reset, retried) =
             (self.options.version.clone(), again.reset_budgets, again.retried.clone());
-        self.append(Event::DriverStarted { driver, engine, continues, budgets_reset, retried })?;
+        self.append(Event::DriverStarted { driver, engine, continues, budgets_reset, retried, damaged })?;
         for (id, (n, _)) in self.host.store.bindings(&self.run).await? {
             if let Some(step) = self.plan.index(&id) {
                 self.bindings.insert(step, n);

@@ -81,7 +81,8 @@ impl EffectTrouble {
             | StoreError::GivenUp { .. }
             | StoreError::NoRun { .. }
             | StoreError::Superseded { .. }
-            | StoreError::Record { .. } => true,
+            | StoreError::Record { .. }
+            | StoreError::DamagedRecord { .. } => true,
             StoreError::Objects(_) | StoreError::Tree { .. } | StoreError::Unfit { .. } | StoreError::Io { .. } => {
                 false
             }

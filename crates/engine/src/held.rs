@@ -20,7 +20,7 @@ pub(crate) async fn until_free(store: &Store, slot: &SlotId) -> Result<(), Store
                     return Ok(());
                 }
             }
-            KeyState::Open(..) | KeyState::Committed(..) | KeyState::Free(_) => return Ok(()),
+            KeyState::Open(..) | KeyState::Committed(..) | KeyState::Lost(..) | KeyState::Free(_) => return Ok(()),
         }
         store.sys().clock.sleep(LOOK_AGAIN).await;
     }

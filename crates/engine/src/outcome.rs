@@ -26,7 +26,7 @@ pub struct Outcome {
     pub plan: Arc<Plan>,
 }
 
-/// Returns the plan, the state and all events of a run, from the store alone.
+/// Returns the plan, the state and all events of a run, from the store alone; of a damaged journal what the sound part says.
 ///
 /// # Errors
 /// [`EngineError`] if there is no such run or its journal cannot be read.
@@ -34,7 +34,7 @@ pub async fn load_state(
     store: &Store,
     run: &RunId,
 ) -> Result<(Arc<GraphRecord>, Arc<Plan>, RunState, Vec<Stamped>), EngineError> {
-    let (Closer { record, plan, events }, state) = whole(store, run).await?;
+    let (Closer { record, plan, events }, state, _) = whole(store, run).await?;
     Ok((record, plan, state, events))
 }
 

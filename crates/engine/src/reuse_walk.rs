@@ -114,7 +114,7 @@ pub async fn walk(
                     here.found = Some(commit);
                 }
                 Looked::Free(epoch) => here.free = Some(epoch),
-                Looked::Open => {}
+                Looked::InTheWay => {}
             }
         }
         let settled = |step: &&StepIndex| content[step.as_usize()].is_some() || skipped[step.as_usize()];

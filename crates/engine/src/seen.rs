@@ -7,7 +7,7 @@ use std::{
 
 use prunella_journal::{
     Event, Glance, Read, RunMetrics, RunState, RunStatus, SegmentId, Stamped, StepIndex, StepSet, Summary,
-    decode_about, metrics, read_all, read_since, read_summary, segment_key,
+    decode_about, metrics, read_since, read_sound, read_summary, segment_key,
 };
 use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::{GraphParts, Store, records::GraphRecord};
@@ -26,6 +26,8 @@ pub struct Seen {
     pub state: RunState,
     /// What interruptions cost.
     pub figures: RunMetrics,
+    /// What is wrong with its journal: what happened after the sound part is not known to it.
+    pub damage: Option<String>,
     from: From,
 }
 
@@ -77,13 +79,19 @@ impl Seen {
         let mut state = state?;
         let figures = if since.is_empty() { summary.finished()? } else { figures_since(&summary, &state, &since)? };
         since.iter().try_for_each(|event| state.apply(event)).ok()?;
-        Some(Self { run: run.clone(), state, figures, from: From::Summary { summary: Box::new(summary), since } })
+        Some(Self {
+            run: run.clone(),
+            state,
+            figures,
+            damage: None,
+            from: From::Summary { summary: Box::new(summary), since },
+        })
     }
 
     async fn from_journal(store: &Store, run: &RunId) -> Result<Self, EngineError> {
-        let (closer, state) = whole(store, run).await?;
+        let (closer, state, damage) = whole(store, run).await?;
         let figures = metrics(&closer.events);
-        Ok(Self { run: run.clone(), state, figures, from: From::Journal(closer) })
+        Ok(Self { run: run.clone(), state, figures, damage, from: From::Journal(closer) })
     }
 
     /// Returns the step, or the item, that people mean by an address.
@@ -158,7 +166,7 @@ pub async fn glance(store: &Store, run: &RunId) -> Result<Glance, EngineError> {
     {
         return Ok(glance);
     }
-    let events = read_all(objects, run).await?.events;
+    let events = read_sound(objects, run).await?.0.events;
     Ok(Glance::of(ended(&events), &metrics(&events)))
 }
 
@@ -183,14 +191,16 @@ fn figures_since(summary: &Summary, then: &RunState, since: &[Stamped]) -> Optio
 }
 
 /// Reads a run as a whole.
-pub(crate) async fn whole(store: &Store, run: &RunId) -> Result<(Closer, RunState), EngineError> {
+///
+/// Of a damaged journal the sound part; says what is wrong with the rest.
+pub(crate) async fn whole(store: &Store, run: &RunId) -> Result<(Closer, RunState, Option<String>), EngineError> {
     let record = Arc::new(store.graph(run).await?);
     let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
-    let events = read_all(&**store.objects(), run).await?.events;
+    let (Read { events, .. }, damage) = read_sound(&**store.objects(), run).await?;
     let state = RunState::fold(plan.topology().clone(), &events)
         .map_err(|source| EngineError::Illegal { run: run.clone(), source })?;
     plan.follow(state.topology().clone());
-    Ok((Closer { record, plan: Arc::new(plan), events }, state))
+    Ok((Closer { record, plan: Arc::new(plan), events }, state, damage.map(|damage| damage.to_string())))
 }
 
 #[cfg(test)]
@@ -206,7 +216,7 @@ mod tests {
         let end = || at(Event::RunEnded { status: RunStatus::Stopped });
         let driver = |driver| {
             let (engine, continues) = ("test".to_owned(), Position::START);
-            at(Event::DriverStarted { driver, engine, continues, budgets_reset: false, retried: None })
+            at(Event::DriverStarted { driver, engine, continues, budgets_reset: false, retried: None, damaged: None })
         };
         assert_eq!(ended(&[driver(1), end()]), Some(RunStatus::Stopped));
         assert_eq!(ended(&[driver(1), end(), driver(2)]), None);

@@ -52,6 +52,7 @@ impl ByHand {
             continues,
             budgets_reset: false,
             retried: None,
+            damaged: None,
         });
         by_hand
     }

@@ -54,7 +54,14 @@ fn run_through(graph: &Arc<Graph>) -> (Duration, Duration) {
     let continues = Position::START;
     tell(
         &mut state,
-        Event::DriverStarted { driver: 1, engine: String::new(), continues, budgets_reset: false, retried: None },
+        Event::DriverStarted {
+            driver: 1,
+            engine: String::new(),
+            continues,
+            budgets_reset: false,
+            retried: None,
+            damaged: None,
+        },
     );
     let capacity = Capacity { jobs: 2, ..ROOMY };
     let begun = clock.monotonic();
@@ -116,6 +123,7 @@ fn a_hundred_thousand_steps_that_wait_are_looked_at_by_nobody() {
             continues: Position::START,
             budgets_reset: false,
             retried: None,
+            damaged: None,
         },
     ];
     for event in events {

@@ -67,6 +67,10 @@ pub enum Event {
         /// the run had ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retried: Option<Vec<StepId>>,
+        /// What was wrong with the log after `continues`, if it was damaged there: what it told is taken from the store's
+        /// records.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        damaged: Option<String>,
     },
     /// The condition of a step was answered, from what it reads now.
     StepDecided {

@@ -28,7 +28,8 @@ pub use effects::{EffectDone, EffectTries};
 pub use event::{Event, Observation, Position, Stamped};
 pub use fan::{Fan, Need};
 pub use log::{
-    Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, segment_key, segment_op,
+    Appended, Read, append, last_event, last_of_driver, newest, read_all, read_since, read_sound, segment_key,
+    segment_op,
 };
 pub use metrics::{
     HintSeen, Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,

@@ -3,7 +3,7 @@
 use prunella_model::{RunId, descending, from_descending};
 use prunella_objects::{Created, ObjectKey, Objects, Op};
 
-use crate::segment::{JournalError, SegmentId, decode, encode};
+use crate::segment::{JournalError, Remedy, SegmentId, decode, encode};
 use crate::{Event, Position, Stamped};
 
 /// The outcome of an append.
@@ -68,22 +68,48 @@ pub struct Read {
 /// # Errors
 /// [`JournalError`] if a segment is missing, damaged or newer than this version.
 pub async fn read_all(objects: &dyn Objects, run: &RunId) -> Result<Read, JournalError> {
+    match read_sound(objects, run).await? {
+        (_, Some(damage)) => Err(damage),
+        (read, None) => Ok(read),
+    }
+}
+
+/// Reads the log as [`read_all`] does, up to the first segment that is missing or damaged; says what is wrong with that.
+///
+/// A driver that goes on from there leaves out what came after it: state comes from the store's records then.
+///
+/// # Errors
+/// [`JournalError`] if the store did not answer, or a segment is newer than this version.
+pub async fn read_sound(objects: &dyn Objects, run: &RunId) -> Result<(Read, Option<JournalError>), JournalError> {
     let segments = segments_since(objects, run, Position::START).await?;
-    let mut kept: Vec<(Position, Vec<Stamped>)> = Vec::new();
-    for (place, events) in segments {
-        if let Some(continues) = continues(place, &events) {
+    let mut kept: Vec<Segment> = Vec::new();
+    for (place, segment) in segments {
+        if let Some(continues) = segment.as_deref().ok().and_then(|events| continues(place, events)) {
             // A driver that was superseded may have appended after its successor had read: that is evidence, not state.
             kept.retain(|(place, _)| *place <= continues);
             if continues != kept.last().map_or(Position::START, |(place, _)| *place) {
-                return Err(JournalError::Missing { run: run.clone(), driver: continues.driver, seq: continues.seq });
+                let Position { driver, seq } = continues;
+                kept.push((continues, Err(JournalError::Missing { run: run.clone(), driver, seq })));
             }
         }
-        kept.push((place, events));
+        kept.push((place, segment));
     }
-    let position = kept.last().map_or(Position::START, |(place, _)| *place);
-    let segments = kept.iter().map(|(place, events)| (*place, events.len())).collect();
-    Ok(Read { events: kept.into_iter().flat_map(|(_, events)| events).collect(), position, anew: true, segments })
+    let mut read = Read { events: Vec::new(), position: Position::START, anew: true, segments: Vec::new() };
+    for (place, segment) in kept {
+        match segment {
+            Ok(mut events) => {
+                read.position = place;
+                read.segments.push((place, events.len()));
+                read.events.append(&mut events);
+            }
+            Err(damage) => return Ok((read, Some(damage))),
+        }
+    }
+    Ok((read, None))
 }
+
+/// A segment at its place, or what is wrong with it.
+type Segment = (Position, Result<Vec<Stamped>, JournalError>);
 
 /// Reads what was appended after `since`; the whole log if a new driver has left out something up to there.
 ///
@@ -95,7 +121,8 @@ pub async fn read_since(objects: &dyn Objects, run: &RunId, since: Position) -> 
     let segments = segments_since(objects, run, since).await?;
     let mut position = since;
     let (mut found, mut places) = (Vec::new(), Vec::new());
-    for (place, mut events) in segments {
+    for (place, segment) in segments {
+        let Ok(mut events) = segment else { return read_all(objects, run).await };
         if continues(place, &events).is_some_and(|continues| continues != position) {
             return read_all(objects, run).await;
         }
@@ -114,11 +141,7 @@ fn continues(place: Position, events: &[Stamped]) -> Option<Position> {
     })
 }
 
-async fn segments_since(
-    objects: &dyn Objects,
-    run: &RunId,
-    since: Position,
-) -> Result<Vec<(Position, Vec<Stamped>)>, JournalError> {
+async fn segments_since(objects: &dyn Objects, run: &RunId, since: Position) -> Result<Vec<Segment>, JournalError> {
     const PAGE: usize = 512;
     // What is new is little, as a rule.
     let mut page = if since == Position::START { PAGE } else { 8 };
@@ -148,15 +171,18 @@ async fn segments_since(
         let expected = if place.driver == last.driver { last.seq + 1 } else { 1 };
         let missing = || JournalError::Missing { run: run.clone(), driver: place.driver, seq: expected };
         if place.seq != expected {
-            return Err(missing());
+            segments.push((Position { driver: place.driver, seq: expected }, Err(missing())));
         }
         let bytes = objects.get(&key).await;
         let bytes = bytes.map_err(|source| JournalError::Objects { key: key.to_string(), source })?;
-        let (id, events) = decode(key.as_str(), &bytes.ok_or_else(missing)?)?;
-        if id != (SegmentId { run: run.clone(), driver: place.driver, seq: place.seq }) {
-            return Err(JournalError::Misplaced { segment: key.to_string(), found: id });
-        }
-        segments.push((place, events));
+        let ours = SegmentId { run: run.clone(), driver: place.driver, seq: place.seq };
+        let segment = match bytes.map(|bytes| decode(key.as_str(), &bytes)) {
+            None => Err(missing()),
+            Some(Ok((id, _))) if id != ours => Err(JournalError::Misplaced { segment: key.to_string(), found: id }),
+            Some(Err(error)) if error.remedy() != Remedy::UseRecords => return Err(error),
+            Some(decoded) => decoded.map(|(_, events)| events),
+        };
+        segments.push((place, segment));
         last = place;
     }
     Ok(segments)
@@ -174,12 +200,15 @@ pub async fn newest(objects: &dyn Objects, run: &RunId) -> Result<Position, Jour
     parse(newest.key.as_str(), run).ok_or_else(|| JournalError::Key { key: newest.key.to_string() })
 }
 
-/// Returns the newest event of a run; nothing if its log is empty. Reads one segment.
+/// Returns the newest event of a run; nothing if its log is empty, or if what was newest is damaged. Reads one segment.
 ///
 /// # Errors
-/// [`JournalError`] if that segment is damaged or newer than this version.
+/// [`JournalError`] if that segment is newer than this version.
 pub async fn last_event(objects: &dyn Objects, run: &RunId) -> Result<Option<Stamped>, JournalError> {
-    Ok(last_of_driver(objects, run).await?.map(|(_, event)| event))
+    match last_of_driver(objects, run).await {
+        Err(damage) if damage.remedy() == Remedy::UseRecords => Ok(None),
+        last => Ok(last?.map(|(_, event)| event)),
+    }
 }
 
 /// Returns the newest event of a run with the number of the driver that wrote it; nothing if its log is empty.

@@ -109,6 +109,21 @@ pub enum Remedy {
 }
 
 impl JournalError {
+    /// Returns the key of the segment, or the prefix of those, that it is about.
+    pub fn segment(&self) -> String {
+        match self {
+            Self::Objects { key, .. } | Self::Key { key } => key.clone(),
+            Self::Torn { segment }
+            | Self::Damaged { segment }
+            | Self::Misplaced { segment, .. }
+            | Self::Line { segment, .. }
+            | Self::NewerFormat { segment, .. } => segment.clone(),
+            Self::Missing { run, driver, seq } => {
+                crate::segment_key(&SegmentId { run: run.clone(), driver: *driver, seq: *seq }).to_string()
+            }
+        }
+    }
+
     /// Returns what the caller must do.
     pub fn remedy(&self) -> Remedy {
         match self {

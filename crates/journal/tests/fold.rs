@@ -225,6 +225,7 @@ fn a_driver_that_takes_up_an_ended_run_tries_again_what_was_given_up() {
         continues: Position::START,
         budgets_reset: true,
         retried: None,
+        damaged: None,
     };
     broke_off.tell(reset);
     assert_eq!((broke_off.stage("a"), broke_off.stage("b")), (Stage::Bindable, Stage::Waiting));
@@ -232,7 +233,14 @@ fn a_driver_that_takes_up_an_ended_run_tries_again_what_was_given_up() {
 
 fn retrying(driver: u64, steps: &[&str]) -> Event {
     let retried = Some(steps.iter().map(|step| id(step)).collect());
-    Event::DriverStarted { driver, engine: String::new(), continues: Position::START, budgets_reset: false, retried }
+    Event::DriverStarted {
+        driver,
+        engine: String::new(),
+        continues: Position::START,
+        budgets_reset: false,
+        retried,
+        damaged: None,
+    }
 }
 
 #[test]

@@ -18,7 +18,14 @@ fn one_of_each() -> Vec<Stamped> {
 }
 
 fn driver(driver: u64, continues: Position) -> Event {
-    Event::DriverStarted { driver, engine: "0.1.0".to_owned(), continues, budgets_reset: false, retried: None }
+    Event::DriverStarted {
+        driver,
+        engine: "0.1.0".to_owned(),
+        continues,
+        budgets_reset: false,
+        retried: None,
+        damaged: None,
+    }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -233,5 +240,70 @@ fn a_segment_that_is_gone_or_lies_elsewhere_is_named() {
         assert_eq!(store.create(&segment_key(&segment(1, 2)), bytes).await.expect("written"), Created::New);
         let error = read_all(&store, &run_id()).await.expect_err("another's place");
         assert!(matches!(error, JournalError::Misplaced { .. }), "{error}");
+    });
+}
+
+/// Replaces a segment by what the storage made of it; nothing is a loss.
+async fn rot(store: &Memory, id: &SegmentId, bytes: Option<Vec<u8>>) {
+    let key = segment_key(id);
+    assert!(store.delete(&key).await.expect("it answers"));
+    if let Some(bytes) = bytes {
+        assert_eq!(store.create(&key, bytes.into()).await.expect("it answers"), Created::New);
+    }
+}
+
+#[test]
+fn of_a_damaged_log_the_sound_part_counts_and_a_driver_that_goes_on_from_there_leaves_out_the_rest() {
+    for lost in [false, true] {
+        wait(async {
+            let store = Memory::new(&Sys::real());
+            let begun = at(0, driver(1, Position::START));
+            for (seq, events) in [(1, vec![begun, missed("a")]), (2, vec![missed("b")]), (3, vec![missed("c")])] {
+                assert_eq!(append(&store, &segment(1, seq), &events).await.expect("appended"), Appended::Ours);
+            }
+            let mut bytes = encode(&segment(1, 2), &[missed("b")]).to_vec();
+            bytes[40] ^= 1;
+            rot(&store, &segment(1, 2), (!lost).then_some(bytes)).await;
+            let error = read_all(&store, &run_id()).await.expect_err("all of it is not there");
+            assert_eq!(
+                (error.remedy(), error.segment()),
+                (Remedy::UseRecords, segment_key(&segment(1, 2)).to_string())
+            );
+            let (read, damage) = read_sound(&store, &run_id()).await.expect("a part is sound");
+            assert_eq!(damage.map(|damage| damage.to_string()), Some(error.to_string()));
+            assert_eq!((read.position, read.events.len()), (Position { driver: 1, seq: 1 }, 2));
+
+            // The next driver goes on from there: what it left out, readers leave out.
+            let next = Event::DriverStarted {
+                driver: 2,
+                engine: "0.1.0".to_owned(),
+                continues: read.position,
+                budgets_reset: false,
+                retried: None,
+                damaged: Some(error.to_string()),
+            };
+            let events = [at(0, next), missed("d")];
+            assert_eq!(append(&store, &segment(2, 1), &events).await.expect("appended"), Appended::Ours);
+            let all = read_all(&store, &run_id()).await.expect("what counts is sound").events;
+            let steps: Vec<_> = all.iter().filter_map(|stamped| stamped.event.step()).collect();
+            assert_eq!(steps, [&id("a"), &id("d")]);
+            let since =
+                read_since(&store, &run_id(), Position { driver: 1, seq: 1 }).await.expect("as well from a place");
+            assert!(since.anew && since.events == all);
+        });
+    }
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_never_left_out_as_damage() {
+    wait(async {
+        let store = Memory::new(&Sys::real());
+        let begun = at(0, driver(1, Position::START));
+        assert_eq!(append(&store, &segment(1, 1), &[begun]).await.expect("appended"), Appended::Ours);
+        let head = format!(r#"{{"prunella_journal":2,"run":"{}","driver":1,"seq":2}}"#, run_id());
+        let newer = sealed(&[&head]);
+        assert_eq!(store.create(&segment_key(&segment(1, 2)), newer.into()).await.expect("it answers"), Created::New);
+        let error = read_sound(&store, &run_id()).await.expect_err("nobody knows what it says");
+        assert_eq!(error.remedy(), Remedy::Update);
     });
 }

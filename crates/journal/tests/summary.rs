@@ -219,7 +219,8 @@ async fn what_a_new_driver_left_out_of_the_log_is_left_out_of_what_readers_see()
     let (state, figures) = folded(&shape, &events);
     write_summary(&store, &run_id(), at_segment(2), &keep(&state, &figures), &whereabouts, b"").await.expect("room");
     let Event::DriverStarted { engine, budgets_reset, retried, .. } = driver_started(2) else { unreachable!() };
-    let next = Event::DriverStarted { driver: 2, engine, continues: at_segment(1), budgets_reset, retried };
+    let next =
+        Event::DriverStarted { driver: 2, engine, continues: at_segment(1), budgets_reset, retried, damaged: None };
     let second = SegmentId { driver: 2, ..segment(1) };
     assert_eq!(append(&store, &second, &[at(0, next)]).await.expect("room"), Appended::Ours);
     let summary = read_summary(&store, &run_id()).await.expect("it fits the log as far as it can know");

@@ -193,6 +193,11 @@ pub trait Objects: Send + Sync + 'static {
         Ok(found)
     }
 
+    /// Returns what the store finds wrong with itself, in words, beside what lies in it.
+    async fn examine(&self) -> Result<Vec<String>, ObjectsError> {
+        Ok(Vec::new())
+    }
+
     /// Returns whether every operation is a request over a network: then few matter more than what each does.
     fn is_remote(&self) -> bool {
         false

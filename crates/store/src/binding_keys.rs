@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use prunella_model::{RunId, SlotId, StepId};
 use prunella_objects::ObjectKey;
 
-use crate::{Layout, Store, StoreError, bound::hold, records::BindingRecord, store::decode};
+use crate::{Layout, Store, StoreError, bound::hold, records::BindingRecord};
 
 /// For each step that is bound, the key of the binding that holds; without what all have in common.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +84,7 @@ impl Store {
         let (prefix, mut bindings) = (Layout::bindings(run), BTreeMap::new());
         for key in keys.iter().filter(|key| wanted.contains(segment_in(key))) {
             let key = ObjectKey::new(format!("{prefix}{key}"))?;
-            let Some(bytes) = self.objects.get(&key).await? else { continue };
-            let record: BindingRecord = decode(&key, &bytes)?;
+            let Some(record) = self.read::<BindingRecord>(&key).await? else { continue };
             bindings.insert(record.step, (Layout::number(key.as_str()).unwrap_or(0), record.slot));
         }
         for (step, (n, slot)) in self.untold(run, &keys.together).await? {

@@ -22,14 +22,16 @@ impl Store {
         if bound.len() < MANY {
             return bound.into_iter().map(|BoundStep(step, n, slot)| Self::binding_op(run, &step, n, slot)).collect();
         }
-        let bytes = encode(&BoundRecord { format: FORMAT, bound });
-        vec![Op::Create { key: Layout::bound(run, page), bytes }]
+        let key = Layout::bound(run, page);
+        let bytes = encode(&key, &BoundRecord { format: FORMAT, bound });
+        vec![Op::Create { key, bytes }]
     }
 
     /// Returns the write that binds a step to a slot, as its `n`-th binding.
     pub fn binding_op(run: &RunId, step: &StepId, n: u64, slot: SlotId) -> Op {
-        let record = BindingRecord { format: FORMAT, step: step.clone(), slot };
-        Op::Create { key: Layout::binding(run, step, n), bytes: encode(&record) }
+        let key = Layout::binding(run, step, n);
+        let bytes = encode(&key, &BindingRecord { format: FORMAT, step: step.clone(), slot });
+        Op::Create { key, bytes }
     }
 
     /// Returns the slot that each step of the run is bound to, with the binding's number.
@@ -38,11 +40,11 @@ impl Store {
     /// [`StoreError::Record`] if a record cannot be understood.
     pub async fn bindings(&self, run: &RunId) -> Result<BTreeMap<StepId, (u64, SlotId)>, StoreError> {
         let mut bindings = BTreeMap::new();
-        for (key, bytes) in self.objects.read_prefix(&Layout::bindings(run), usize::MAX).await? {
+        for (key, bytes) in self.records(&Layout::bindings(run), usize::MAX).await? {
             let record: BindingRecord = decode(&key, &bytes)?;
             hold(&mut bindings, record.step, Layout::number(key.as_str()).unwrap_or(0), record.slot);
         }
-        for (key, bytes) in self.objects.read_prefix(&Layout::all_bound(run), usize::MAX).await? {
+        for (key, bytes) in self.records(&Layout::all_bound(run), usize::MAX).await? {
             for BoundStep(step, n, slot) in decode::<BoundRecord>(&key, &bytes)?.bound {
                 hold(&mut bindings, step, n, slot);
             }
@@ -56,13 +58,13 @@ impl Store {
     /// [`StoreError::Record`] if the record cannot be understood.
     pub async fn binding(&self, run: &RunId, step: &StepId) -> Result<Option<SlotId>, StoreError> {
         let mut found = BTreeMap::new();
-        for (key, bytes) in self.objects.read_prefix(&Layout::bindings_of(run, step), 1).await? {
+        for (key, bytes) in self.records(&Layout::bindings_of(run, step), 1).await? {
             let record: BindingRecord = decode(&key, &bytes)?;
             hold(&mut found, record.step, Layout::number(key.as_str()).unwrap_or(0), record.slot);
         }
         // There may be a hundred thousand steps in them: what does not have the name is not taken apart.
         let name = serde_json::to_string(&step.name).expect("a name is text");
-        for (key, bytes) in self.objects.read_prefix(&Layout::all_bound(run), usize::MAX).await? {
+        for (key, bytes) in self.records(&Layout::all_bound(run), usize::MAX).await? {
             if std::str::from_utf8(&bytes).is_ok_and(|text| text.contains(&name)) {
                 for BoundStep(bound, n, slot) in decode::<BoundRecord>(&key, &bytes)?.bound {
                     if bound == *step {

@@ -60,7 +60,8 @@ impl Store {
         };
         // In order: the objects, then the record that names them.
         let mut objects = taken.objects;
-        objects.push((Layout::checkpoint(&id), encode(&record)));
+        let key = Layout::checkpoint(&id);
+        objects.push((key.clone(), encode(&key, &record)));
         if mutated(35) {
             objects.rotate_right(1);
         }
@@ -177,7 +178,7 @@ impl Store {
         match self.checkpoint(id).await {
             Ok(Some(record)) => Ok(Ok(record)),
             Ok(None) => Ok(Err("its record is gone".to_owned())),
-            Err(StoreError::Record { problem, .. }) => Ok(Err(problem)),
+            Err(StoreError::Record { problem, .. } | StoreError::DamagedRecord { problem, .. }) => Ok(Err(problem)),
             Err(error) => Err(error),
         }
     }

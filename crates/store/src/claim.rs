@@ -127,6 +127,10 @@ impl Store {
                         }
                     }
                 }
+                // Marked first, so that whoever can still read it relies on it no more: then the next epoch is free.
+                KeyState::Lost(slot, problem) => {
+                    self.mark_damaged(&slot, Layout::end(&slot).as_str(), problem).await?;
+                }
                 KeyState::Free(epoch) => {
                     if let Some(claimed) = self.take(request, claimer, epoch).await? {
                         return Ok(claimed);
@@ -145,24 +149,28 @@ impl Store {
     ) -> Result<Option<Claimed>, StoreError> {
         let slot = SlotId { key: request.key, epoch };
         let (key, start) = (Layout::start(&slot), self.start_record(request));
-        let looked = self.put_and_look(&key, encode(&start), &Layout::attempts(&request.key)).await?;
+        let looked = self.put_and_look(&key, encode(&key, &start), &Layout::attempts(&request.key)).await?;
         let ours = match looked.0 {
             Created::New => true,
-            Created::There(bytes) => {
-                let there: StartRecord = decode(&key, &bytes)?;
-                let ours = there.writer == self.writer && there.run == request.run && there.step == request.step;
-                ours || mutated(19)
-            }
+            Created::There(bytes) => match decode::<StartRecord>(&key, &self.sound(&key, bytes).await?) {
+                // Whose it is shows the look at all of them.
+                Err(StoreError::DamagedRecord { .. }) => false,
+                there => {
+                    let there = there?;
+                    let ours = there.writer == self.writer && there.run == request.run && there.step == request.step;
+                    ours || mutated(19)
+                }
+            },
         };
         if !ours {
             return Ok(None);
         }
         // A number counts only if a look after the create shows no higher one, no lower one open, and no commit that
         // came in between.
-        let after = KeyView::of(&request.key, looked.1)?;
+        let after = KeyView::of(&request.key, self.all_sound(looked.1).await?)?;
         let free_below = match after.state() {
             KeyState::Open(open, _) => open == slot,
-            KeyState::Committed(..) => false,
+            KeyState::Committed(..) | KeyState::Lost(..) => false,
             KeyState::Free(_) => mutated(1),
         };
         let counts = mutated(18) || (after.highest() == Some(epoch) && free_below);

@@ -24,6 +24,7 @@ use crate::{
     layout::EffectPart,
     publish::Place,
     records::{EffectDoerRecord, EffectDoneRecord, EffectFailedRecord, EffectRecord, FORMAT, Owner, StoredArtifact},
+    runs::Damaged,
     store::{decode, encode},
 };
 
@@ -182,9 +183,10 @@ impl Store {
             writer: self.writer.clone(),
         };
         let at = |part| Layout::effect(&effect.run, place, id, &part);
+        let (begun_at, doer_at) = (at(EffectPart::Begun), at(EffectPart::Doer(self.writer.as_str().to_owned())));
         let ops = vec![
-            Op::Create { key: at(EffectPart::Begun), bytes: encode(&begun) },
-            Op::Create { key: at(EffectPart::Doer(self.writer.as_str().to_owned())), bytes: encode(&doer) },
+            Op::Create { bytes: encode(&begun_at, &begun), key: begun_at },
+            Op::Create { bytes: encode(&doer_at, &doer), key: doer_at },
         ];
         let _begun_before = self.put_all(ops).await?;
         // Written first, looked for afterwards: a collector marks the run first and reads effects afterwards.
@@ -306,7 +308,7 @@ impl Store {
         if newer == 0 || mutated(31) {
             return Ok(Vec::new());
         }
-        let runs = self.runs_of(pipeline, newer).await?.into_iter();
+        let runs = self.listed_runs(&Layout::orders(pipeline), newer, Damaged::Refused).await?.into_iter();
         Ok(runs.filter(|listed| listed.order > order).map(|listed| (listed.run, listed.order)).collect())
     }
 
@@ -333,7 +335,7 @@ impl Store {
     /// Returns what the records of a run say about all its effects, by place.
     pub(crate) async fn effects_under(&self, prefix: &str) -> Result<BTreeMap<EffectId, Seen>, StoreError> {
         let mut found: BTreeMap<EffectId, Seen> = BTreeMap::new();
-        for (key, bytes) in self.objects.read_prefix(prefix, usize::MAX).await? {
+        for (key, bytes) in self.records(prefix, usize::MAX).await? {
             let Some((id, part)) = Layout::parse_effect(key.as_str()) else { continue };
             let seen = found.entry(id).or_default();
             match part {
@@ -351,7 +353,7 @@ impl Store {
     /// Returns whether whoever had this writer id for an effect of the run is proved dead.
     pub(crate) async fn doer_gone(&self, run: &RunId, writer: &str) -> Result<bool, StoreError> {
         let suffix = format!(".doer-{writer}.json");
-        for (key, bytes) in self.objects.read_prefix(&Layout::effects(run), usize::MAX).await? {
+        for (key, bytes) in self.records(&Layout::effects(run), usize::MAX).await? {
             if key.as_str().ends_with(&suffix) {
                 return Ok(self.owner_gone(&decode::<EffectDoerRecord>(&key, &bytes)?.owner) == Some(true));
             }

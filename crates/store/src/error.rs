@@ -36,6 +36,14 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A record is not what was written: its storage lost or changed bytes of it.
+    #[error("the record `{key}` is damaged: {problem}")]
+    DamagedRecord {
+        /// The record.
+        key: ObjectKey,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The run does not exist.
     #[error("there is no run `{run}` in this store")]
     NoRun {
@@ -111,7 +119,11 @@ impl StoreError {
                 R::ReadBack => Remedy::Leave,
                 R::MakeAnew => Remedy::MakeAnew,
             },
-            Self::Record { .. } | Self::NoRun { .. } | Self::GivenUp { .. } | Self::Occupied { .. } => Remedy::AskUser,
+            Self::Record { .. }
+            | Self::DamagedRecord { .. }
+            | Self::NoRun { .. }
+            | Self::GivenUp { .. }
+            | Self::Occupied { .. } => Remedy::AskUser,
             Self::Superseded { .. } => Remedy::Leave,
             Self::Damaged { .. } => Remedy::MakeAnew,
             Self::Tree { .. } | Self::Unfit { .. } => Remedy::Reject,

@@ -7,7 +7,7 @@ use std::{
 
 use prunella_model::{RunId, StepName};
 
-use crate::{Layout, Store, StoreError, records::GraphRecord, store::decode};
+use crate::{Layout, Store, StoreError, records::GraphRecord, store::understood};
 
 /// The places of steps in the bytes of a graph record.
 ///
@@ -104,7 +104,7 @@ impl Store {
             Some(text)
         })();
         // Bytes that are no record are those of something else: the whole record says what is wrong.
-        Ok(record.and_then(|record| decode(&key, &record).ok()))
+        Ok(record.and_then(|record| understood(&record).ok()))
     }
 }
 

@@ -42,8 +42,8 @@ impl Slot {
 pub enum Looked {
     /// A commit that may be reused.
     Committed(SlotId, Box<Committed>),
-    /// An attempt that is neither committed nor closed.
-    Open,
+    /// An attempt that is neither committed nor closed, or one of which nobody knows any more how it ended.
+    InTheWay,
     /// Nothing stands in the way of this epoch.
     Free(Epoch),
 }
@@ -86,7 +86,7 @@ impl Names {
     /// Returns what stands in the way if no commit may be reused.
     fn without_a_commit(&self) -> Looked {
         if self.slots.values().any(|slot| slot.started && !slot.ended) {
-            return Looked::Open;
+            return Looked::InTheWay;
         }
         Looked::Free(self.slots.keys().next_back().map_or(Epoch::FIRST, |epoch| epoch.next()))
     }
@@ -111,15 +111,18 @@ impl Store {
         while !asked.is_empty() {
             let slot = |&(at, epoch): &(usize, Epoch)| SlotId { key: keys[at], epoch };
             let ends: Vec<ObjectKey> = asked.iter().map(|asked| Layout::end(&slot(asked))).collect();
-            let read = self.objects.read_listed(&ends).await?;
+            let read = self.read_listed(&ends).await?;
             let mut next = Vec::new();
             for ((asked, key), bytes) in asked.iter().zip(&ends).zip(read) {
                 let (at, epoch) = *asked;
                 let names = &names[at];
-                match committed(key, bytes)? {
-                    Some(_) if names.is_barred(epoch) => looked[at] = Some(names.without_a_commit()),
-                    Some(committed) => looked[at] = Some(Looked::Committed(slot(asked), committed)),
-                    None => match names.ended_below(Some(epoch)) {
+                match said(key, bytes)? {
+                    Said::Commit(_) | Said::Lost if names.is_barred(epoch) => {
+                        looked[at] = Some(names.without_a_commit());
+                    }
+                    Said::Commit(committed) => looked[at] = Some(Looked::Committed(slot(asked), committed)),
+                    Said::Lost => looked[at] = Some(Looked::InTheWay),
+                    Said::NoCommit => match names.ended_below(Some(epoch)) {
                         Some(lower) => next.push((at, lower)),
                         None => looked[at] = Some(names.without_a_commit()),
                     },
@@ -175,11 +178,21 @@ impl Store {
     }
 }
 
-/// Returns the commit that an end says; nothing if it says something else, or was deleted meanwhile.
-fn committed(key: &ObjectKey, bytes: Option<Bytes>) -> Result<Option<Box<Committed>>, StoreError> {
-    let Some(bytes) = bytes else { return Ok(None) };
-    Ok(match decode::<EndRecord>(key, &bytes)?.end {
-        End::Committed(committed) => Some(Box::new(committed)),
-        End::Closed(_) => None,
-    })
+/// What an end says.
+enum Said {
+    Commit(Box<Committed>),
+    /// It is a fence, or was deleted meanwhile.
+    NoCommit,
+    /// It is damaged.
+    Lost,
+}
+
+fn said(key: &ObjectKey, bytes: Option<Bytes>) -> Result<Said, StoreError> {
+    let Some(bytes) = bytes else { return Ok(Said::NoCommit) };
+    match decode::<EndRecord>(key, &bytes) {
+        Ok(EndRecord { end: End::Committed(committed), .. }) => Ok(Said::Commit(Box::new(committed))),
+        Ok(EndRecord { end: End::Closed(_), .. }) => Ok(Said::NoCommit),
+        Err(StoreError::DamagedRecord { .. }) => Ok(Said::Lost),
+        Err(error) => Err(error),
+    }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prunella_model::{Epoch, SlotId, StepKey};
+use prunella_model::{Epoch, RunId, SlotId, StepId, StepKey, StepName, WriterId};
 use prunella_objects::{Listed, ObjectKey};
 use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
     layout::AttemptRecord,
-    records::{Committed, End, EndRecord, StartRecord},
+    records::{Closed, Committed, End, EndRecord, FORMAT, Owner, StartRecord},
     store::decode,
 };
 
@@ -25,19 +25,41 @@ pub struct SlotView {
     pub damaged: bool,
     /// Whether its commit is no longer reusable.
     pub retired: bool,
+    /// Which of its records are damaged: what they said is not known any more.
+    pub lost: LostRecords,
+}
+
+/// The records of a slot that are damaged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LostRecords {
+    /// Its start; what stands for it names nobody.
+    pub start: Option<Box<StartRecord>>,
+    /// What is wrong with its end: it was filled, with a commit or a fence.
+    pub end: Option<String>,
 }
 
 impl SlotView {
+    /// Returns the commit, if it is known to have one.
+    pub fn commit(&self) -> Option<&Committed> {
+        match &self.end {
+            Some(EndRecord { end: End::Committed(committed), .. }) => Some(committed),
+            Some(EndRecord { end: End::Closed(_), .. }) | None => None,
+        }
+    }
+
+    /// Returns whether it was committed or closed.
+    pub fn is_filled(&self) -> bool {
+        self.end.is_some() || self.lost.end.is_some()
+    }
+
+    /// Returns its start; of one that is damaged, what stands for it.
+    fn started_by(&self) -> Option<&StartRecord> {
+        self.start.as_ref().or(self.lost.start.as_deref())
+    }
+
     /// Returns the commit if it may be reused.
     pub fn reusable(&self) -> Option<&Committed> {
-        match &self.end {
-            Some(EndRecord { end: End::Committed(committed), .. })
-                if (!self.damaged || mutated(10)) && (!self.retired || mutated(9)) =>
-            {
-                Some(committed)
-            }
-            _ => None,
-        }
+        self.commit().filter(|_| (!self.damaged || mutated(10)) && (!self.retired || mutated(9)))
     }
 }
 
@@ -57,6 +79,8 @@ pub enum KeyState<'a> {
     Committed(SlotId, &'a Committed),
     /// An attempt that is neither committed nor closed.
     Open(SlotId, &'a StartRecord),
+    /// The newest that was filled, and whether with a commit is not known any more: to be marked as damaged first.
+    Lost(SlotId, &'a str),
     /// Nothing stands in the way of this epoch.
     Free(Epoch),
 }
@@ -68,15 +92,17 @@ impl KeyView {
     /// before anything starts: one never runs while a lower slot is open.
     pub fn state(&self) -> KeyState<'_> {
         let slot = |epoch: &Epoch| SlotId { key: self.key, epoch: *epoch };
-        let newest =
-            self.slots.iter().rev().find(|(_, s)| matches!(&s.end, Some(e) if matches!(e.end, End::Committed(_))));
-        if let Some((epoch, view)) = newest
-            && let Some(committed) = view.reusable()
-        {
-            return KeyState::Committed(slot(epoch), committed);
+        let may_be_commit = |s: &SlotView| s.lost.end.is_some() || s.commit().is_some();
+        if let Some((epoch, view)) = self.slots.iter().rev().find(|(_, view)| may_be_commit(view)) {
+            match (&view.lost.end, view.reusable()) {
+                (Some(problem), _) if !view.damaged => return KeyState::Lost(slot(epoch), problem),
+                (None, Some(committed)) => return KeyState::Committed(slot(epoch), committed),
+                _ => {}
+            }
         }
         for (epoch, view) in &self.slots {
-            if let (Some(start), None) = (&view.start, &view.end)
+            if let Some(start) = view.started_by()
+                && !view.is_filled()
                 && !mutated(1)
             {
                 return KeyState::Open(slot(epoch), start);
@@ -91,11 +117,7 @@ impl KeyView {
     }
 
     /// Returns the newest closed slot of this run and step, whose counters go on (protocol: Slots, Budgets).
-    pub fn newest_closed(
-        &self,
-        run: &prunella_model::RunId,
-        step: &prunella_model::StepId,
-    ) -> Option<(Epoch, &crate::records::Closed)> {
+    pub fn newest_closed(&self, run: &RunId, step: &StepId) -> Option<(Epoch, &Closed)> {
         self.slots.iter().rev().find_map(|(epoch, view)| match &view.end {
             Some(EndRecord { end: End::Closed(closed), .. })
                 if closed.run == *run && closed.step == *step || mutated(42) =>
@@ -104,6 +126,23 @@ impl KeyView {
             }
             _ => None,
         })
+    }
+}
+
+impl StartRecord {
+    /// Returns what stands for a start that is damaged.
+    pub(crate) fn of_nobody() -> Self {
+        const LOST: &str = "lost";
+        Self {
+            format: FORMAT,
+            run: RunId::new(LOST).expect("a name"),
+            step: StepId::plain(StepName::new(LOST).expect("a name")),
+            owner: Owner::nobody(),
+            retry_index: None,
+            members: 1,
+            writer: WriterId::from_random(0),
+            at_ms: 0,
+        }
     }
 }
 
@@ -121,7 +160,7 @@ impl Store {
         };
         let names = listed.iter().flatten().map(|listed| &listed.key);
         let asked: Vec<ObjectKey> = names.filter(|key| says(key)).cloned().collect();
-        let mut read = self.objects.read_listed(&asked).await?.into_iter();
+        let mut read = self.read_listed(&asked).await?.into_iter();
         let mut content = |key: ObjectKey| match says(&key) {
             // What was deleted meanwhile is not there.
             true => read.next().flatten().map(|bytes| (key, bytes)),
@@ -136,7 +175,8 @@ impl Store {
     /// Returns all attempts of `key`.
     ///
     /// # Errors
-    /// [`StoreError::Record`] if one of the records cannot be understood: then nothing may be concluded.
+    /// [`StoreError::Record`] if one of the records cannot be understood: then nothing may be concluded. One that is damaged
+    /// is no error: it is lost.
     pub async fn look(&self, key: &StepKey) -> Result<KeyView, StoreError> {
         Ok(self.look_all(std::slice::from_ref(key)).await?.pop().expect("a view for every key"))
     }
@@ -152,8 +192,14 @@ impl KeyView {
             };
             let view = slots.entry(epoch).or_default();
             match record {
-                AttemptRecord::Start => view.start = Some(decode(&name, &bytes)?),
-                AttemptRecord::End => view.end = Some(decode(&name, &bytes)?),
+                AttemptRecord::Start => match decode(&name, &bytes) {
+                    Err(StoreError::DamagedRecord { .. }) => view.lost.start = Some(Box::new(StartRecord::of_nobody())),
+                    start => view.start = Some(start?),
+                },
+                AttemptRecord::End => match decode(&name, &bytes) {
+                    Err(StoreError::DamagedRecord { problem, .. }) => view.lost.end = Some(problem),
+                    end => view.end = Some(end?),
+                },
                 AttemptRecord::Damaged => view.damaged = true,
                 AttemptRecord::Retired => view.retired = true,
                 AttemptRecord::Alive => {}

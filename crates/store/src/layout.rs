@@ -269,6 +269,9 @@ impl Layout {
         key(format!("order/{pipeline}/{}.json", descending(n)))
     }
 
+    /// The prefix of all runs of all pipelines.
+    pub(crate) const ALL_ORDERS: &str = "order/";
+
     /// Returns the prefix of all runs of a pipeline, the newest first.
     pub fn orders(pipeline: &PipelineName) -> String {
         format!("order/{pipeline}/")

@@ -7,7 +7,7 @@ use prunella_sys::mutated;
 
 use crate::{
     Store, StoreError,
-    records::{AliveRecord, Owner},
+    records::{AliveRecord, Owner, ProcessId},
 };
 
 /// The counter of `alive` unchanged for this long, on the newcomer's own monotonic clock, counts as death.
@@ -27,13 +27,22 @@ impl Observer {
     /// # Errors
     /// [`StoreError::Objects`] if the store did not answer: then nothing is concluded.
     pub async fn expired(&mut self, store: &Store, key: &ObjectKey, lease: Duration) -> Result<bool, StoreError> {
-        let counter = store.read::<AliveRecord>(key).await?.map(|alive| alive.counter);
+        let counter = store.hinted::<AliveRecord>(key).await?.map(|alive| alive.counter);
         let now = store.sys.clock.monotonic();
         let (last, since) = self.seen.entry(key.clone()).or_insert((counter, now));
         if *last != counter {
             (*last, *since) = (counter, now);
         }
         Ok(now.saturating_sub(*since) >= lease && !mutated(43))
+    }
+}
+
+impl Owner {
+    /// Returns what stands for an owner of which the record is damaged: on no machine, so that only a sign of life says whether
+    /// it lives.
+    pub(crate) fn nobody() -> Self {
+        let process = ProcessId { pid: 0, start_ticks: 0 };
+        Self { machine: String::new(), boot: String::new(), process, guardian: None }
     }
 }
 

@@ -22,10 +22,11 @@ impl Store {
         key: impl Fn(u64) -> ObjectKey,
         record: &T,
     ) -> Result<u64, StoreError> {
-        let bytes = encode(record);
         loop {
             let n = self.highest(prefix).await? + 1;
-            let ours = match self.put(&key(n), bytes.clone()).await? {
+            let key = key(n);
+            let bytes = encode(&key, record);
+            let ours = match self.put(&key, bytes.clone()).await? {
                 Created::New => true,
                 // Made by ourselves, and the answer got lost: the record names its writer.
                 Created::There(there) => there == bytes && !mutated(27) || mutated(28),

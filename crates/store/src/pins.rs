@@ -9,6 +9,7 @@ use prunella_sys::mutated;
 use crate::{
     Layout, Store, StoreError,
     abreast::abreast,
+    gc::Condemned,
     records::{FORMAT, PinRecord},
     store::encode,
 };
@@ -38,14 +39,16 @@ impl Store {
             Pinner::Attempt(slot) => Layout::pin_of_attempt(slot, &self.random()),
             Pinner::Run(run) => Layout::pin_of_run(run, &self.random()),
         };
-        let record = encode(&PinRecord { format: FORMAT, objects: objects.to_vec() });
-        let early = if mutated(2) { self.condemned().await? } else { None };
+        let record = encode(&key, &PinRecord { format: FORMAT, objects: objects.to_vec() });
+        let early = if mutated(2) { Some(self.condemned().await?) } else { None };
         if !mutated(3) {
             let _random_name = self.put(&key, record.clone()).await?;
         }
-        let condemned = if mutated(2) { early } else { self.condemned().await? };
-        let condemned = condemned.map(|(_, condemned)| condemned).filter(|_| !mutated(57)).unwrap_or_default();
-        let condemned = Arc::new(condemned);
+        let condemned = match early {
+            Some(early) => early,
+            None => self.condemned().await?,
+        };
+        let condemned = Arc::new(if mutated(57) { Condemned::default() } else { condemned });
         let reliable = abreast(objects.to_vec(), AT_ONCE, |object| {
             let (store, condemned) = (self.clone(), condemned.clone());
             async move { Ok(!condemned.contains(&object) && store.exists(&ObjectKey::new(&object)?).await?) }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName};
+use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName, WriterId};
 use prunella_objects::Created;
 use prunella_sys::mutated;
 
@@ -39,6 +39,15 @@ pub struct RunListed {
     pub run: RunId,
     /// Wall time of its start, for people.
     pub at_ms: i64,
+}
+
+/// What a list of runs does about a run whose number is damaged, so that nobody knows which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// For whoever looks.
+    LeftOut,
+    /// For whoever concludes something from its absence.
+    Refused,
 }
 
 /// Whose budgets are refilled when a driver takes a run.
@@ -83,7 +92,7 @@ impl Store {
             base: new.base.map(|base| base.display().to_string()),
             at_ms,
         };
-        let _fresh_id = self.put(&Layout::graph(&new.run), encode(&record)).await?;
+        let _fresh_id = self.create(&Layout::graph(&new.run), &record).await?;
         Ok(record)
     }
 
@@ -95,31 +104,39 @@ impl Store {
         self.read(&Layout::graph(run)).await?.ok_or_else(|| StoreError::NoRun { run: run.clone() })
     }
 
-    /// Returns up to `limit` runs of the pipeline, the newest first.
+    /// Returns up to `limit` runs of the pipeline, the newest first; without those whose number is damaged.
     ///
     /// # Errors
     /// [`StoreError::Record`] if a record cannot be understood.
     pub async fn runs_of(&self, pipeline: &PipelineName, limit: usize) -> Result<Vec<RunListed>, StoreError> {
-        self.listed_runs(&Layout::orders(pipeline), limit).await
+        self.listed_runs(&Layout::orders(pipeline), limit, Damaged::LeftOut).await
     }
 
-    /// Returns all runs of all pipelines: by pipeline, the newest first.
+    /// Returns all runs of all pipelines: by pipeline, the newest first; without those whose number is damaged.
     ///
     /// # Errors
     /// [`StoreError::Record`] if a record cannot be understood.
     pub async fn runs(&self) -> Result<Vec<RunListed>, StoreError> {
-        self.listed_runs("order/", usize::MAX).await
+        self.listed_runs(Layout::ALL_ORDERS, usize::MAX, Damaged::LeftOut).await
     }
 
     /// Leaves out what was killed between its place in the order and its graph: such a run never began.
-    async fn listed_runs(&self, prefix: &str, limit: usize) -> Result<Vec<RunListed>, StoreError> {
+    pub(crate) async fn listed_runs(
+        &self,
+        prefix: &str,
+        limit: usize,
+        damaged: Damaged,
+    ) -> Result<Vec<RunListed>, StoreError> {
         let mut ask = limit;
         loop {
-            let found = self.objects.read_prefix(prefix, ask).await?;
+            let found = self.records(prefix, ask).await?;
             let all = found.len() < ask;
             let mut runs = Vec::new();
             for (key, bytes) in found {
-                let record: OrderRecord = decode(&key, &bytes)?;
+                let record: OrderRecord = match decode(&key, &bytes) {
+                    Err(StoreError::DamagedRecord { .. }) if damaged == Damaged::LeftOut => continue,
+                    record => record?,
+                };
                 let pipeline = key.as_str().split('/').nth(1).and_then(|name| PipelineName::new(name).ok());
                 if let (Some(pipeline), Some(order)) = (pipeline, Layout::number(key.as_str()))
                     && self.exists(&Layout::graph(&record.run)).await?
@@ -168,7 +185,7 @@ impl Store {
             let highest = self.highest(&Layout::drivers(run)).await?;
             let mut before = None;
             if highest > 0
-                && let Some(there) = self.read::<DriverRecord>(&Layout::driver(run, highest)).await?
+                && let Some(there) = self.driver(run, highest).await?
             {
                 let dead = match self.owner_gone(&there.owner) {
                     // The guardian of a dead engine ends by itself and drives nothing.
@@ -192,8 +209,10 @@ impl Store {
                 at_ms: self.sys.clock.wall_ms(),
             };
             // Only the number after the one that was judged: a higher one is somebody else's, to be judged first.
-            let (n, bytes) = (highest + 1, encode(&record));
-            let ours = match self.put(&Layout::driver(run, n), bytes.clone()).await? {
+            let n = highest + 1;
+            let key = Layout::driver(run, n);
+            let bytes = encode(&key, &record);
+            let ours = match self.put(&key, bytes.clone()).await? {
                 Created::New => true,
                 Created::There(there) => there == bytes,
             };
@@ -210,8 +229,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] if its record cannot be understood.
     pub async fn refilled_by(&self, run: &RunId, n: u64, step: &StepId) -> Result<bool, StoreError> {
-        let driver = self.read::<DriverRecord>(&Layout::driver(run, n)).await?;
+        let driver = self.driver(run, n).await?;
         Ok(driver.is_some_and(|driver| driver.reset_budgets || driver.retried.contains(step)))
+    }
+
+    /// Returns the `n`-th driver of a run; of one that is damaged, what stands for it names nobody.
+    async fn driver(&self, run: &RunId, n: u64) -> Result<Option<DriverRecord>, StoreError> {
+        match self.read(&Layout::driver(run, n)).await {
+            Err(StoreError::DamagedRecord { .. }) => Ok(Some(DriverRecord {
+                format: FORMAT,
+                owner: Owner::nobody(),
+                writer: WriterId::from_random(0),
+                reset_budgets: false,
+                retried: Vec::new(),
+                took_over: false,
+                at_ms: 0,
+            })),
+            driver => driver,
+        }
     }
 
     fn engine_gone(&self, owner: &Owner) -> bool {
@@ -228,7 +263,7 @@ impl Store {
         if highest == 0 {
             return Ok(None);
         }
-        let Some(record) = self.read::<DriverRecord>(&Layout::driver(run, highest)).await? else { return Ok(None) };
+        let Some(record) = self.driver(run, highest).await? else { return Ok(None) };
         let lives = if self.engine_gone(&record.owner) {
             Some(false)
         } else {
@@ -267,7 +302,7 @@ impl Store {
             memory_limit_bytes: None,
             notice: false,
         };
-        Ok(self.objects.overwrite(&Layout::driver_alive(run, n), encode(&alive)).await?)
+        self.hint(&Layout::driver_alive(run, n), &alive).await
     }
 
     /// Gives an attempt's sign of life.
@@ -275,7 +310,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Objects`] if the store did not answer.
     pub async fn attempt_alive(&self, slot: &SlotId, alive: &AliveRecord) -> Result<(), StoreError> {
-        Ok(self.objects.overwrite(&Layout::alive(slot), encode(alive)).await?)
+        self.hint(&Layout::alive(slot), alive).await
     }
 
     /// Asks driver `n` of a run to stop.
@@ -284,7 +319,7 @@ impl Store {
     /// [`StoreError::Objects`] if the store did not answer.
     pub async fn ask_to_stop(&self, run: &RunId, n: u64, now: bool) -> Result<(), StoreError> {
         // A hint, so that a second, harder request can replace the first.
-        Ok(self.objects.overwrite(&Layout::stop(run, n), encode(&StopRecord { format: FORMAT, now })).await?)
+        self.hint(&Layout::stop(run, n), &StopRecord { format: FORMAT, now }).await
     }
 
     /// Returns whether driver `n` was asked to stop, and whether at once.
@@ -292,7 +327,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] if the record cannot be understood.
     pub async fn asked_to_stop(&self, run: &RunId, n: u64) -> Result<Option<bool>, StoreError> {
-        Ok(self.read::<StopRecord>(&Layout::stop(run, n)).await?.map(|record| record.now))
+        Ok(self.hinted::<StopRecord>(&Layout::stop(run, n)).await?.map(|record| record.now))
     }
 
     /// Moves the names of a pipeline to the artifacts of a run that succeeded.
@@ -320,7 +355,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] if the record cannot be understood.
     pub async fn names(&self, pipeline: &PipelineName) -> Result<Option<NamesRecord>, StoreError> {
-        let found = self.objects.read_prefix(&Layout::all_names(pipeline), 1).await?;
+        let found = self.records(&Layout::all_names(pipeline), 1).await?;
         found.first().map(|(key, bytes)| decode(key, bytes)).transpose()
     }
 }

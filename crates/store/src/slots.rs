@@ -54,12 +54,12 @@ impl Store {
         let mut ops: Vec<Op> = objects.into_iter().map(|(key, bytes)| Op::Create { key, bytes }).collect();
         let record = self.end_record(End::Committed(Committed { artifacts, provenance, timeline }));
         let key = Layout::end(slot);
-        ops.push(Op::Create { key: key.clone(), bytes: encode(&record) });
+        ops.push(Op::Create { key: key.clone(), bytes: encode(&key, &record) });
         if mutated(4) {
             ops.rotate_right(1);
         }
         let created = self.put_all(ops).await?.pop();
-        self.filled(&key, created, Decision::Commit)
+        self.filled(&key, created, Decision::Commit).await
     }
 
     /// Closes a slot: the fence (I5). Whoever comes later, its own attempt included, finds it closed.
@@ -69,7 +69,7 @@ impl Store {
     pub async fn close(&self, slot: &SlotId, closed: Closed) -> Result<Filled, StoreError> {
         let key = Layout::end(slot);
         let created = self.create(&key, &self.end_record(End::Closed(closed))).await?;
-        self.filled(&key, Some(created), Decision::Close)
+        self.filled(&key, Some(created), Decision::Close).await
     }
 
     fn end_record(&self, end: End) -> EndRecord {
@@ -78,10 +78,10 @@ impl Store {
 
     /// One's own writer id says "filled by an earlier call" only of the same decision: all attempts of an engine share its
     /// id, so that a commit may meet the engine's own fence, and a close a commit of which the answer got lost.
-    fn filled(&self, key: &ObjectKey, created: Option<Created>, with: Decision) -> Result<Filled, StoreError> {
+    async fn filled(&self, key: &ObjectKey, created: Option<Created>, with: Decision) -> Result<Filled, StoreError> {
         match created {
             Some(Created::There(bytes)) => {
-                let there: EndRecord = decode(key, &bytes)?;
+                let there: EndRecord = decode(key, &self.sound(key, bytes).await?)?;
                 let same = match there.end {
                     End::Committed(_) => with == Decision::Commit,
                     End::Closed(_) => with == Decision::Close,

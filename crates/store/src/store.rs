@@ -4,11 +4,18 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use prunella_model::WriterId;
-use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Freshness, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
+use crate::{
+    StoreError,
+    lanes::Lanes,
+    publish::Outside,
+    sums::{Sum, check, seal},
+    there::Restored,
+    transfers::Transfers,
+};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -86,11 +93,50 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Record`] if it is there and cannot be understood.
+    /// [`StoreError::DamagedRecord`] if it is not what was written, also past every copy.
     pub async fn read<T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<Option<T>, StoreError> {
         match self.objects.get(key).await? {
             None => Ok(None),
-            Some(bytes) => decode(key, &bytes).map(Some),
+            Some(bytes) => decode(key, &self.sound(key, bytes).await?).map(Some),
         }
+    }
+
+    /// Returns these bytes of a record, or, if they are not what was written, what the store has now past every copy: damage
+    /// is believed only of that (protocol: Slots, Damage).
+    pub(crate) async fn sound(&self, key: &ObjectKey, bytes: Bytes) -> Result<Bytes, StoreError> {
+        if is_whole(key, &bytes) {
+            return Ok(bytes);
+        }
+        let size = usize::try_from(MAX_GET_BYTES).unwrap_or(usize::MAX);
+        // One that was deleted meanwhile is what it was.
+        Ok(self.objects.read_range(key, 0, size, Freshness::Fresh).await?.unwrap_or(bytes))
+    }
+
+    /// Returns records that a listing has just shown, in order; nothing for those deleted meanwhile.
+    pub(crate) async fn read_listed(&self, keys: &[ObjectKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut found = self.objects.read_listed(keys).await?;
+        for (key, bytes) in keys.iter().zip(&mut found) {
+            if let Some(there) = bytes.take() {
+                *bytes = Some(self.sound(key, there).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns up to `limit` records whose key begins with `prefix`, in byte order.
+    pub(crate) async fn records(&self, prefix: &str, limit: usize) -> Result<Vec<(ObjectKey, Bytes)>, StoreError> {
+        self.all_sound(self.objects.read_prefix(prefix, limit).await?).await
+    }
+
+    /// Returns these records, each as [`Store::sound`] does.
+    pub(crate) async fn all_sound(
+        &self,
+        mut records: Vec<(ObjectKey, Bytes)>,
+    ) -> Result<Vec<(ObjectKey, Bytes)>, StoreError> {
+        for (key, bytes) in &mut records {
+            *bytes = self.sound(key, std::mem::take(bytes)).await?;
+        }
+        Ok(records)
     }
 
     /// Creates the record at `key`, unless one is there.
@@ -98,7 +144,20 @@ impl Store {
     /// # Errors
     /// [`prunella_objects::ObjectsError::Undecided`] if the answer got lost and reading back did not help.
     pub(crate) async fn create<T: Serialize>(&self, key: &ObjectKey, record: &T) -> Result<Created, StoreError> {
-        self.put(key, encode(record)).await
+        self.put(key, encode(key, record)).await
+    }
+
+    /// Writes a hint, which may be lost.
+    pub(crate) async fn hint<T: Serialize>(&self, key: &ObjectKey, record: &T) -> Result<(), StoreError> {
+        Ok(self.objects.overwrite(key, encode(key, record)).await?)
+    }
+
+    /// Returns the hint at `key`; one that was damaged is lost.
+    pub(crate) async fn hinted<T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<Option<T>, StoreError> {
+        match self.read(key).await {
+            Err(StoreError::DamagedRecord { .. }) => Ok(None),
+            read => read,
+        }
     }
 
     /// Creates the object at `key`, unless one is there.
@@ -157,20 +216,45 @@ async fn settled<T, F: Future<Output = Result<T, ObjectsError>>>(create: impl Fn
     Ok(create().await?)
 }
 
-/// Returns the record as JSON.
-pub(crate) fn encode<T: Serialize>(record: &T) -> Bytes {
-    serde_json::to_vec(record).expect("records have only string keys").into()
+/// Returns the record as it stands at its key: JSON, with its sum at the end.
+pub(crate) fn encode<T: Serialize>(key: &ObjectKey, record: &T) -> Bytes {
+    seal(key, serde_json::to_vec(record).expect("records have only string keys"))
 }
 
-/// Reads a record; one of a newer format is refused rather than half understood.
+/// Reads a record; one that is not what was written is damaged, one of a newer format is refused rather than half understood.
 pub(crate) fn decode<T: DeserializeOwned>(key: &ObjectKey, bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let sum = check(key, bytes);
+    if sum == Sum::Broken {
+        return Err(damaged(key, "its bytes are not those that its sum was made of"));
+    }
+    understood(bytes).map_err(|error| {
         let problem = match newer(bytes, crate::records::FORMAT) {
             Some(problem) => problem,
-            None => error.to_string(),
+            // Whole, and of no newer format: a later program wrote into it what this one does not know.
+            None if sum == Sum::Holds => format!("{error}; update prunella"),
+            None => return damaged(key, &error.to_string()),
         };
         StoreError::Record { key: key.clone(), problem }
     })
+}
+
+/// Reads what is left of a record of which parts were left out: nothing is known of its sum.
+pub(crate) fn understood<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes)
+}
+
+/// Returns whether these bytes can be what was written at this key.
+pub(crate) fn is_whole(key: &ObjectKey, bytes: &[u8]) -> bool {
+    match check(key, bytes) {
+        Sum::Holds => true,
+        Sum::Broken => false,
+        // What was cut has no end.
+        Sum::None => serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok(),
+    }
+}
+
+fn damaged(key: &ObjectKey, problem: &str) -> StoreError {
+    StoreError::DamagedRecord { key: key.clone(), problem: problem.to_owned() }
 }
 
 /// Reads a record up to a format of its own; what is wrong with one that cannot be understood is a value.
@@ -180,7 +264,10 @@ pub(crate) fn decode_up_to<T: DeserializeOwned>(
     supported: u32,
     format: impl Fn(&T) -> u32,
 ) -> Result<Result<T, String>, StoreError> {
-    let read = serde_json::from_slice::<T>(bytes).map_err(|error| error.to_string());
+    if check(key, bytes) == Sum::Broken {
+        return Ok(Err("its bytes are not those that its sum was made of".to_owned()));
+    }
+    let read = understood::<T>(bytes).map_err(|error| error.to_string());
     if read.as_ref().is_ok_and(|record| format(record) <= supported) {
         return Ok(read);
     }
@@ -196,6 +283,6 @@ fn newer(bytes: &[u8], supported: u32) -> Option<String> {
     struct Head {
         format: u32,
     }
-    let Head { format } = serde_json::from_slice(bytes).ok().filter(|head: &Head| head.format > supported)?;
+    let Head { format } = understood(bytes).ok().filter(|head: &Head| head.format > supported)?;
     Some(format!("it has format {format}, this program reads up to {supported}; update prunella"))
 }

@@ -183,7 +183,7 @@ impl Store {
         let table = Arc::into_inner(table).expect("nobody fills it any more");
         let manifest = TreeManifest::of_file(&artifact, executable, table.into_objects(), chunks);
         let object = self.object_name(owner);
-        let objects = vec![(object.clone(), encode(&manifest))];
+        let objects = vec![(object.clone(), encode(&object, &manifest))];
         let stored = StoredArtifact { artifact, object: object.to_string(), executable, in_chunks: true };
         Ok(Taken { stored, objects, manifest: Some(manifest) })
     }

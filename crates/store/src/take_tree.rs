@@ -132,7 +132,7 @@ impl Store {
         let table = Arc::into_inner(table).expect("all loads have ended");
         let manifest = TreeManifest::new(table.into_objects(), entries, chunks);
         let object = self.object_name(owner);
-        objects.push((object.clone(), encode(&manifest)));
+        objects.push((object.clone(), encode(&object, &manifest)));
         let stored = StoredArtifact { artifact, object: object.to_string(), executable: false, in_chunks: false };
         Ok(Taken { stored, objects, manifest: Some(manifest) })
     }

@@ -7,7 +7,6 @@ use crate::{
     Layout, Store, StoreError,
     guard::Looked,
     records::{Committed, FORMAT, UsesRecord},
-    store::encode,
 };
 
 /// What the guard of a step found.
@@ -39,7 +38,7 @@ impl Store {
         let answer = |looked| match looked {
             Looked::Committed(slot, committed) if still.next() == Some(true) => Guarded::Committed(slot, committed),
             Looked::Free(epoch) => Guarded::Missed(Some(epoch)),
-            Looked::Committed(..) | Looked::Open => Guarded::Missed(None),
+            Looked::Committed(..) | Looked::InTheWay => Guarded::Missed(None),
         };
         Ok(looked.into_iter().map(answer).collect())
     }
@@ -80,11 +79,10 @@ impl Store {
     }
 
     async fn write_uses(&self, run: &RunId, slots: &[SlotId]) -> Result<(), StoreError> {
-        let record = encode(&UsesRecord { format: FORMAT, slots: slots.to_vec() });
         // A name of its own for every record: numbers of one writer would have to outlive it.
         let i = self.sys.random.u64() % 100_000_000;
         let key = Layout::uses(run, &self.random(), i);
-        let _random_name = self.put(&key, record).await?;
+        let _random_name = self.create(&key, &UsesRecord { format: FORMAT, slots: slots.to_vec() }).await?;
         Ok(())
     }
 }

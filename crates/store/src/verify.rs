@@ -28,7 +28,7 @@ pub enum Promiser {
         /// The output.
         port: PortName,
     },
-    /// A checkpoint that the next attempt would go on from.
+    /// A checkpoint that the next attempt goes on from, or falls back on.
     Checkpoint {
         /// Which.
         id: CheckpointId,
@@ -93,7 +93,7 @@ impl PromisedFile {
 }
 
 impl Store {
-    /// Returns what commits, newest checkpoints and runs promise: of the whole store, or what one run made, uses and
+    /// Returns what commits, checkpoints of unfinished work and runs promise: of the whole store, or what one run made, uses and
     /// brought in.
     ///
     /// # Errors
@@ -131,11 +131,17 @@ impl Store {
             if matches!(view.state(), KeyState::Committed(..)) {
                 continue;
             }
-            if let Some(id) = self.checkpoints(&view.key).await?.first().copied().filter(|id| asked(&id.slot))
-                && let Some(record) = self.checkpoint(&id).await?
-            {
-                let by = Promiser::Checkpoint { id, made: made(&id.slot) };
-                found.artifacts.push(Promised { by, stored: record.stored });
+            // All of them: the next attempt falls back on an older one.
+            for id in self.checkpoints(&view.key).await?.into_iter().filter(|id| asked(&id.slot)) {
+                match self.checkpoint(&id).await {
+                    // It is named among the records.
+                    Ok(None) | Err(StoreError::DamagedRecord { .. }) => {}
+                    Ok(Some(record)) => {
+                        let by = Promiser::Checkpoint { id, made: made(&id.slot) };
+                        found.artifacts.push(Promised { by, stored: record.stored });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         let runs = match run {
@@ -147,7 +153,11 @@ impl Store {
             if self.is_given_up(&run).await? {
                 continue;
             }
-            if let Some(graph) = self.read::<GraphRecord>(&Layout::graph(&run)).await? {
+            let graph = match self.read::<GraphRecord>(&Layout::graph(&run)).await {
+                Err(StoreError::DamagedRecord { .. }) => None,
+                graph => graph?,
+            };
+            if let Some(graph) = graph {
                 let mounted = graph.graph.data.iter();
                 found.mounted.extend(mounted.filter_map(|(name, pin)| Some((name.clone(), pin.mounted.clone()?))));
                 let brought = graph.brought.into_iter();
@@ -163,7 +173,7 @@ impl Store {
     /// [`StoreError`] if the store did not answer or a record cannot be understood.
     pub(crate) async fn used_by(&self, run: &RunId) -> Result<BTreeSet<SlotId>, StoreError> {
         let mut used: BTreeSet<SlotId> = self.bindings(run).await?.into_values().map(|(_, slot)| slot).collect();
-        for (key, bytes) in self.objects.read_prefix(&Layout::all_uses(run), usize::MAX).await? {
+        for (key, bytes) in self.records(&Layout::all_uses(run), usize::MAX).await? {
             used.extend(decode::<UsesRecord>(&key, &bytes)?.slots);
         }
         Ok(used)
@@ -183,7 +193,7 @@ impl Store {
         fits: impl Fn(&ObjectKey, &[u8]) -> Result<(), StoreError>,
     ) -> Result<Vec<KeyView>, StoreError> {
         let mut by_key: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for (key, bytes) in self.objects.read_prefix(Layout::ALL_ATTEMPTS, usize::MAX).await? {
+        for (key, bytes) in self.records(Layout::ALL_ATTEMPTS, usize::MAX).await? {
             fits(&key, &bytes)?;
             let step = key.as_str().split('/').nth(1).unwrap_or_default().to_owned();
             by_key.entry(step).or_default().push((key, bytes));

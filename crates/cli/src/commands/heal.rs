@@ -10,8 +10,8 @@ use prunella_engine::{Again, EngineError, Plan, load_state};
 use prunella_journal::{RunState, StepIndex};
 use prunella_model::{Digest, PortName, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
-    Store, StoreError,
-    records::{End, EndRecord, GraphRecord, StoredArtifact},
+    Layout, Store, StoreError,
+    records::{GraphRecord, StoredArtifact},
 };
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -191,15 +191,21 @@ async fn find(
     let mut asked: Vec<(For, StoredArtifact)> = Vec::new();
     for ((step, slot), view) in done.into_iter().zip(store.look_all(&keys).await?) {
         let there = view.slots.get(&slot.epoch);
-        match there.map(|there| (&there.end, there.damaged)) {
-            Some((Some(EndRecord { end: End::Committed(committed), .. }), false)) => {
+        match there.map(|there| (there.commit(), there.damaged)) {
+            Some((Some(committed), false)) => {
                 let artifacts = committed.artifacts.iter();
                 asked.extend(artifacts.map(|(name, stored)| (For::Commit(step, slot, name.clone()), stored.clone())));
             }
             found => {
                 let marked = matches!(found, Some((_, true)));
-                let problem = if marked { "marked as damaged before" } else { "its record is missing" };
-                let (object, problem) = (String::new(), problem.to_owned());
+                let gone = there.and_then(|there| there.lost.end.as_deref());
+                let problem = match gone {
+                    _ if marked => "marked as damaged before",
+                    Some(_) => "its record is damaged",
+                    None => "its record is missing",
+                };
+                let object = if gone.is_some() { Layout::end(&slot).to_string() } else { String::new() };
+                let problem = problem.to_owned();
                 lost.commits.push(Loss { step, slot, output: None, object, problem, marked });
             }
         }

@@ -3,8 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use clap::Args;
+use prunella_journal::{Event, read_sound};
 use prunella_model::{ByteSize, SlotId, StepId, shown};
-use prunella_store::{Promiser, Store};
+use prunella_objects::ObjectKey;
+use prunella_store::{LostRecord, Promiser, Store, StoreError, Told};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -21,7 +23,8 @@ use crate::{
 
 /// Read everything that commits name again, and say what is damaged.
 ///
-/// Of the whole store, or what one run made, uses and brought in; the newest checkpoints of unfinished steps, too.
+/// Of the whole store, or what one run made, uses and brought in; the newest checkpoints of unfinished steps, too. Of the
+/// whole store every record and the journals of all runs are read, too, and what is lost with a damaged one is said.
 /// Changes nothing without `--mark`. Exits 1 if something is damaged.
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -69,9 +72,20 @@ struct Tally {
     files: usize,
     bytes: u64,
     damages: Vec<Damage>,
+    records: Vec<LostRecord>,
+    /// What the store finds wrong with itself.
+    store: Vec<String>,
 }
 
 impl Tally {
+    fn wrong(&self) -> usize {
+        self.damages.len() + self.records.len() + self.store.len()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.wrong() == 0
+    }
+
     fn lost(&mut self, Lost { by, object, problem }: Lost) {
         self.damages.extend(by.into_iter().map(|by| Damage {
             by,
@@ -96,8 +110,13 @@ impl Verify {
         };
         let clock = &context.sys.clock;
         let began = clock.monotonic();
+        let (records, itself) = match run {
+            None => (lost_records(&store).await?, store.objects().examine().await.map_err(StoreError::from)?),
+            Some(_) => Default::default(),
+        };
         let promises = store.promises(run.as_ref()).await?;
-        let (mut left, mut tally) = (ToRead::new(promises.artifacts), Tally::default());
+        let (mut left, mut tally) =
+            (ToRead::new(promises.artifacts), Tally { records, store: itself, ..Tally::default() });
         while let Some(mut jobs) = left.next(&store, MOST, &mut |lost| tally.lost(lost)).await? {
             if self.sample.0 < WHOLE {
                 self.draw(context, &mut jobs);
@@ -114,6 +133,11 @@ impl Verify {
                     damage.marked = true;
                 }
             }
+            for record in &tally.records {
+                if let Some(slot) = &record.end_of {
+                    store.mark_damaged(slot, record.key.as_str(), &record.problem).await?;
+                }
+            }
             store.sync().await?;
         }
         match context.output {
@@ -123,6 +147,8 @@ impl Verify {
                 "bytes": tally.bytes,
                 "took_ms": took_ms,
                 "damaged": tally.damages.iter().map(as_json).collect::<Vec<_>>(),
+                "store": tally.store,
+                "records": tally.records.iter().map(record_as_json).collect::<Vec<_>>(),
                 "marked_before": promises.damaged,
                 "retired": promises.retired,
                 "mounted": promises.mounted.iter().map(|(name, path)| json!({ "data": name, "path": path })).collect::<Vec<_>>(),
@@ -140,7 +166,7 @@ impl Verify {
                 self.tell_what_to_do(&tally);
             }
         }
-        Ok(u8::from(!tally.damages.is_empty()))
+        Ok(u8::from(!tally.is_whole()))
     }
 
     /// Keeps the share that was asked for, at least one file: a sample of nothing would say that all is whole.
@@ -158,7 +184,8 @@ impl Verify {
 
     fn tell_what_to_do(&self, tally: &Tally) {
         let any = |of: fn(&Promiser) -> bool| tally.damages.iter().any(|damage| of(&damage.by));
-        if any(|by| matches!(by, Promiser::Commit { .. })) {
+        let ends = tally.records.iter().any(|record| record.end_of.is_some());
+        if ends || any(|by| matches!(by, Promiser::Commit { .. })) {
             note(match self.mark {
                 true => "  help: `prunella run` makes what is marked anew",
                 false => "  help: `prunella verify --mark` marks damaged commits; `prunella run` then makes them anew",
@@ -246,6 +273,12 @@ fn text(tally: &Tally, took_ms: u64) -> String {
         let marked = if damage.marked { "; marked" } else { "" };
         out += &format!("damaged: {}{path}: {} ({}){marked}\n", place(damage), damage.problem, damage.object);
     }
+    for problem in &tally.store {
+        out += &format!("damaged: the store's database: {problem}\n");
+    }
+    for record in &tally.records {
+        out += &format!("damaged: the record `{}`: {}; lost: {}\n", record.key, record.problem, record.lost);
+    }
     let speed = tally.bytes.saturating_mul(1000) / took_ms.max(1);
     out += &format!(
         "{} in {}, {} read in {} ({}/s): {}\n",
@@ -254,9 +287,48 @@ fn text(tally: &Tally, took_ms: u64) -> String {
         ByteSize(tally.bytes),
         lasting(took_ms),
         ByteSize(speed),
-        if tally.damages.is_empty() { "all whole".to_owned() } else { format!("{} damaged", tally.damages.len()) },
+        match tally.wrong() {
+            0 => "all whole".to_owned(),
+            damaged => format!("{damaged} damaged"),
+        },
     );
     out
+}
+
+/// Returns all records of the store that are lost, and all segments of journals.
+async fn lost_records(store: &Store) -> Result<Vec<LostRecord>, CliError> {
+    const LOST: &str = "what happened in a run from there on: `prunella resume` goes on from its records";
+    let (mut told, mut lost) = (Told::default(), Vec::new());
+    for run in store.run_ids().await? {
+        let (read, damage) = read_sound(&**store.objects(), &run).await?;
+        if let Some(damage) = damage {
+            let key = ObjectKey::new(damage.segment()).map_err(StoreError::from)?;
+            lost.push(LostRecord { key, problem: damage.to_string(), lost: LOST, end_of: None });
+        }
+        for stamped in read.events {
+            match stamped.event {
+                Event::AttemptStarted { slot, .. } => _ = told.started.insert(slot),
+                Event::AttemptEnded { slot, .. } => _ = told.filled.insert(slot),
+                Event::StepCommitted { step, slot, .. } | Event::StepReused { step, slot, .. } => {
+                    told.filled.insert(slot);
+                    told.bound.entry(run.clone()).or_default().insert(step);
+                }
+                _ => {}
+            }
+        }
+    }
+    lost.extend(store.lost_records(&told).await?);
+    Ok(lost)
+}
+
+fn record_as_json(record: &LostRecord) -> serde_json::Value {
+    json!({
+        "record": record.key.as_str(),
+        "problem": record.problem,
+        "lost": record.lost,
+        "key": record.end_of.map(|slot| slot.key.hex()),
+        "epoch": record.end_of.map(|slot| slot.epoch.0),
+    })
 }
 
 #[derive(Serialize)]

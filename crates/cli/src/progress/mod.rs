@@ -295,6 +295,9 @@ impl Spectator for Screen {
                     let new = effects.iter().filter(|effect| !effect.before);
                     above.extend(new.map(|effect| effect_words(effect, step, plan)));
                 }
+                Event::DriverStarted { damaged: Some(why), .. } => {
+                    above.push(format!("{}; {}", text::line(why), text::AFTER_DAMAGE));
+                }
                 Event::EffectFailed { step, output, why, .. } => {
                     above.push(format!("{step}.{output} could not be published: {}", text::line(why)));
                 }

@@ -10,7 +10,7 @@ use prunella_model::{EffectHow, PortName, Span, StepId};
 
 use super::{
     model::{Model, Phase, word},
-    text::line,
+    text::{AFTER_DAMAGE, line},
 };
 use crate::{
     evidence::in_words,
@@ -122,6 +122,11 @@ impl Plain {
             Event::InputDamaged { producer, .. } => {
                 let ended = step.and_then(|step| self.ended.remove(&step)).map(|ended| ended + "; ");
                 format!("{}its input from {producer} is made again", ended.unwrap_or_default())
+            }
+            Event::DriverStarted { damaged: Some(why), .. } => {
+                self.flush(model, out);
+                out.push(format!("{}; {AFTER_DAMAGE}", line(why)));
+                return;
             }
             Event::CommitDamaged { slot, .. } => format!("the bytes of attempt {} are lost: made again", slot.epoch),
             Event::StepWaiting { holder, .. } if each => format!("waits for run {holder}, which does the same work"),

@@ -2,6 +2,9 @@
 
 use unicode_width::UnicodeWidthChar;
 
+/// What a driver does that found the log of its run damaged.
+pub const AFTER_DAMAGE: &str = "what it told from there on is taken from the store's records";
+
 /// The most that is kept of a line.
 const MOST: usize = 400;
 

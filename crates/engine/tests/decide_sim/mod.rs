@@ -174,6 +174,7 @@ impl<'a> Sim<'a> {
             continues: Position::START,
             budgets_reset: false,
             retried: None,
+            damaged: None,
         });
         assert!(!had_ended || !self.state.any_effects_given_up(), "what was given up is tried again");
     }

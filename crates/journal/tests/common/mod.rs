@@ -66,6 +66,7 @@ pub fn driver_started(driver: u64) -> Event {
         continues: Position::START,
         budgets_reset: false,
         retried: None,
+        damaged: None,
     }
 }
 

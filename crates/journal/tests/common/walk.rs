@@ -146,6 +146,7 @@ pub fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Ev
             retried: more
                 .is_multiple_of(3)
                 .then(|| vec![topology.id(StepIndex::new(more % topology.len() as u32)).clone()]),
+            damaged: more.is_multiple_of(5).then(|| "torn".to_owned()),
         },
         "step_blocked" => {
             let by = StepIndex::new(more % topology.len() as u32);

@@ -277,6 +277,10 @@ impl Objects for Embedded {
         self.inner.readers.list(prefix, after, limit)
     }
 
+    async fn examine(&self) -> Result<Vec<String>, ObjectsError> {
+        self.inner.readers.examine()
+    }
+
     async fn see_keys(&self, prefix: &str, see: &mut (dyn for<'k> FnMut(&'k str) + Send)) -> Result<(), ObjectsError> {
         self.inner.readers.see_keys(prefix, see)
     }

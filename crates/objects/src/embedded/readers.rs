@@ -114,6 +114,15 @@ impl Readers {
     }
 
     /// Shows every key, in byte order; none is made.
+    /// Returns what SQLite finds wrong with the pages of the database.
+    pub fn examine(&self) -> Result<Vec<String>, ObjectsError> {
+        self.read(|connection| {
+            let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
+            let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(found.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
     pub fn see_keys(&self, prefix: &str, see: &mut dyn FnMut(&str)) -> Result<(), ObjectsError> {
         const SEE: &str = "SELECT key FROM objects WHERE key >= ?1 AND key < ?2 ORDER BY key";
         self.read(|connection| {

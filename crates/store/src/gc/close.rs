@@ -33,7 +33,15 @@ impl Store {
         }
         let mut dead = Vec::new();
         for slot in inventory.started.difference(&inventory.filled) {
-            let Some(start) = self.start_of(slot).await? else { continue };
+            let start = match self.start_of(slot).await {
+                // Whose it is nobody knows: whoever wants its step waits for its sign of life, and closes it.
+                Err(StoreError::DamagedRecord { .. }) => {
+                    collected.open.push(*slot);
+                    continue;
+                }
+                start => start?,
+            };
+            let Some(start) = start else { continue };
             if self.owner_gone(&start.owner) == Some(true) {
                 dead.push((*slot, start));
             } else {

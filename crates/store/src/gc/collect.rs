@@ -117,16 +117,17 @@ impl Store {
     /// Creates the next list: what is `listed`, and what was condemned before and still exists. Returns its number.
     async fn condemn(&self, listed: &mut BTreeSet<String>) -> Result<u64, StoreError> {
         loop {
-            let (before, condemned) = self.condemned().await?.unwrap_or_default();
+            let condemned = self.condemned().await?;
             // Never only the new ones: a slower collection may still delete what an older list named. Whether that still
             // exists is asked after the list was read: it may name what came after this collection had looked.
             let there = self.inventory().await?.candidates;
-            let still = condemned.into_iter().filter(|object| there.contains_key(object.as_str()));
-            listed.extend(still.filter(|_| !mutated(12)));
+            let still = there.keys().map(|key| key.as_str()).filter(|object| condemned.contains(object));
+            listed.extend(still.filter(|_| !mutated(12)).map(str::to_owned));
             let objects = listed.iter().cloned().collect();
-            let bytes = encode(&CondemnedRecord { format: FORMAT, writer: self.writer.clone(), objects });
-            let n = before + 1;
-            let ours = match self.put(&Layout::gc(n), bytes.clone()).await? {
+            let n = condemned.n + 1;
+            let key = Layout::gc(n);
+            let bytes = encode(&key, &CondemnedRecord { format: FORMAT, writer: self.writer.clone(), objects });
+            let ours = match self.put(&key, bytes.clone()).await? {
                 Created::New => true,
                 Created::There(there) => there == bytes || mutated(16),
             };
@@ -158,12 +159,38 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Record`] if it cannot be understood: then nothing may be relied on or deleted.
-    pub(crate) async fn condemned(&self) -> Result<Option<(u64, HashSet<String>)>, StoreError> {
-        let Some((n, key)) = self.newest_gc().await? else { return Ok(None) };
+    pub(crate) async fn condemned(&self) -> Result<Condemned, StoreError> {
+        let Some((n, key)) = self.newest_gc().await? else { return Ok(Condemned::default()) };
         let missing = || StoreError::Record { key: key.clone(), problem: "it was listed and is gone".to_owned() };
         let bytes = self.objects.get(&key).await?.ok_or_else(missing)?;
-        let record: CondemnedRecord = decode_known(&key, &bytes)?;
-        Ok(Some((n, record.objects.into_iter().collect())))
+        let objects = match decode_known::<CondemnedRecord>(&key, &self.sound(&key, bytes).await?) {
+            Ok(record) => Some(record.objects.into_iter().collect()),
+            Err(StoreError::DamagedRecord { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Condemned { n, objects })
+    }
+}
+
+/// The newest list of condemned objects.
+#[derive(Debug)]
+pub(crate) struct Condemned {
+    /// Its number, 0 if there is none.
+    n: u64,
+    /// What it names; nothing if it is damaged.
+    objects: Option<HashSet<String>>,
+}
+
+impl Default for Condemned {
+    fn default() -> Self {
+        Self { n: 0, objects: Some(HashSet::new()) }
+    }
+}
+
+impl Condemned {
+    /// Returns whether the object is condemned. What a damaged list names is not known: any object may be among them.
+    pub(crate) fn contains(&self, object: &str) -> bool {
+        self.objects.as_ref().is_none_or(|named| named.contains(object))
     }
 }
 

@@ -39,7 +39,8 @@ impl Owner {
         Self::parse(name)
     }
 
-    pub(super) fn of_pin(key: &str) -> Option<Self> {
+    /// Returns the owner of the pin with this key.
+    pub(crate) fn of_pin(key: &str) -> Option<Self> {
         Self::parse(key.strip_prefix("pins/")?.strip_suffix(".json")?)
     }
 }

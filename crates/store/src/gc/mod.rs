@@ -11,6 +11,7 @@ mod inventory;
 mod retire;
 mod roots;
 
+pub(crate) use collect::Condemned;
 pub(crate) use inventory::Owner;
 
 use std::collections::{BTreeMap, BTreeSet};

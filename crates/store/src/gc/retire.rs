@@ -12,6 +12,7 @@ use super::{Caretaker, Retention, Supposed, roots::Reading};
 use crate::{
     Layout, RunListed, Store, StoreError,
     records::{FORMAT, RetiredRecord, StartRecord},
+    runs::Damaged,
 };
 
 /// Which runs hold on to what they need.
@@ -35,7 +36,8 @@ impl Store {
         open: &[StartRecord],
         supposed: &Supposed,
     ) -> Result<Runs, StoreError> {
-        let mut runs = Runs { all: self.runs().await?, ..Runs::default() };
+        let all = self.listed_runs(Layout::ALL_ORDERS, usize::MAX, Damaged::Refused).await?;
+        let mut runs = Runs { all, ..Runs::default() };
         let (mut newer, mut seen): (BTreeMap<&PipelineName, usize>, BTreeSet<&RunId>) = Default::default();
         for listed in &runs.all {
             // Listed by pipeline, the newest first. A number that a run gave up for a higher one still stands: the first

@@ -14,13 +14,14 @@ use prunella_sys::mutated;
 
 use super::{
     Caretaker, Retention, Supposed, Why,
+    collect::Condemned,
     inventory::{Inventory, Owner, check_format, decode_known},
     retire::Runs,
 };
 use crate::{
     KeyState, KeyView, Layout, Store, StoreError,
     layout::AttemptRecord,
-    records::{CheckpointRecord, End, EndRecord, GraphRecord, NamesRecord, PinRecord, StartRecord, StoredArtifact},
+    records::{CheckpointRecord, GraphRecord, NamesRecord, PinRecord, StartRecord, StoredArtifact},
 };
 
 /// The objects of trees, and of files in chunks, by their manifest, which never changes; nothing where it cannot be read.
@@ -85,7 +86,12 @@ impl Reader<'_> {
         let inventory = self.store.inventory().await?;
         let open = self.open(&inventory).await?;
         reading.filled = inventory.filled.union(&self.supposed.closed).copied().collect();
-        reading.runs = self.store.judge_runs(self.caretaker, self.retention, &open, self.supposed).await?;
+        let known = open.as_deref().unwrap_or_default();
+        reading.runs = self.store.judge_runs(self.caretaker, self.retention, known, self.supposed).await?;
+        if open.is_none() {
+            reading.runs.forgotten.clear();
+            reading.runs.finished.clear();
+        }
         self.effects(&inventory, &mut reading, manifests).await?;
         let named = self.names(&inventory, &mut reading, manifests).await?;
         let used = self.uses(&mut reading, manifests).await?;
@@ -101,7 +107,7 @@ impl Reader<'_> {
                 Owner::Run(run) if !reading.runs.forgotten.contains(run) => Why::Run,
                 Owner::Attempt(_) | Owner::Run(_) => continue,
             };
-            for object in objects {
+            for object in objects? {
                 reading.root(&object, why);
                 pinned.insert(object);
             }
@@ -110,25 +116,33 @@ impl Reader<'_> {
         Ok(reading)
     }
 
-    async fn pins(&self) -> Result<Vec<(Owner, Vec<String>)>, StoreError> {
+    async fn pins(&self) -> Result<Vec<(Owner, Result<Vec<String>, StoreError>)>, StoreError> {
         let mut pins = Vec::new();
-        for (key, bytes) in self.store.objects.read_prefix("pins/", usize::MAX).await? {
-            let record: PinRecord = decode_known(&key, &bytes)?;
+        for (key, bytes) in self.store.records("pins/", usize::MAX).await? {
+            let objects = decode_known::<PinRecord>(&key, &bytes).map(|record| record.objects);
             let owner = Owner::of_pin(key.as_str()).ok_or_else(|| unknown(key))?;
-            pins.push((owner, record.objects));
+            match objects {
+                // Of somebody who pins no more it says nothing that is needed.
+                Err(StoreError::DamagedRecord { .. }) => pins.push((owner, objects)),
+                objects => pins.push((owner, Ok(objects?))),
+            }
         }
         Ok(pins)
     }
 
-    /// Returns the starts of all slots that are open.
-    async fn open(&self, inventory: &Inventory) -> Result<Vec<StartRecord>, StoreError> {
+    /// Returns the starts of all slots that are open; nothing if one of them is damaged.
+    async fn open(&self, inventory: &Inventory) -> Result<Option<Vec<StartRecord>>, StoreError> {
         let mut open = Vec::new();
         for slot in inventory.started.difference(&inventory.filled) {
             if !self.supposed.closed.contains(slot) {
-                open.extend(self.store.start_of(slot).await?);
+                match self.store.start_of(slot).await {
+                    // Whose it is nobody knows: it may be any run's.
+                    Err(StoreError::DamagedRecord { .. }) => return Ok(None),
+                    start => open.extend(start?),
+                }
             }
         }
-        Ok(open)
+        Ok(Some(open))
     }
 
     /// Roots the artifacts of open effects, and keeps the runs that owe them: whoever comes next does them (I8).
@@ -140,7 +154,7 @@ impl Reader<'_> {
     ) -> Result<(), StoreError> {
         for run in &inventory.with_effects {
             let prefix = Layout::effects(run);
-            for (key, bytes) in self.store.objects.read_prefix(&prefix, usize::MAX).await? {
+            for (key, bytes) in self.store.records(&prefix, usize::MAX).await? {
                 check_format(&key, &bytes)?;
             }
             for seen in self.store.effects_under(&prefix).await?.into_values() {
@@ -167,7 +181,7 @@ impl Reader<'_> {
         let with_runs = reading.runs.all.iter().map(|listed| listed.pipeline.clone());
         let pipelines: BTreeSet<_> = with_runs.chain(inventory.pipelines_with_names.iter().cloned()).collect();
         for pipeline in pipelines {
-            let newest = self.store.objects.read_prefix(&Layout::all_names(&pipeline), 1).await?;
+            let newest = self.store.records(&Layout::all_names(&pipeline), 1).await?;
             let Some((key, bytes)) = newest.first().filter(|_| !mutated(39)) else { continue };
             let record: NamesRecord = decode_known(key, bytes)?;
             reading.runs.forgotten.remove(&record.run);
@@ -186,7 +200,7 @@ impl Reader<'_> {
         let retained: Vec<RunId> = reading.runs.all.iter().map(|listed| listed.run.clone()).collect();
         for run in retained.into_iter().filter(|run| !reading.runs.forgotten.contains(run)).collect::<Vec<_>>() {
             for prefix in [Layout::bindings(&run), Layout::all_bound(&run), Layout::all_uses(&run)] {
-                for (key, bytes) in self.store.objects.read_prefix(&prefix, usize::MAX).await? {
+                for (key, bytes) in self.store.records(&prefix, usize::MAX).await? {
                     check_format(&key, &bytes)?;
                 }
             }
@@ -213,12 +227,19 @@ impl Reader<'_> {
         let fits = |key: &ObjectKey, bytes: &[u8]| match Layout::parse_attempt(key.as_str()) {
             // A hint holds on to nothing.
             Some((_, AttemptRecord::Alive)) => Ok(()),
-            Some(_) | None => check_format(key, bytes),
+            Some(_) | None => match check_format(key, bytes) {
+                // What it held on to nobody can reach any more; a mark says with its name what it says.
+                Err(StoreError::DamagedRecord { .. }) => Ok(()),
+                checked => checked,
+            },
         };
         for view in self.store.look_everywhere_if(fits).await? {
             for (epoch, filled) in &view.slots {
-                let Some(EndRecord { end: End::Committed(committed), .. }) = &filled.end else { continue };
                 let slot = SlotId { key: view.key, epoch: *epoch };
+                if filled.lost.end.is_some() {
+                    reading.unreadable.insert(Owner::Attempt(slot));
+                }
+                let Some(committed) = filled.commit() else { continue };
                 // A commit that came after the listing counts as filled only at the next reading; it is a root here.
                 let maker = filled.start.as_ref().map(|start| &start.run);
                 let made = maker.is_none_or(|run| !reading.runs.forgotten.contains(run));
@@ -246,12 +267,19 @@ impl Reader<'_> {
         reading: &mut Reading,
         manifests: &mut Manifests,
     ) -> Result<(), StoreError> {
-        let condemned: HashSet<String> = self.store.condemned().await?.map_or_else(HashSet::new, |(_, all)| all);
+        let condemned = self.store.condemned().await?;
         let mut counted: BTreeMap<StepKey, usize> = BTreeMap::new();
         // The newest first.
-        for (key, bytes) in self.store.objects.read_prefix("checkpoints/", usize::MAX).await? {
-            let record: CheckpointRecord = decode_known(&key, &bytes)?;
+        for (key, bytes) in self.store.records("checkpoints/", usize::MAX).await? {
             let id = checkpoint_id(&key).ok_or_else(|| unknown(key.clone()))?;
+            let record: CheckpointRecord = match decode_known(&key, &bytes) {
+                // Which objects it has is not known any more: all of its owner's stay.
+                Err(StoreError::DamagedRecord { .. }) => {
+                    reading.unreadable.insert(Owner::Attempt(id.slot));
+                    continue;
+                }
+                record => record?,
+            };
             let counted = counted.entry(id.slot.key).or_insert(0);
             let wanted = match views.get(&id.slot.key) {
                 Some(view) if !wants_checkpoints(view, &self.supposed.retired) => 0,
@@ -275,7 +303,7 @@ impl Reader<'_> {
     async fn is_there(
         &self,
         stored: &StoredArtifact,
-        condemned: &HashSet<String>,
+        condemned: &Condemned,
         manifests: &mut Manifests,
     ) -> Result<bool, StoreError> {
         let Some(objects) = self.objects(stored, manifests).await? else { return Ok(false) };
@@ -338,8 +366,8 @@ impl Reader<'_> {
 
 /// Returns whether a newcomer might go on from a checkpoint of this key: nothing stands that makes it needless.
 fn wants_checkpoints(view: &KeyView, retired: &BTreeSet<SlotId>) -> bool {
-    let newest = view.slots.iter().rev().find(|(_, s)| matches!(&s.end, Some(e) if matches!(e.end, End::Committed(_))));
-    let is_open = view.slots.values().any(|slot| slot.end.is_none());
+    let newest = view.slots.iter().rev().find(|(_, slot)| slot.commit().is_some());
+    let is_open = view.slots.values().any(|slot| !slot.is_filled());
     match (newest, view.state()) {
         (None, _) => true,
         (Some(_), KeyState::Committed(..)) => false,

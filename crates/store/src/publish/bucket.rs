@@ -9,7 +9,7 @@ use std::{
 };
 
 use prunella_model::{ArtifactKind, EffectHow, EffectId, RunId};
-use prunella_objects::{Exhibit, Instead, ObjectsError, Showcase, Showcases, Shown};
+use prunella_objects::{Exhibit, Instead, ObjectKey, ObjectsError, Showcase, Showcases, Shown};
 use prunella_sys::FileKind;
 
 use crate::{Effect, Store, StoreError, effects::Ranked, records::StoredArtifact};
@@ -158,6 +158,11 @@ impl Exhibition<'_> {
         };
         let put = self.showcase.put("", Exhibit::File(self.laid), &digest, &instead).await?;
         Ok(put.then_some(how))
+    }
+
+    /// Returns the name of a record at the target as a key: its sum is over it, too.
+    pub(super) fn key(&self, name: &str) -> Result<ObjectKey, StoreError> {
+        ObjectKey::new(name).map_err(|_| self.occupied(&format!("`{name}` is no name of a record")))
     }
 
     pub(super) fn occupied(&self, problem: &str) -> StoreError {

@@ -5,7 +5,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_model::{Digest, EffectHow, descending};
-use prunella_objects::{Exhibit, Instead, ObjectKey};
+use prunella_objects::{Exhibit, Instead};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::Exhibition;
@@ -94,7 +94,8 @@ impl Store {
             size_bytes: at.stored.artifact.size_bytes,
             at_ms: self.sys.clock.wall_ms(),
         };
-        let put = at.showcase.put(&own, Exhibit::Bytes(encode(&head)), &tree.hex(), &Instead::OfNothing).await?;
+        let bytes = Exhibit::Bytes(encode(&at.key(&own)?, &head));
+        let put = at.showcase.put(&own, bytes, &tree.hex(), &Instead::OfNothing).await?;
         // There already: the same was put before, by whoever did not live to say so.
         if !put && self.head(at, &own).await?.is_none_or(|there| there.tree != tree) {
             return Err(at.occupied(&format!("`{own}` is there, and names another tree")));
@@ -134,13 +135,14 @@ impl Store {
         let name = format!("{}.json", below.trim_end_matches('/'));
         let tree = at.stored.artifact.digest.hex();
         // There already: the same tree has the same contents.
-        let _put_before = at.showcase.put(&name, Exhibit::Bytes(encode(&contents)), &tree, &Instead::OfNothing).await?;
+        let bytes = Exhibit::Bytes(encode(&at.key(&name)?, &contents));
+        let _put_before = at.showcase.put(&name, bytes, &tree, &Instead::OfNothing).await?;
         Ok(())
     }
 
     async fn head(&self, at: &Exhibition<'_>, name: &str) -> Result<Option<HeadRecord>, StoreError> {
         let Some(bytes) = at.showcase.read(name).await? else { return Ok(None) };
-        let key = ObjectKey::new(name).map_err(|_| at.occupied(&format!("`{name}` is no head")))?;
+        let key = at.key(name)?;
         decode(&key, &bytes).map(Some).map_err(|_| at.occupied(&format!("`{name}` is there, and is no head")))
     }
 }

@@ -14,7 +14,10 @@ use super::{
     bucket::Exhibition,
     heads::{ABREAST, FORMAT, put_file},
 };
-use crate::{Store, StoreError, store::encode};
+use crate::{
+    Store, StoreError,
+    store::{decode, encode},
+};
 
 /// Where the record lies, below the target.
 const NAME: &str = ".prunella-mirror.json";
@@ -96,14 +99,14 @@ impl Store {
     async fn mirror_there(&self, at: &Exhibition<'_>) -> Result<(Option<String>, Option<MirrorRecord>), StoreError> {
         let Some(seen) = at.showcase.look(NAME).await? else { return Ok((None, None)) };
         let Some(bytes) = at.showcase.read(NAME).await? else { return Ok((None, None)) };
-        let record = serde_json::from_slice(&bytes)
+        let record = decode(&at.key(NAME)?, &bytes)
             .map_err(|error| at.occupied(&format!("`{NAME}` is there and cannot be read: {error}")))?;
         Ok((Some(seen.version), Some(record)))
     }
 }
 
 async fn put_record(at: &Exhibition<'_>, record: &MirrorRecord, instead: Instead) -> Result<bool, StoreError> {
-    Ok(at.showcase.put(NAME, Exhibit::Bytes(encode(record)), &record.tree.hex(), &instead).await?)
+    Ok(at.showcase.put(NAME, Exhibit::Bytes(encode(&at.key(NAME)?, record)), &record.tree.hex(), &instead).await?)
 }
 
 async fn put_changed(at: &Exhibition<'_>, path: &str, size: u64, digest: &Digest) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod chunks;
 mod claims;
 mod crashes;
 mod damage;
+mod damaged_records;
 mod fences;
 mod gc;
 mod gc_collectors;

@@ -341,7 +341,14 @@ fn an_attempt_that_died_with_its_engine_is_told_from_one_that_was_killed() {
     let engine = "0.1.0".to_owned();
     later.at(
         0,
-        Event::DriverStarted { driver: 2, engine, continues: Position::START, budgets_reset: false, retried: None },
+        Event::DriverStarted {
+            driver: 2,
+            engine,
+            continues: Position::START,
+            budgets_reset: false,
+            retried: None,
+            damaged: None,
+        },
     );
     later.ends(5, "train", 2, Class::Killed, Ending::SupervisorDied, 0);
     later.heals(6, "train", Class::Killed, 0);

@@ -99,7 +99,14 @@ impl Watched {
         let engine = "0.1.0".to_owned();
         this.at(
             0,
-            Event::DriverStarted { driver: 1, engine, continues: Position::START, budgets_reset: false, retried: None },
+            Event::DriverStarted {
+                driver: 1,
+                engine,
+                continues: Position::START,
+                budgets_reset: false,
+                retried: None,
+                damaged: None,
+            },
         );
         this
     }

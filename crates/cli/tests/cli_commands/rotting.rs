@@ -1,0 +1,437 @@
+//! Bit rot: whatever the storage changes or loses is noticed, made anew where that can be, and else named.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+};
+
+use prunella_bucketkit::{ACCESS_KEY, S3Server, SECRET_KEY, Stored};
+use prunella_sys::{Random, SeededRandom};
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::home::{Answer, Home, PRUNELLA, hear};
+
+/// One finished run with everything that such a run leaves: code, data, a tree, items, large and small files, a publication.
+const WHOLE: &str = "prunella: v1
+name: whole
+data: { words: { path: words.txt } }
+steps:
+  make:
+    code: [code.sh]
+    run: sh code.sh \"$PRUNELLA_INPUT_WORDS\"
+    inputs: { words: data.words }
+    outputs: { large: large, tree: tree/ }
+    publish: { large: published/large }
+  each:
+    for_each: [1, 2, 3]
+    run: 'echo ${{ item }} >out; cat \"$PRUNELLA_INPUT_TREE/a\" >>out'
+    inputs: { tree: make.tree }
+    outputs: { out: out }
+  all:
+    run: 'cat \"$PRUNELLA_INPUT_OUTS\"/*/* >out'
+    inputs: { outs: each.out }
+    outputs: { out: out }
+";
+
+const CODE: &str =
+    "mkdir tree; cat \"$1\" >tree/a; echo b >tree/b; head -c 200000 /dev/zero >large; cat \"$1\" >>large\n";
+
+/// One that is interrupted after two checkpoints; restored, it ends at once with the same words.
+fn patient(begun: &std::path::Path) -> String {
+    format!(
+        "prunella: v1
+name: patient
+steps:
+  first: {{ run: 'echo 1 >one', outputs: {{ one: one }} }}
+  wait:
+    run: |
+      if [ $PRUNELLA_RESTORED = 0 ] && [ -p {begun} ]; then
+        for n in 1 2; do
+          echo $n >$PRUNELLA_CHECKPOINT_DIR/c$n
+          {PRUNELLA} tell checkpoint c$n --sealed --wait durable >/dev/null
+        done
+        echo begun >{begun}
+        sleep 1000
+      fi
+      echo done >out
+    inputs: {{ one: first.one }}
+    outputs: {{ out: out }}
+    checkpoint: {{ format: files }}
+",
+        begun = begun.display()
+    )
+}
+
+/// What lies at a key.
+type Content = Vec<u8>;
+
+/// A store of which every byte can be changed behind its back.
+trait Shelf {
+    /// Adds what a command needs to find the store.
+    fn command(&self, home: &Home, words: &[&str]) -> std::process::Command;
+    fn all(&self) -> BTreeMap<String, Content>;
+    fn set(&self, key: &str, content: Option<Content>);
+    /// Lets the store be as it was when the shelf was made.
+    fn restore(&self);
+}
+
+/// The embedded store: rows, and files.
+struct Rows {
+    dir: PathBuf,
+    kept: PathBuf,
+}
+
+impl Rows {
+    fn of(home: &Home) -> Self {
+        let rows = Self { dir: home.dir.join(".prunella"), kept: home.beside("kept") };
+        // All in one file, so that all of it can rot.
+        rows.open().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("nobody has it open");
+        copy(&rows.dir, &rows.kept);
+        rows
+    }
+
+    fn open(&self) -> Connection {
+        Connection::open(self.dir.join("store.db")).expect("a database")
+    }
+}
+
+impl Rows {
+    fn rows(&self) -> rusqlite::Result<BTreeMap<String, Content>> {
+        let database = self.open();
+        let mut rows = database.prepare("SELECT key, bytes, file FROM objects")?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.map(|row| {
+            let (key, bytes, file): (String, Option<Content>, Option<String>) = row?;
+            let read = |file: String| fs::read(self.dir.join("data").join(file)).unwrap_or_default();
+            Ok((key, bytes.or_else(|| file.map(read)).unwrap_or_default()))
+        })
+        .collect()
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp is everywhere").success());
+}
+
+impl Shelf for Rows {
+    fn command(&self, home: &Home, words: &[&str]) -> std::process::Command {
+        home.command(words)
+    }
+
+    fn all(&self) -> BTreeMap<String, Content> {
+        self.rows().expect("a sound database")
+    }
+
+    fn set(&self, key: &str, content: Option<Content>) {
+        let database = self.open();
+        let file: Option<String> =
+            database.query_row("SELECT file FROM objects WHERE key = ?1", [key], |row| row.get(0)).expect("a row");
+        let path = file.map(|file| self.dir.join("data").join(file));
+        let changed = match (content, path) {
+            (None, _) => database.execute("DELETE FROM objects WHERE key = ?1", [key]),
+            (Some(bytes), Some(path)) => {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+                fs::write(path, bytes).expect("ours");
+                Ok(1)
+            }
+            // The size stays what it was, as it would if the bytes alone rotted.
+            (Some(bytes), None) => database.execute("UPDATE objects SET bytes = ?2 WHERE key = ?1", (key, bytes)),
+        };
+        assert_eq!(changed.expect("written"), 1, "{key}");
+    }
+
+    fn restore(&self) {
+        fs::remove_dir_all(&self.dir).expect("ours");
+        copy(&self.kept, &self.dir);
+    }
+}
+
+/// A store in a bucket.
+struct Bucket {
+    server: S3Server,
+    kept: BTreeMap<String, Stored>,
+}
+
+const PREFIX: &str = "store/";
+
+impl Shelf for Bucket {
+    fn command(&self, home: &Home, words: &[&str]) -> std::process::Command {
+        let mut command = home.command(words);
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("PRUNELLA_STORE", self.server.url("bucket", "store"));
+        command
+    }
+
+    fn all(&self) -> BTreeMap<String, Content> {
+        let contents = self.server.objects().contents("bucket").into_iter();
+        let inside = contents.filter_map(|(key, stored)| Some((key.strip_prefix(PREFIX)?.to_owned(), stored)));
+        inside.map(|(key, stored)| (key, stored.bytes.to_vec())).collect()
+    }
+
+    fn set(&self, key: &str, content: Option<Content>) {
+        let key = format!("{PREFIX}{key}");
+        match content {
+            None => assert!(self.server.objects().lose("bucket", &key)),
+            Some(bytes) => self.server.objects().damage("bucket", &key, |there| *there = bytes).expect("it is there"),
+        }
+    }
+
+    fn restore(&self) {
+        self.server.objects().put_back("bucket", self.kept.clone());
+    }
+}
+
+/// Both runs, in a store that can rot.
+struct Scene<S> {
+    home: Home,
+    shelf: S,
+    whole: String,
+    interrupted: String,
+    large: Vec<u8>,
+}
+
+impl<S: Shelf> Scene<S> {
+    /// Makes both runs; `freeze` keeps what the store holds then.
+    fn play(home: Home, shelf: S, freeze: impl FnOnce(&Home, S) -> S) -> Self {
+        let begun = home.pipe("begun");
+        home.write("whole.yaml", WHOLE);
+        home.write("code.sh", CODE);
+        home.write("words.txt", "words\n");
+        home.write("patient.yaml", &patient(&begun));
+        let mut scene = Self { home, shelf, whole: String::new(), interrupted: String::new(), large: Vec::new() };
+        scene.run(&["pin", "whole.yaml"]).exits(0);
+        scene.run(&["run", "whole.yaml"]).exits(0);
+        scene.large = scene.got("whole", "make.large").expect("it was made");
+        let engine = scene.shelf.command(&scene.home, &["run", "patient.yaml"]);
+        let mut engine = { engine }.stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
+        assert_eq!(hear(&begun), "begun\n");
+        engine.kill().expect("it runs");
+        engine.wait().expect("it ran");
+        fs::remove_file(&begun).expect("ours");
+        let runs = scene.run(&["runs", "--output", "json"]).exits(0).json();
+        for run in runs["runs"].as_array().expect("a list") {
+            let id = run["run"].as_str().expect("an id").to_owned();
+            match run["pipeline"].as_str() {
+                Some("whole") => scene.whole = id,
+                _ => scene.interrupted = id,
+            }
+        }
+        let Self { home, shelf, whole, interrupted, large } = scene;
+        let shelf = freeze(&home, shelf);
+        Self { home, shelf, whole, interrupted, large }
+    }
+
+    fn run(&self, words: &[&str]) -> Answer {
+        self.shelf.command(&self.home, words).output().expect("the binary starts").into()
+    }
+
+    /// Returns what the newest run of a pipeline has for this; nothing if it says that it is lost.
+    fn got(&self, pipeline: &str, what: &str) -> Option<Vec<u8>> {
+        let runs = self.run(&["runs", "--output", "json"]).json();
+        let runs = runs["runs"].as_array().cloned().unwrap_or_default();
+        let run = runs.iter().find(|run| run["pipeline"] == pipeline)?["run"].as_str()?.to_owned();
+        let _or_not_there = fs::remove_file(self.home.dir.join("got"));
+        let answer = self.run(&["get", &run, what, "got"]);
+        (answer.code == 0).then(|| fs::read(self.home.dir.join("got")).expect("it was laid out"))
+    }
+
+    /// Changes or loses something at random; returns what, and whether it is gone.
+    fn rot(&self, random: &SeededRandom, all: &BTreeMap<String, Content>) -> (BTreeSet<String>, bool, &'static str) {
+        let mut kinds: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        all.keys().filter(|key| decides(key)).for_each(|key| kinds.entry(kind(key)).or_default().push(key));
+        let kinds: Vec<_> = kinds.into_values().collect();
+        let alike = &kinds[below(random, kinds.len())];
+        let key = alike[below(random, alike.len())];
+        let mut bytes = all[key].clone();
+        let others: Vec<_> = alike.iter().filter(|other| all[**other] != bytes).collect();
+        let how = match below(random, 4) {
+            0 if !others.is_empty() => {
+                let other = others[below(random, others.len())];
+                self.shelf.set(key, Some(all[*other].clone()));
+                self.shelf.set(other, Some(bytes));
+                return ([key.clone(), (*other).clone()].into(), false, "swapped");
+            }
+            1 => {
+                bytes.truncate(below(random, bytes.len()));
+                "cut"
+            }
+            2 => {
+                self.shelf.set(key, None);
+                return ([key.clone()].into(), true, "lost");
+            }
+            _ => {
+                let at = below(random, bytes.len());
+                bytes[at] ^= 1 << below(random, 8);
+                "flipped"
+            }
+        };
+        self.shelf.set(key, Some(bytes));
+        ([key.clone()].into(), false, how)
+    }
+
+    /// Returns whether `verify` names one of these, or what is in it.
+    fn names(&self, keys: &BTreeSet<String>) -> Result<(), String> {
+        let answer = self.run(&["verify", "--output", "json"]);
+        let said = format!("{}{}", answer.out, answer.err);
+        if answer.code == 1 {
+            let told = answer.json();
+            let list = |name: &str| told[name].as_array().cloned().unwrap_or_default();
+            let names = |value: &Value| keys.iter().any(|key| value.as_str() == Some(key));
+            let records = list("records").iter().any(|one| names(&one["record"]));
+            if records || list("damaged").iter().any(|one| names(&one["object"])) {
+                return Ok(());
+            }
+        } else if answer.code != 0 && keys.iter().any(|key| said.contains(key)) {
+            return Ok(());
+        }
+        Err(format!("exit code {}\n{said}", answer.code))
+    }
+
+    /// Goes on as a user would, and looks whether all results are right in the end.
+    fn heals(&self) -> Result<(), String> {
+        let right = |what: &str| match self.got("whole", what) {
+            Some(bytes) if what == "make.large" => bytes == self.large,
+            Some(bytes) => bytes == b"1\nwords\n2\nwords\n3\nwords\n",
+            None => false,
+        };
+        let mut said = String::new();
+        let mut tell = |answer: Answer| said += &format!("exit code {}\n{}{}\n", answer.code, answer.out, answer.err);
+        // What `heal` cannot do, a new run does.
+        tell(self.run(&["heal", &self.whole]));
+        let again = self.run(&["run", "whole.yaml"]);
+        let succeeded = again.code == 0;
+        tell(again);
+        if !succeeded || !right("make.large") || !right("all.out") {
+            return Err(said);
+        }
+        // Goes on from what is left, or says what is wrong: then a new one does it.
+        let resumed = self.run(&["resume", &self.interrupted, "--take-over"]);
+        let code = resumed.code;
+        tell(resumed);
+        if code != 0 {
+            tell(self.run(&["run", "patient.yaml"]).exits(0));
+        }
+        match self.got("patient", "wait.out") {
+            Some(bytes) if bytes == b"done\n" => Ok(()),
+            _ => Err(said),
+        }
+    }
+
+    fn rots(&self, rounds: usize, heal_every: usize) {
+        let random = SeededRandom::new(1);
+        let all = self.shelf.all();
+        self.run(&["verify"]).exits(0);
+        let mut noticed: BTreeMap<String, usize> = BTreeMap::new();
+        for round in 0..rounds {
+            let (keys, lost, how) = self.rot(&random, &all);
+            match self.names(&keys) {
+                Ok(()) => *noticed.entry(format!("{how} {}", kind(keys.first().expect("one")))).or_default() += 1,
+                Err(_) if lost && keys.iter().all(|key| is_alone(key, &all)) => {}
+                Err(said) => panic!("round {round}: {how} {keys:?} was not named\n{said}"),
+            }
+            if round % heal_every == 0
+                && let Err(said) = self.heals()
+            {
+                panic!("round {round}: {how} {keys:?} was not healed\n{said}");
+            }
+            self.shelf.restore();
+        }
+        // Every kind of record and object rotted, or the test shows little.
+        for kind in ["attempts.end", "attempts.start", "checkpoints", "data", "journal", "graph", "bindings"] {
+            assert!(noticed.keys().any(|what| what.ends_with(&format!(" {kind}"))), "no {kind} in {noticed:?}");
+        }
+    }
+}
+
+fn below(random: &SeededRandom, n: usize) -> usize {
+    usize::try_from(random.u64() % n as u64).expect("small")
+}
+
+/// Returns what kind of record or object it is.
+fn kind(key: &str) -> String {
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["attempts", _, name] => format!("attempts.{}", name.split('.').nth(1).unwrap_or_default()),
+        ["runs", _, name] => name.split('-').next().unwrap_or_default().to_owned(),
+        ["runs", _, name, ..] => (*name).to_owned(),
+        [kind, ..] => (*kind).to_owned(),
+        [] => String::new(),
+    }
+}
+
+/// Returns whether anything depends on it: hints, logs and summaries may be lost.
+fn decides(key: &str) -> bool {
+    !["attempts.alive", "drivers-alive", "stop", "logs", "summary"].contains(&kind(key).as_str())
+}
+
+/// Returns whether no other record speaks of it: docs/stores.md says so.
+fn is_alone(key: &str, all: &BTreeMap<String, Content>) -> bool {
+    let first_of_folder = || {
+        let folder = key.rsplit_once('/').expect("a folder").0;
+        all.keys().find(|other| other.starts_with(&format!("{folder}/"))).is_some_and(|first| first == key)
+    };
+    match kind(key).as_str() {
+        "uses" | "pins" | "effects" | "checkpoints" | "names" => true,
+        // The highest of its sequence, which is listed first; after the last page of a driver came nothing.
+        "order" | "gc" | "journal" | "drivers" => first_of_folder(),
+        _ => false,
+    }
+}
+
+fn rounds(usual: usize) -> usize {
+    std::env::var("PRUNELLA_ROT").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn whatever_rots_in_the_embedded_store_is_noticed_and_made_anew_or_named() {
+    let home = Home::new();
+    let unkept = Rows { dir: home.dir.join(".prunella"), kept: PathBuf::new() };
+    Scene::play(home, unkept, |home, _| Rows::of(home)).rots(rounds(120), 6);
+}
+
+#[test]
+fn whatever_rots_in_a_bucket_is_noticed_and_made_anew_or_named() {
+    let bucket = Bucket { server: S3Server::start("bucket"), kept: BTreeMap::new() };
+    let freeze = |_: &Home, Bucket { server, .. }: Bucket| {
+        let kept = server.objects().contents("bucket");
+        Bucket { server, kept }
+    };
+    Scene::play(Home::new(), bucket, freeze).rots(rounds(120), 6);
+}
+
+#[test]
+fn whatever_rots_in_the_pages_of_the_database_is_noticed_or_means_nothing() {
+    let home = Home::new();
+    let unkept = Rows { dir: home.dir.join(".prunella"), kept: PathBuf::new() };
+    let scene = Scene::play(home, unkept, |home, _| Rows::of(home));
+    let (random, all) = (SeededRandom::new(2), scene.shelf.all());
+    let (path, mut noticed) = (scene.shelf.dir.join("store.db"), 0);
+    for round in 0..rounds(80) {
+        let mut bytes = fs::read(&path).expect("a database");
+        let (at, bit) = (below(&random, bytes.len()), below(&random, 8));
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, bytes).expect("ours");
+        match scene.run(&["verify"]) {
+            Answer { code: 0, .. } => {
+                let there = scene.shelf.rows().expect("what reads well is sound");
+                let is_same = |key: &str, bytes| match there.get(key) {
+                    Some(there) => there == bytes,
+                    None => is_alone(key, &all),
+                };
+                let differs = all.iter().filter(|(key, bytes)| decides(key) && !is_same(key, *bytes));
+                let differs: Vec<_> = differs.map(|(key, _)| key).collect();
+                assert!(differs.is_empty(), "round {round}: bit {bit} of byte {at} changed {differs:?} unnoticed");
+            }
+            answer => {
+                assert!(answer.code == 1 || !answer.err.is_empty(), "{}", answer.out);
+                noticed += 1;
+            }
+        }
+        scene.shelf.restore();
+    }
+    assert!(noticed > 0, "a database of which nothing matters shows nothing");
+}
