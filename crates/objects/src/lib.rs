@@ -12,6 +12,7 @@ mod key;
 mod memory;
 mod objects;
 mod showcase;
+mod store_id;
 
 pub use directory::Directory;
 pub use embedded::{Embedded, Info};
@@ -23,3 +24,4 @@ pub use objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
 };
 pub use showcase::{Exhibit, Instead, Showcase, Showcases, Shown};
+pub use store_id::{is_store_id, new_store_id};

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
-    Packing, SMALL_BYTES, TakeIn,
+    Packing, SMALL_BYTES, TakeIn, is_store_id, new_store_id,
 };
-use prunella_sys::{Sys, blocking, mutated, random_hex};
+use prunella_sys::{Sys, blocking, mutated};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
@@ -92,7 +92,7 @@ impl Remote {
     pub async fn open(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
         let bucket = Bucket::new(sys, url, options)?;
         is_fit(sys, &bucket, options).await?;
-        let head = Head { kind: KIND.to_owned(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
+        let head = Head { kind: KIND.to_owned(), format: FORMAT, store_id: new_store_id(&*sys.random) };
         let key = head_key();
         let bytes: Bytes = serde_json::to_vec(&head).expect("a number and a text are JSON").into();
         let there = match bucket.get(&key, SMALL_BYTES as u64).await? {
@@ -129,8 +129,8 @@ impl Remote {
             return Err(ObjectsError::NewerFormat { path, found: head.format, supported: FORMAT });
         }
         // It names a directory here.
-        if head.store_id.is_empty() || !head.store_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(unfit(url, &format!("its `{HEAD}` has no proper store id")));
+        if !is_store_id(&head.store_id) {
+            return Err(unfit(url, &format!("its `{HEAD}` has not the store id that was written")));
         }
         let cache = Cache::new(sys, &options.cache, &head.store_id);
         cache.shrink(options.cache_bytes);

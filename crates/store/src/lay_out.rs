@@ -138,7 +138,7 @@ impl Store {
                 self.whole(Source::Store, stored, Arc::new(self.check(&stored.object))).await?;
             }
             ArtifactKind::File | ArtifactKind::Tree => {
-                let manifest = self.manifest(stored).await?;
+                let manifest = self.manifest_itself(stored).await?;
                 let in_chunks: Vec<_> = manifest.chunks.keys().filter_map(|at| InChunks::of(&manifest, *at)).collect();
                 self.pieces_of(Source::Store, manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
                 abreast(in_chunks, self.lanes.at_work(), |file| {
@@ -200,6 +200,14 @@ impl Store {
     /// [`StoreError::Record`] if a newer program wrote it.
     pub async fn manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
         match self.read_manifest(Source::Nearest, stored).await {
+            Err(StoreError::Damaged { .. }) => self.read_manifest(Source::Store, stored).await,
+            read => read,
+        }
+    }
+
+    /// Returns the manifest as [`Store::manifest`] does, past every copy: a copy says nothing about the store.
+    pub(crate) async fn manifest_itself(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
+        match self.read_manifest(Source::Store, stored).await {
             Err(StoreError::Damaged { .. }) => self.read_manifest(Source::Store, stored).await,
             read => read,
         }

@@ -152,19 +152,19 @@ impl Found {
 
     /// Numbers are taken one after the other, and the records that took them stay.
     fn gaps(&mut self, prefix: &str) {
-        let mut highest: BTreeMap<String, (u64, BTreeSet<u64>)> = BTreeMap::new();
+        let mut folders: BTreeMap<String, (BTreeSet<u64>, BTreeSet<u64>)> = BTreeMap::new();
         for key in self.there.range(prefix.to_owned()..).take_while(|key| key.starts_with(prefix)) {
             let Some((folder, _)) = key.rsplit_once('/') else { continue };
             let number = Layout::gc_number(key).map(|(n, _)| n).or_else(|| Layout::number(key));
             let Some(number) = number else { continue };
-            let (most, lists) = highest.entry(folder.to_owned()).or_default();
-            *most = number.max(*most);
+            let (taken, lists) = folders.entry(folder.to_owned()).or_default();
+            taken.insert(number);
             if !key.ends_with(".done.json") {
                 lists.insert(number);
             }
         }
-        for (folder, (most, there)) in highest {
-            for n in (1..=most).filter(|n| !there.contains(n)) {
+        for (folder, (taken, there)) in folders {
+            for n in missing(&taken, &there) {
                 if let Ok(key) = ObjectKey::new(format!("{folder}/{}.json", prunella_model::descending(n))) {
                     self.lose(key, MISSING);
                 }
@@ -202,20 +202,22 @@ impl Found {
 
     /// A slot that has any record was started, and so were all before it; one on which a run relies was committed.
     fn slots(&mut self, told: &Told) {
-        let mut newest: BTreeMap<StepKey, Epoch> = BTreeMap::new();
+        let mut taken: BTreeMap<StepKey, BTreeSet<u64>> = BTreeMap::new();
         let known = self.there.iter().filter_map(|key| slot_of(key));
         for slot in known.chain(told.started.iter().copied()) {
-            let highest = newest.entry(slot.key).or_insert(slot.epoch);
-            *highest = slot.epoch.max(*highest);
+            taken.entry(slot.key).or_default().insert(slot.epoch.0);
         }
         let mut missing = Vec::new();
-        for (key, highest) in newest {
-            for epoch in Epoch::FIRST.0..=highest.0 {
-                let slot = SlotId { key, epoch: Epoch(epoch) };
+        for (key, epochs) in taken {
+            let slot = |epoch| SlotId { key, epoch: Epoch(epoch) };
+            missing.extend(self::missing(&epochs, &epochs).into_iter().map(|epoch| Layout::start(&slot(epoch))));
+            let highest = epochs.last().copied();
+            for epoch in epochs {
+                let slot = slot(epoch);
                 missing.push(Layout::start(&slot));
                 // Nobody starts above a slot that is open, and only a commit is marked.
                 let marked = [Layout::damaged(&slot), Layout::retired(&slot)];
-                let was_filled = epoch < highest.0 || marked.iter().any(|mark| self.there.contains(mark.as_str()));
+                let was_filled = Some(epoch) < highest || marked.iter().any(|mark| self.there.contains(mark.as_str()));
                 missing.extend(was_filled.then(|| Layout::end(&slot)));
             }
         }
@@ -228,6 +230,18 @@ impl Found {
             }
         }
     }
+}
+
+/// Returns the numbers that were taken, or must have been before one that was, and are not there; of many in a row the first:
+/// a name that rotted may say any number.
+fn missing(taken: &BTreeSet<u64>, there: &BTreeSet<u64>) -> Vec<u64> {
+    let (mut missing, mut next) = (Vec::new(), 1);
+    for n in taken {
+        missing.extend((*n > next).then_some(next));
+        missing.extend((!there.contains(n)).then_some(*n));
+        next = n.saturating_add(1);
+    }
+    missing
 }
 
 /// Returns the attempt whose record this is.
@@ -287,5 +301,17 @@ mod tests {
         found.gaps(Layout::ALL_GC);
         let lost: Vec<_> = found.lost.into_iter().map(|lost| lost.key).collect();
         assert_eq!(lost, [Layout::order(&pipeline, 3), Layout::gc(2)]);
+    }
+
+    #[test]
+    fn a_name_that_rotted_into_a_huge_number_costs_no_time() {
+        let mut found = Found::default();
+        let slot = SlotId { key: StepKey(Digest::of(b"k")), epoch: Epoch(1 << 60) };
+        found.there.extend([Layout::start(&slot).to_string(), Layout::gc(u64::MAX).to_string()]);
+        found.gaps(Layout::ALL_GC);
+        found.slots(&Told::default());
+        let lost: Vec<_> = found.lost.into_iter().map(|lost| lost.key).collect();
+        let first = Layout::start(&SlotId { epoch: Epoch::FIRST, ..slot });
+        assert_eq!(lost, [Layout::gc(1), first]);
     }
 }

@@ -221,7 +221,7 @@ impl Store {
             let files = vec![PromisedFile { path: String::new(), offset: 0, size_bytes, digest, chunk: None }];
             return Ok(vec![PromisedObject { object: stored.object.clone(), files }]);
         }
-        let TreeManifest { objects, entries, chunks, .. } = self.manifest(stored).await?;
+        let TreeManifest { objects, entries, chunks, .. } = self.manifest_itself(stored).await?;
         let mut promised: Vec<PromisedObject> =
             objects.into_iter().map(|object| PromisedObject { object, files: Vec::new() }).collect();
         for (at, chunks) in chunks {

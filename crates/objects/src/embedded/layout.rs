@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use prunella_sys::{Sys, random_hex};
 use serde::{Deserialize, Serialize};
 
-use crate::error::ObjectsError;
+use crate::{
+    error::ObjectsError,
+    store_id::{is_store_id, new_store_id},
+};
 
 /// The format written by this program and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -32,7 +35,7 @@ pub(crate) fn create(sys: &Sys, dir: &Path, wanted: &str) -> Result<FormatRecord
         move |error| io_error(dir, &path, error)
     };
     sys.fs.create_dir_all_durable(dir).map_err(failed(dir))?;
-    let record = FormatRecord { kind: wanted.into(), format: FORMAT, store_id: random_hex(&*sys.random, 16) };
+    let record = FormatRecord { kind: wanted.into(), format: FORMAT, store_id: new_store_id(&*sys.random) };
     let path = dir.join(NAME);
     let part = dir.join(format!("{NAME}.{}.part", random_hex(&*sys.random, 8)));
     let text = serde_json::to_vec_pretty(&record).expect("a struct of strings and numbers is JSON");
@@ -81,7 +84,11 @@ pub(crate) fn read(sys: &Sys, dir: &Path, wanted: &str) -> Result<Option<FormatR
     if version.format > FORMAT {
         return Err(ObjectsError::NewerFormat { path: dir.to_owned(), found: version.format, supported: FORMAT });
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| corrupt(error.to_string()))
+    let record: FormatRecord = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    match is_store_id(&record.store_id) {
+        true => Ok(Some(record)),
+        false => Err(corrupt("its store id is not the one that was written".to_owned())),
+    }
 }
 
 /// Turns a failed file operation into the error that says what to do.

@@ -123,3 +123,32 @@ async fn one_wrong_read_is_no_damage_and_two_are() {
         }
     }
 }
+
+#[tokio::test]
+async fn i1_visible_a_copy_on_this_machine_hides_no_damage_of_the_bucket() {
+    for bench in Bench::buckets() {
+        let store = bench.member();
+        let slot = claim(&store, &request(bench.owner(1), "a")).await;
+        bench.file("tree/a", b"small");
+        bench.file("tree/deep/b", &vec![5; 2_000_000]);
+        let taken = store.take_output(&slot, &bench.scratch.path().join("tree"), ArtifactKind::Tree).await.unwrap();
+        store.put_small(taken.objects).await.unwrap();
+        // Read once, so that this machine has a copy of all of it.
+        store.lay_out(&taken.stored, &bench.scratch.path().join("laid")).await.unwrap();
+        store.verify(&taken.stored).await.unwrap();
+        let mut objects = vec![taken.stored.object.clone()];
+        objects.extend(store.promised_objects(&taken.stored).await.unwrap().into_iter().map(|one| one.object));
+        for object in objects {
+            let at = format!("store/{object}");
+            let flip = |bytes: &mut Vec<u8>| bytes[4] ^= 1;
+            bench.held().damage("bucket", &at, flip).expect("it is there");
+            let found = store.verify(&taken.stored).await;
+            assert!(matches!(found, Err(StoreError::Damaged { .. })), "{} {object}: {found:?}", bench.name);
+            if object == taken.stored.object {
+                let promised = store.promised_objects(&taken.stored).await;
+                assert!(matches!(promised, Err(StoreError::Damaged { .. })), "{}: {promised:?}", bench.name);
+            }
+            bench.held().damage("bucket", &at, flip).expect("it is there");
+        }
+    }
+}
