@@ -26,6 +26,7 @@ mod plain;
 mod planning;
 mod publishing;
 mod publishing_in_buckets;
+mod referencing;
 mod shells;
 mod starting;
 mod stopping;
