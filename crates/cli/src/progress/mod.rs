@@ -47,6 +47,7 @@ use crate::{
     args::Output,
     context::Context,
     mounted::unprotected,
+    open::not_read_from,
     present::{Paint, short},
 };
 
@@ -318,6 +319,9 @@ impl Spectator for Screen {
             && !self.unprotected.swap(true, Ordering::Relaxed)
         {
             self.say(&unprotected(why));
+        }
+        if let Told::NotCopied { store, why } = told {
+            self.say(&not_read_from(store, &format!("{}: {why}", plan.id(step))));
         }
         let inner = &mut *self.inner();
         match &mut inner.mode {

@@ -68,9 +68,10 @@ impl Plain {
         let each = model.tally.steps as usize <= EACH;
         let shown = step.and_then(|step| model.shown.get(&step));
         let text = match &stamped.event {
-            Event::StepReused { step: id, .. } => {
+            Event::StepReused { step: id, copied_from, .. } => {
                 if self.reused.len() < NAMES {
-                    self.reused.push(id.to_string());
+                    let from = copied_from.as_ref().map_or_else(String::new, |other| format!(" (from {other})"));
+                    self.reused.push(format!("{id}{from}"));
                 } else {
                     self.more_reused += 1;
                 }

@@ -119,6 +119,28 @@ fn i7_lineage_from_every_committed_byte_one_walks_by_records_alone_to_pinned_dat
     assert_eq!(maker.as_deref(), Some("report"));
 }
 
+#[test]
+fn i7_lineage_what_was_copied_from_another_store_is_traced_in_ones_own() {
+    let them = ran_twice();
+    let us = Home::with(&them.read("pipeline.yaml"));
+    for file in
+        ["requirements.txt", "raw.txt", "folder/one", "lake/deep/water", "train.sh", "report.sh", "prunella.lock"]
+    {
+        us.write(file, &them.read(file));
+    }
+    let store = them.dir.join(".prunella").display().to_string();
+    let ran = us.run(&["run", "--read-from", &store]).exits(0);
+    assert!(!ran.out.contains("attempt 1 begins") || ran.out.contains("on_exit"), "{}", ran.out);
+    std::fs::remove_dir_all(them.dir.join(".prunella")).expect("nobody needs it");
+    let walked = wait(walk(store_of(&us))).unwrap_or_else(|broken| panic!("{broken:?}"));
+    assert_eq!((walked.data.len(), walked.code.len(), walked.runs.len()), (3, 1, 1), "{walked:?}");
+    for step in ["split", "train:fold=0", "train:fold=1", "evaluate:fold=0", "evaluate:fold=1", "report"] {
+        let explained = us.json(&["explain", step]);
+        let from = &explained["commit"]["provenance"]["copied_from"]["store"];
+        assert_eq!(from.as_str(), Some(store.as_str()), "{step}: {explained}");
+    }
+}
+
 /// A change to what a commit says of where it comes from; answers whether there was something to change.
 type Change = fn(&mut Value) -> bool;
 
