@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prunella_journal::{Event, RunStatus};
 use prunella_model::{Graph, RunId};
-use prunella_objects::{Memory, ObjectKey, Objects};
+use prunella_objects::{Created, Memory, ObjectKey, Objects};
 use prunella_store::{OtherStore, Store};
 use serde_json::Value;
 
@@ -49,7 +49,8 @@ async fn held(store: &Store) -> Held {
 async fn other(scene: &Scene, name: &str, held: &Held) -> OtherStore {
     let memory = Memory::new(&scene.sys);
     for (key, bytes) in held {
-        memory.create(&ObjectKey::new(key).unwrap(), bytes.clone()).await.unwrap();
+        let created = memory.create(&ObjectKey::new(key).unwrap(), bytes.clone()).await.unwrap();
+        assert_eq!(created, Created::New);
     }
     OtherStore::new(name.into(), Store::new(Arc::new(memory), scene.sys.clone()))
 }
