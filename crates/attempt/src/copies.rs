@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use prunella_healing::Phase;
-use prunella_model::{ArtifactKind, PortName, Reuse, SlotId};
+use prunella_model::{ArtifactKind, PortName, Reuse, SlotId, shown};
 use prunella_store::{
     Alike, Filled, OtherStore, ReadyCommit, StoreError,
     records::{AliveRecord, Committed, CopiedFrom, MountedAt, StoredArtifact, Timeline},
@@ -14,6 +14,22 @@ use crate::{InputBytes, Success, Told, Verdict, command::command, end::trouble, 
 
 /// How often a sign of life is given while bytes are copied.
 const ALIVE: Duration = Duration::from_secs(10);
+
+/// So many remarks of another store are kept.
+const REMARKS: usize = 20;
+
+/// So many characters of a text of theirs are shown.
+const SHOWN: usize = 500;
+
+/// Returns a text of another store as it may be shown on a terminal and written down here.
+fn harmless(text: &str) -> String {
+    // It is no name: what stands between backticks in it is one.
+    let plain = shown(text.as_bytes()).replace("\\u{60}", "`");
+    match plain.char_indices().nth(SHOWN) {
+        None => plain,
+        Some((at, _)) => format!("{}…", &plain[..at]),
+    }
+}
 
 /// Why a commit is not copied.
 enum NotCopied {
@@ -85,7 +101,7 @@ impl Run<'_> {
     }
 
     fn not_copied(&self, other: &OtherStore, why: String) {
-        self.tell.tell(Told::NotCopied { store: other.name().to_owned(), why });
+        self.tell.tell(Told::NotCopied { store: other.name().to_owned(), why: harmless(&why) });
     }
 
     /// Without them, another machine would take a long copy for a dead attempt.
@@ -123,6 +139,10 @@ impl Run<'_> {
             if theirs.artifact.kind != kind {
                 return Err(NotCopied::Unlike(format!("`{name}` is of another kind than the step declares")));
             }
+            // Before any of it is fetched: what it says it is may be made to fill a disk.
+            if output.check.max_size.is_some_and(|most| theirs.artifact.size_bytes > most.bytes()) {
+                return Err(NotCopied::Unlike(format!("`{name}` is larger than the step declares")));
+            }
             let path = to.join(name.as_str());
             other.store().lay_out_outside(theirs, &path).await.map_err(NotCopied::Theirs)?;
             let taken = self.take(name, theirs, &path, kind).await?;
@@ -135,7 +155,7 @@ impl Run<'_> {
             objects.extend(taken.objects);
         }
         let mut provenance = self.provenance(None, command(self.request, self.step, &[]), Vec::new(), &self.mounted());
-        let remarks = committed.provenance.remarks.clone();
+        let remarks = committed.provenance.remarks.iter().take(REMARKS).map(|remark| harmless(remark)).collect();
         provenance.copied_from = Some(CopiedFrom { store: other.name().to_owned(), slot, remarks });
         let phases = vec![("copy".to_owned(), began), ("promote".to_owned(), self.at_ms())];
         let timeline = Timeline { phases, ended_ms: self.at_ms(), ..Timeline::default() };
@@ -183,5 +203,18 @@ impl Run<'_> {
             InputBytes::Stored { .. } | InputBytes::FanIn(_) => None,
         });
         mounted.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_store_says_is_harmless_on_a_terminal_and_short() {
+        let said = harmless("a\u{1b}[31mred\nnext");
+        assert!(!said.contains('\u{1b}') && !said.contains('\n') && said.contains("red"), "{said}");
+        assert_eq!(harmless(&"é".repeat(9_000)).chars().count(), SHOWN + 1);
+        assert_eq!(harmless("`data.digits` was not pinned"), "`data.digits` was not pinned");
     }
 }

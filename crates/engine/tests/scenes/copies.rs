@@ -17,6 +17,7 @@ crate::tests![
     ones_own_store_comes_first_and_others_in_their_order,
     bytes_that_are_not_what_the_commit_says_are_not_taken,
     a_commit_that_says_other_than_the_step_declares_is_not_taken,
+    what_is_larger_than_the_step_allows_is_not_even_fetched,
     what_is_retired_or_damaged_there_is_passed_over,
     what_a_collector_deletes_in_the_middle_is_not_taken,
     a_record_that_nobody_understands_hides_no_other,
@@ -205,6 +206,19 @@ async fn a_commit_that_says_other_than_the_step_declares_is_not_taken() {
     });
     let said = not_taken(&graph, &another).await;
     assert!(said.iter().any(|why| why.contains("another kind")), "{said:?}");
+}
+
+async fn what_is_larger_than_the_step_allows_is_not_even_fetched() {
+    let graph =
+        Scene::new().graph(&STEPS.replace("big: big.bin", "big: { path: big.bin, check: { max_size: 300000B } }"));
+    let (_, theirs, _) = made(&graph).await;
+    let larger = changed(&theirs, is_end, |end| {
+        for artifact in end["committed"]["artifacts"].as_object_mut().unwrap().values_mut() {
+            artifact["size_bytes"] = (1_u64 << 50).into();
+        }
+    });
+    let said = not_taken(&graph, &larger).await;
+    assert!(said.iter().any(|why| why.contains("`big` is larger than the step declares")), "{said:?}");
 }
 
 async fn what_is_retired_or_damaged_there_is_passed_over() {

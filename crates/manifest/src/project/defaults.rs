@@ -39,7 +39,7 @@ pub enum NoticesOf {
 /// What commands do unless they are told otherwise; what is not there is as it is built in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Defaults {
-    /// The store's directory, relative to the project file's.
+    /// The store: a directory, relative to the project file's, or an address.
     pub store: Option<Placed<String>>,
     /// Stores of others from which commits are copied: directories, relative to the project file's, or addresses.
     pub read_from: Option<Placed<Vec<String>>>,
@@ -70,7 +70,7 @@ pub(super) fn defaults(hand: &mut Hand<'_>, value: &Value<'_>) -> Defaults {
     for (key, value) in hand.known(table, &DEFAULTS) {
         let (what, at) = (format!("`{key}`"), value.span());
         match key {
-            "store" => read.store = directory(hand, value, &what).map(|store| hand.placed(store, &at)),
+            "store" => read.store = hand.text(value, &what).map(|store| hand.placed(store, &at)),
             "read_from" => read.read_from = stores(hand, value, &what).map(|stores| hand.placed(stores, &at)),
             "jobs" => read.jobs = hand.count(value, &what, 1).map(|jobs| hand.placed(jobs, &at)),
             "gpus" => read.gpus = gpus(hand, value, &what).map(|gpus| hand.placed(gpus, &at)),
