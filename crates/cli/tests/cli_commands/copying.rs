@@ -1,8 +1,12 @@
 //! read_from: what others have computed is copied from their stores, which are only read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
 };
 
 use prunella_bucketkit::{ACCESS_KEY, Fault, S3Server, SECRET_KEY};
@@ -21,11 +25,15 @@ impl Team {
         Self { home: Home::with(pipeline), variables }
     }
 
-    fn run(&self, words: &[&str]) -> Answer {
+    fn command(&self, words: &[&str]) -> std::process::Command {
         let mut command = self.home.command(words);
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.output().expect("the binary starts").into()
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Answer {
+        self.command(words).output().expect("the binary starts").into()
     }
 
     fn json(&self, words: &[&str]) -> Value {
@@ -145,4 +153,35 @@ fn ones_own_store_under_read_from_is_no_other() {
     us.run(&["run"]).exits(0);
     let again = us.run(&["run", "--new", "--read-from", ".prunella"]).exits(0);
     assert!(again.out.contains("reused 2 of 2 steps: first, second"), "{}", again.out);
+}
+
+#[test]
+fn whoever_is_killed_or_told_to_stop_while_copying_leaves_a_run_that_goes_on() {
+    for (signal, code) in [("KILL", -1), ("INT", 75)] {
+        let (server, url) = theirs(SMALL);
+        let (tell, told) = mpsc::channel::<u32>();
+        let told = Mutex::new(Some(told));
+        // The first byte of a copy is the moment.
+        server.faults().plan(move |asked| {
+            let of_an_object = asked.method == "GET" && asked.path.contains("/data/");
+            let told = told.lock().expect("nobody panics").take_if(|_| of_an_object)?;
+            let pid = told.recv().expect("it was started").to_string();
+            let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+            assert!(sent.expect("kill is everywhere").success());
+            Some(Fault::Lost)
+        });
+        let us = Team::new(SMALL, vec![("PRUNELLA_READ_FROM", url)]);
+        let mut command = us.command(&["run"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        tell.send(child.id()).expect("the server listens");
+        let ended: Answer = child.wait_with_output().expect("it ends").into();
+        assert_eq!(ended.code, code, "{signal}: {}{}", ended.out, ended.err);
+        let before = us.json(&["status"])["run"].clone();
+        let ran = us.run(&["run"]).exits(0).out;
+        assert!(ran.contains("copied 2 of 2 steps") || ran.matches("copied 1 of 2 steps").count() == 2, "{ran}");
+        assert_eq!(us.json(&["status"])["run"], before, "the same run goes on");
+        us.run(&["verify"]).exits(0);
+        us.run(&["get", "second.tree", "got"]).exits(0);
+        assert_eq!(us.home.read("got/b"), "200006\n");
+    }
 }
