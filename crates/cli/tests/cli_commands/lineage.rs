@@ -68,6 +68,11 @@ fn ran_twice() -> Home {
     home
 }
 
+/// Returns what a walk from every commit of a project meets.
+pub fn walked(home: &Home) -> Walked {
+    wait(walk(store_of(home))).unwrap_or_else(|broken| panic!("{broken:?}"))
+}
+
 fn store_of(home: &Home) -> Arc<dyn Objects> {
     Arc::new(Embedded::open_read_only(&Sys::real(), &home.dir.join(".prunella")).expect("a store"))
 }
@@ -132,7 +137,7 @@ fn i7_lineage_what_was_copied_from_another_store_is_traced_in_ones_own() {
     let ran = us.run(&["run", "--read-from", &store]).exits(0);
     assert!(!ran.out.contains("attempt 1 begins") || ran.out.contains("on_exit"), "{}", ran.out);
     std::fs::remove_dir_all(them.dir.join(".prunella")).expect("nobody needs it");
-    let walked = wait(walk(store_of(&us))).unwrap_or_else(|broken| panic!("{broken:?}"));
+    let walked = walked(&us);
     assert_eq!((walked.data.len(), walked.code.len(), walked.runs.len()), (3, 1, 1), "{walked:?}");
     for step in ["split", "train:fold=0", "train:fold=1", "evaluate:fold=0", "evaluate:fold=1", "report"] {
         let explained = us.json(&["explain", step]);
