@@ -10,6 +10,7 @@ mod examples;
 mod lengths;
 mod licences;
 mod purity;
+mod schedules;
 mod servers;
 #[cfg(feature = "soak")]
 mod soak;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   examples           builds, then runs the examples, in peace and killed, and compares what they made
   soak [OPTIONS]     kills real runs at random and checks that nothing is lost (docs/testing.md):
                      --minutes N, --kills N, --seed S, --parallel N, --binary FILE, --state FILE, --new
+  soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(check::Extent::All),
         ["check", "--quick"] => check::check(check::Extent::Quick),
         ["examples"] => check::check(check::Extent::Examples),
+        ["soak", options @ ..] if options.contains(&"--schedules") => schedules::main(options),
         #[cfg(feature = "soak")]
         ["soak", options @ ..] => soak::main(options),
         #[cfg(not(feature = "soak"))]

@@ -40,6 +40,8 @@ pub(crate) struct Reader<'s> {
     pub item_bytes: u64,
     /// Data that is mounted.
     pub mounted: BTreeSet<DataName>,
+    /// Data by reference.
+    pub referenced: BTreeSet<DataName>,
 }
 
 /// One entry of a mapping whose keys the user chooses.
@@ -89,6 +91,7 @@ impl<'s> Reader<'s> {
             used_params: HashSet::new(),
             item_bytes: 0,
             mounted: BTreeSet::new(),
+            referenced: BTreeSet::new(),
         }
     }
 
@@ -169,7 +172,8 @@ impl<'s> Reader<'s> {
 
     fn unknown_key(&mut self, entry: &Entry<'s>, section: &'static Section) {
         if later::KEYS.contains(&entry.key) {
-            self.found.error("comes-later", entry.key_mark, later::message(entry.key)).help(later::HELP);
+            let help = if entry.key == "store" { later::STORE } else { later::HELP };
+            self.found.error("comes-later", entry.key_mark, later::message(entry.key)).help(help);
             return;
         }
         let help = self.nearest.help(entry.key, section.keys.iter().copied());

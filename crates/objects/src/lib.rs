@@ -5,6 +5,7 @@
 
 pub mod conformance;
 pub mod directory;
+mod elsewhere;
 mod embedded;
 mod error;
 mod fitness;
@@ -15,6 +16,7 @@ mod showcase;
 mod store_id;
 
 pub use directory::Directory;
+pub use elsewhere::Elsewhere;
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
 pub use fitness::{Figures, Finding, Report, Verdict, finding};

@@ -4,10 +4,8 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use prunella_simulation::{Counts, Plan, play, play_logged, shrink};
+use prunella_simulation::{Plan, play, play_logged, play_range, shrink};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -16,33 +14,13 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn all_invariants_hold_in_twenty_thousand_schedules() {
     let (first, count) = (number("PRUNELLA_FIRST_SEED").unwrap_or(0), number("PRUNELLA_SCHEDULES").unwrap_or(20_000));
-    let (next, failed, all) = (AtomicU64::new(first), AtomicU64::new(u64::MAX), Mutex::new(Counts::default()));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut mine = Counts::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || failed.load(Ordering::Relaxed) != u64::MAX {
-                        break;
-                    }
-                    let outcome = play(&Plan::of(seed));
-                    mine.add(&outcome.counts);
-                    if outcome.violation.is_some() {
-                        failed.fetch_min(seed, Ordering::Relaxed);
-                    }
-                }
-                all.lock().unwrap().add(&mine);
-            });
-        }
-    });
-    let seed = failed.into_inner();
-    if seed != u64::MAX {
+    let played = play_range(first, count, threads);
+    if let Some(seed) = played.failed {
         let (small, outcome) = shrink(&Plan::of(seed));
         panic!("seed {seed}: {}\nas a test: holds(\"{small}\")", outcome.violation.expect("it failed before"));
     }
-    let all = all.into_inner().unwrap();
+    let all = played.counts;
     // What never happens is not shown to be right.
     assert!(all.commits > 2 * count && all.durables > 2 * count, "{all:?}");
     assert!(all.restores > count / 2 && all.deletions > 5 * count, "{all:?}");

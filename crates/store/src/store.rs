@@ -4,12 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use prunella_model::WriterId;
-use prunella_objects::{Created, Freshness, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Elsewhere, Freshness, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    StoreError,
+    OtherStore, StoreError,
     lanes::Lanes,
     publish::Outside,
     sums::{Sum, check, seal},
@@ -28,6 +28,10 @@ pub struct Store {
     pub(crate) lanes: Arc<Lanes>,
     /// What is needed to publish into buckets.
     pub(crate) outside: Option<Arc<Outside>>,
+    /// Who lists data in buckets of others.
+    pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Stores of others, from which commits are copied.
+    pub(crate) others: Arc<[OtherStore]>,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) restored: Arc<Restored>,
 }
@@ -37,7 +41,9 @@ impl Store {
     pub fn new(objects: Arc<dyn Objects>, sys: Sys) -> Self {
         let writer = fresh_writer(&sys);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
-        Self { objects, sys, writer, lanes, transfers: Arc::default(), restored: Arc::default(), outside: None }
+        let (transfers, restored) = (Arc::default(), Arc::default());
+        let others = Vec::new().into();
+        Self { objects, sys, writer, lanes, transfers, restored, outside: None, elsewhere: None, others }
     }
 
     /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.

@@ -14,6 +14,7 @@ pub fn graph(pipeline: PipelineName) -> Graph {
             params: BTreeMap::new(),
             data: BTreeMap::new(),
             mounted: Default::default(),
+            referenced: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: Default::default(),
@@ -42,6 +43,7 @@ pub fn provenance(pipeline: PipelineName) -> Provenance {
         inputs: BTreeMap::new(),
         restored: None,
         remarks: Vec::new(),
+        copied_from: None,
     }
 }
 

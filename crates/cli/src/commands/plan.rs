@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use prunella_engine::{Plan as EnginePlan, load_state, walk, walk_and_expand};
+use prunella_engine::{Plan as EnginePlan, load_state, walk_and_expand, walk_everywhere};
 use prunella_model::{KeyScope, RunId};
 use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
@@ -21,7 +21,7 @@ use crate::{
     mounted, open,
     present::{Line, Paint, Tone, columns, count, lasting, short},
     project::{Footprint, Strictness, find, prepare, read},
-    room, warm,
+    referenced, room, warm,
 };
 
 /// Say what a run would do with each step, and why.
@@ -71,7 +71,8 @@ impl Plan {
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
-        let mut prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
+        let mut prepared =
+            prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force).await?;
         let store = match open::store_read_only(context, &place.store).await {
             // Nothing has run here yet: plan against an empty store.
             Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
@@ -79,6 +80,7 @@ impl Plan {
             }
             store => store?,
         };
+        let store = open::with_others(context, store).await?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let going_on = if self.new || !force.is_empty() {
@@ -105,7 +107,7 @@ impl Plan {
             Some(state) => {
                 // What the run fans out over by now.
                 plan.follow(state.topology().clone());
-                walk(&store, &plan, Some(state), &scope).await?
+                walk_everywhere(&store, &plan, Some(state), &scope).await?
             }
             None => walk_and_expand(&store, &mut plan, &scope).await?,
         };
@@ -130,6 +132,7 @@ impl Plan {
             notes: room::notes(context, &plan, self.gpus.as_deref())?
                 .into_iter()
                 .chain(mounted::notes(&graph))
+                .chain(referenced::notes(&graph))
                 .collect(),
         };
         match context.output {

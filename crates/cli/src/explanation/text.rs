@@ -1,11 +1,13 @@
 //! The explanation of a step as people read it.
 
 use prunella_journal::{SkippedBy, StepState};
+use prunella_store::records::CopiedFrom;
 
 use super::Subject;
 use crate::{
     condition::StepCondition,
     present::{Line, Paint, Tone, artifact, attempt, columns, hinted, short},
+    referenced,
     skips::{expression, seen},
 };
 
@@ -35,6 +37,13 @@ impl Subject<'_> {
                 ));
             }
             _ => {}
+        }
+        let copied = self.bound.as_ref().and_then(|(_, committed)| committed.provenance.copied_from.as_ref());
+        if let Some(CopiedFrom { store, slot, remarks }) = copied {
+            out.push_str(&format!("copied from {store}, slot {slot} there; every byte was compared\n"));
+            for remark in remarks {
+                out.push_str(&format!("remark there: {remark}\n"));
+            }
         }
         self.condition_text(&mut out);
         match self.key {
@@ -116,7 +125,8 @@ impl Subject<'_> {
                 let bare = if at.protected || self.bound.is_none() { "" } else { ", without protection" };
                 format!(", mounted from `{}`{bare}", at.path)
             });
-            let from = format!("from {}{producer}{mounted}", input.source);
+            let at = input.referenced.as_ref().map_or_else(String::new, |at| format!(", {}", referenced::place(at)));
+            let from = format!("from {}{producer}{mounted}{at}", input.source);
             Line(Tone::Plain, vec![format!("  {name}"), artifact(&input.artifact), from])
         });
         out.push_str(&columns(paint, &lines.collect::<Vec<_>>()));

@@ -1,0 +1,24 @@
+//! `cargo xtask soak --schedules N`: plays schedules of the simulation, built with all optimisation, and goes on where it was
+//! stopped.
+
+use std::process::ExitCode;
+
+use crate::workspace::{cargo, target};
+
+/// Plays as these words say; they are those of the example `schedules` of `prunella-simulation`.
+pub fn main(options: &[&str]) -> ExitCode {
+    let built = ["run", "--release", "--quiet", "--locked", "--package", "prunella-simulation"];
+    let mut command = cargo(&built);
+    command.args(["--example", "schedules", "--"]).args(options);
+    if !options.contains(&"--state") {
+        command.arg("--state").arg(target().join("schedules.state"));
+    }
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("cargo: {error}");
+            ExitCode::from(75)
+        }
+    }
+}
