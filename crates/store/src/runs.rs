@@ -175,7 +175,7 @@ impl Store {
                     Some(gone) => gone || self.engine_gone(&there.owner),
                     None => observer.expired(self, &Layout::driver_alive(run, highest), LEASE).await?,
                 };
-                if !dead && !take_over {
+                if !dead && !take_over && !mutated(84) {
                     return Ok(DriverLease::Live(highest, Box::new(there)));
                 }
                 took_over |= !dead;
@@ -195,7 +195,7 @@ impl Store {
             let (n, bytes) = (highest + 1, encode(&record));
             let ours = match self.put(&Layout::driver(run, n), bytes.clone()).await? {
                 Created::New => true,
-                Created::There(there) => there == bytes,
+                Created::There(there) => there == bytes || mutated(85),
             };
             if ours && self.highest(&Layout::drivers(run)).await? == n {
                 // Looked for after the driver's record stands: a collector marks first and looks for drivers afterwards.
