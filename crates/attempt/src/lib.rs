@@ -23,6 +23,7 @@ mod needs;
 mod pool;
 mod promote;
 mod redact;
+mod references;
 mod request;
 mod run;
 mod scratch;

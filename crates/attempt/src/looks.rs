@@ -1,4 +1,5 @@
-//! Looks at mounted data, shared by attempts that want one at the same time: a walk over a million files is not made twice at once.
+//! Looks at data that is not in the store, shared by attempts that want one at the same time: a walk over a million files, or a long
+//! listing, is not made twice at once.
 
 use std::{
     collections::HashMap,
@@ -24,8 +25,6 @@ pub(crate) struct Look {
     pub(crate) artifact: Artifact,
     /// What tells whether a file of it was touched since.
     pub(crate) stamp: Option<Digest>,
-    number: u64,
-    ended: Duration,
 }
 
 /// Which look will do.
@@ -38,13 +37,58 @@ pub(crate) enum Wanted {
 }
 
 /// The last look at each place; at most one at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Looks {
+#[derive(Debug)]
+pub(crate) struct Looks<S> {
     begun: AtomicU64,
-    last: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<Option<Look>>>>>,
+    last: Mutex<HashMap<PathBuf, Last<S>>>,
 }
 
-impl Looks {
+type Last<S> = Arc<tokio::sync::Mutex<Option<Seen<S>>>>;
+
+#[derive(Debug)]
+struct Seen<S> {
+    what: S,
+    number: u64,
+    ended: Duration,
+}
+
+impl<S> Default for Looks<S> {
+    fn default() -> Self {
+        Self { begun: AtomicU64::new(0), last: Mutex::default() }
+    }
+}
+
+impl<S: Clone> Looks<S> {
+    /// Looks at a place, as `look` does, unless somebody else's look will do.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub(crate) async fn shared(
+        &self,
+        sys: &Sys,
+        place: &Path,
+        wanted: Wanted,
+        look: impl Future<Output = Result<S, StoreError>>,
+    ) -> Result<S, StoreError> {
+        let asked = self.begun.load(Ordering::SeqCst);
+        let last =
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).entry(place.to_owned()).or_default().clone();
+        let mut last = last.lock().await;
+        if let Some(seen) = &*last {
+            let since = sys.clock.monotonic().saturating_sub(seen.ended);
+            // One that began while this one waited has seen all that happened before it asked.
+            if seen.number > asked || (wanted == Wanted::Recent && since <= RECENT) {
+                return Ok(seen.what.clone());
+            }
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let what = look.await?;
+        *last = Some(Seen { what: what.clone(), number, ended: sys.clock.monotonic() });
+        Ok(what)
+    }
+}
+
+impl Looks<Look> {
     /// Looks at what lies at `path`; digests are remembered below `digests`.
     ///
     /// # Errors
@@ -56,22 +100,12 @@ impl Looks {
         path: &Path,
         wanted: Wanted,
     ) -> Result<Look, StoreError> {
-        let asked = self.begun.load(Ordering::SeqCst);
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_default().clone();
-        let mut last = last.lock().await;
-        if let Some(look) = *last {
-            let since = sys.clock.monotonic().saturating_sub(look.ended);
-            // One that began while this one waited has seen all that happened before it asked.
-            if look.number > asked || (wanted == Wanted::Recent && since <= RECENT) {
-                return Ok(look);
-            }
-        }
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let (of, path, digests) = (sys.clone(), path.to_owned(), digests.to_owned());
-        let seen = blocking(move || measure(&of, &path, &digests, Remembered::Kept)).await?;
-        let look = Look { artifact: seen.artifact, stamp: seen.stamp, number, ended: sys.clock.monotonic() };
-        *last = Some(look);
-        Ok(look)
+        let (of, to, digests) = (sys.clone(), path.to_owned(), digests.to_owned());
+        let look = async move {
+            let seen = blocking(move || measure(&of, &to, &digests, Remembered::Kept)).await?;
+            Ok(Look { artifact: seen.artifact, stamp: seen.stamp })
+        };
+        self.shared(sys, path, wanted, look).await
     }
 }
 
@@ -100,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_look_sees_what_happened_before_it_was_asked_for() {
         let (dir, path, sys, _) = scene();
-        let looks = Looks::default();
+        let looks = Looks::<Look>::default();
         for text in ["one", "two", "three"] {
             write(&path, text);
             let look = looks.look(&sys, dir.path(), &path, Wanted::New).await.expect("seen");
@@ -111,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_recent_look_will_do_for_a_beginning_and_an_old_one_will_not() {
         let (dir, path, sys, clock) = scene();
-        let looks = Looks::default();
+        let looks = Looks::<Look>::default();
         let recent =
             || async { looks.look(&sys, dir.path(), &path, Wanted::Recent).await.expect("seen").artifact.digest };
         assert_eq!(recent().await, Digest::of(b"one"));
@@ -125,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_share_one_look_that_begins_after_all_of_them_asked() {
         let (dir, path, sys, _) = scene();
-        let looks = Looks::default();
+        let looks = Looks::<Look>::default();
         let look = || looks.look(&sys, dir.path(), &path, Wanted::New);
         let (a, b, c, d) = tokio::join!(look(), look(), look(), look());
         assert!([a, b, c, d].iter().all(Result::is_ok));

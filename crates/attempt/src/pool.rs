@@ -13,7 +13,12 @@ use std::{
 
 use prunella_sys::Fs;
 
-use crate::{looks::Looks, socket::Socket};
+use prunella_model::Listing;
+
+use crate::{
+    looks::{Look, Looks},
+    socket::Socket,
+};
 
 /// More than this are not kept.
 const KEPT: usize = 64;
@@ -25,7 +30,9 @@ pub struct Pool {
     directories: Mutex<Vec<PathBuf>>,
     numbers: AtomicU64,
     /// Looks at mounted data.
-    pub(crate) looks: Looks,
+    pub(crate) looks: Looks<Look>,
+    /// Listings of data by reference.
+    pub(crate) listings: Looks<std::sync::Arc<Listing>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

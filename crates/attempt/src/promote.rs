@@ -12,6 +12,7 @@ use prunella_store::{
 use crate::{
     InputBytes, Success, Told, Verdict,
     end::trouble,
+    references,
     run::Run,
     validate::{self, run_validator, validate},
     workspace::{NoWorkspace, Workspace},
@@ -49,17 +50,15 @@ impl Run<'_> {
         timeline.phases.push(("validate".to_owned(), self.at_ms()));
         evidence.phase = Phase::Validate;
         let mut remarks = Vec::new();
-        for mount in &workspace.mounts {
-            match mount.look_again(&self.host.ground()).await {
-                Ok(remark) => remarks.extend(remark),
-                Err(NoWorkspace::Changed { problem, .. }) => {
-                    evidence.contract = Some(problem);
-                    let _log = self.host.store.put_small(last_log).await;
-                    return self.fail(evidence, timeline).await;
-                }
-                Err(NoWorkspace::Store(error)) => return self.fail_late(evidence, timeline, &error).await,
-                Err(NoWorkspace::Damaged { .. }) => unreachable!("nothing of mounted data is in the store"),
+        match self.look_again(workspace, &mut remarks).await {
+            Ok(()) => {}
+            Err(NoWorkspace::Changed { problem, .. }) => {
+                evidence.contract = Some(problem);
+                let _log = self.host.store.put_small(last_log).await;
+                return self.fail(evidence, timeline).await;
             }
+            Err(NoWorkspace::Store(error)) => return self.fail_late(evidence, timeline, &error).await,
+            Err(NoWorkspace::Damaged { .. }) => unreachable!("nothing of it is in the store"),
         }
         let checked_by_commands = self.step.outputs.values().any(|output| output.check.command.is_some());
         if !checked_by_commands {
@@ -128,6 +127,17 @@ impl Run<'_> {
         }
     }
 
+    /// Looks whether what is in no store is still what the run is of.
+    async fn look_again(&self, workspace: &Workspace, remarks: &mut Vec<String>) -> Result<(), NoWorkspace> {
+        for mount in &workspace.mounts {
+            remarks.extend(mount.look_again(&self.host.ground()).await?);
+        }
+        for reading in &workspace.readings {
+            reading.look_again(&self.host.ground()).await?;
+        }
+        Ok(())
+    }
+
     async fn reject(&self, mut evidence: Evidence, timeline: Timeline, name: &PortName, problem: String) -> Verdict {
         evidence.validation = Some(ValidationProblem { output: name.to_string(), problem });
         self.fail(evidence, timeline).await
@@ -176,7 +186,8 @@ impl Run<'_> {
             };
             let (artifact, slot, source) = (input.artifact(), input.slot(), input.source.clone());
             let mounted = mounted.get(name).cloned();
-            (name.clone(), InputProvenance { artifact, slot, source, items, mounted })
+            let referenced = references::referenced(&self.request.graph, self.step, name).cloned();
+            (name.clone(), InputProvenance { artifact, slot, source, items, mounted, referenced })
         });
         for (name, pin) in &graph.data {
             let source = format!("data.{name}");

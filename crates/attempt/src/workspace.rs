@@ -14,6 +14,7 @@ use crate::{
     Ground, Host, Request,
     inputs::{lay, lay_input},
     mounts::Mount,
+    references::{Reading, referenced},
 };
 
 /// Where one attempt works.
@@ -29,6 +30,8 @@ pub(crate) struct Workspace {
     reported: PathBuf,
     /// The data that is mounted in it.
     pub(crate) mounts: Vec<Mount>,
+    /// The data by reference that it is told of.
+    pub(crate) readings: Vec<Reading>,
     /// Whether somebody may still be in it.
     tainted: AtomicBool,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Workspace {
 pub(crate) enum NoWorkspace {
     /// An input's or the code's bytes are lost.
     Damaged { input: String, item: Option<String>, problem: String },
-    /// Data that is mounted is not there, or is not what the run is of.
+    /// Data that is mounted or referenced is not there, or is not what the run is of.
     Changed { input: String, problem: String },
     /// Anything else.
     Store(StoreError),
@@ -72,6 +75,7 @@ impl Workspace {
             reported: beside(".report"),
             root,
             mounts: Vec::new(),
+            readings: Vec::new(),
             tainted: AtomicBool::new(false),
         }
     }
@@ -123,6 +127,10 @@ impl Workspace {
                 fs.create_dir(&directory).map_err(io(&directory))?;
                 let to = directory.join(&input.base_name);
                 lay_input(host, name, input, &to, &mut workspace.mounts).await?;
+                if let Some(at) = referenced(&request.graph, step, name) {
+                    let what = (at, input.artifact());
+                    workspace.readings.push(Reading::begin(host, name, &input.source, what, &to).await?);
+                }
             }
         }
         for output in step.outputs.values() {

@@ -85,6 +85,15 @@ impl Objects {
         self.held().buckets.get(bucket)?.get(key).cloned()
     }
 
+    /// Writes an object as its owner does: a new version of it is there; nothing if the bucket is absent.
+    pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) -> Option<()> {
+        let mut held = self.held();
+        let version = held.next();
+        let stored = Stored { bytes: bytes.into(), version, metadata: HashMap::new() };
+        held.buckets.get_mut(bucket)?.insert(key.to_owned(), stored);
+        Some(())
+    }
+
     /// Changes the bytes of an object behind every user's back, as a failing disk would; nothing if it is absent.
     pub fn damage(&self, bucket: &str, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
         let mut held = self.held();

@@ -97,6 +97,11 @@ impl S3 for Service {
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = req.input;
         let stored = self.find(&input.bucket, &input.key)?;
+        if let Some(ETagCondition::ETag(wanted)) = &input.if_match
+            && *wanted != tag(stored.version)
+        {
+            return Err(s3_error!(PreconditionFailed));
+        }
         let size = stored.bytes.len() as u64;
         let (bytes, content_range) = match input.range {
             None => (stored.bytes, None),

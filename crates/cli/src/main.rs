@@ -25,6 +25,7 @@ mod present;
 mod progress;
 mod project;
 mod publications;
+mod referenced;
 mod room;
 mod settings;
 mod signals;

@@ -13,7 +13,7 @@ use prunella_environment::{PythonLock, ensure, environment_variables};
 use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
 use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_remote::{Published, Rate, Remote};
+use prunella_remote::{Lakes, Published, Rate, Remote};
 use prunella_store::{Store, records::ProcessId};
 
 use crate::{context::Context, error::CliError, progress, project::StoreAt};
@@ -37,10 +37,11 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
         StoreAt::Bucket(url) => Some(url.clone()),
         StoreAt::Directory(_) | StoreAt::Plain(_) => None,
     };
+    let lakes = Arc::new(Lakes::new(&context.sys, options.clone()));
     let places = Published::new(&context.sys, options, of_the_store);
     // Beside the copies of objects: a directory of this machine that anybody may empty.
     let scratch = context.cache().join("publish");
-    limited(context, Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch))
+    limited(context, Store::new(objects, context.sys.clone()).publishing(Arc::new(places), scratch).listing(lakes))
 }
 
 /// Returns the store for reading; it must be there.
@@ -53,7 +54,8 @@ pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, C
         StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
         StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)?).await?),
     };
-    limited(context, Store::new(objects, context.sys.clone()))
+    let lakes = Arc::new(Lakes::new(&context.sys, bucket(context)?));
+    limited(context, Store::new(objects, context.sys.clone()).listing(lakes))
 }
 
 /// Returns where this machine notes which directories of other machines were found fit.

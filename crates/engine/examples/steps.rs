@@ -89,6 +89,7 @@ fn graph(count: usize, chain: bool) -> Graph {
             params: BTreeMap::new(),
             data: BTreeMap::new(),
             mounted: Default::default(),
+            referenced: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: (0..count).map(|i| (name(i), step(i))).collect(),

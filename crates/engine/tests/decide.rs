@@ -423,7 +423,10 @@ fn damaged_data_without_a_producer_is_given_up_with_its_name() {
     let mut graph = Graph::clone(&graph(&steps(&[("a", &[])])));
     let (input, data) = (PortName::new("raw").expect("a name"), DataName::new("digits").expect("a name"));
     let artifact = Artifact { kind: ArtifactKind::File, digest: Digest::of(b"d"), size_bytes: 1 };
-    graph.data.insert(data.clone(), DataPin { artifact, base_name: "d.csv".to_owned(), pinned: true, mounted: None });
+    graph.data.insert(
+        data.clone(),
+        DataPin { artifact, base_name: "d.csv".to_owned(), pinned: true, mounted: None, referenced: None },
+    );
     graph.pipeline.steps[0].inputs.insert(input, Source::Data(data));
     let mut sim = Sim::new(Arc::new(graph), ROOMY, 7, Box::new(|_, _, _| Fate::FindsDamage));
     assert_eq!(sim.finish(), RunStatus::Failed);

@@ -1,7 +1,7 @@
 //! What a later version brings: refused by name, never ignored.
 
 /// Keys that have a meaning in a later version, wherever they stand.
-pub(crate) const KEYS: &[&str] = &["includes", "rungs", "store", "uri", "uses", "with"];
+pub(crate) const KEYS: &[&str] = &["includes", "rungs", "store", "uses", "with"];
 
 /// Returns the message about `what`, which is refused.
 pub(crate) fn message(what: &str) -> String {

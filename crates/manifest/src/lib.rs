@@ -8,6 +8,7 @@ mod access;
 mod conditions;
 mod cycles;
 mod diagnostic;
+mod elsewhere;
 mod for_each;
 mod handlers;
 mod include;

@@ -79,6 +79,7 @@ impl<'s> Reader<'s> {
             name: name?,
             params: params.into_iter().filter_map(|(name, (value, _))| Some((name, value?))).collect(),
             mounted: std::mem::take(&mut self.mounted),
+            referenced: std::mem::take(&mut self.referenced),
             data: data.into_iter().filter_map(|(name, (path, _))| Some((name, path?))).collect(),
             code,
             environment,
@@ -131,8 +132,10 @@ impl<'s> Reader<'s> {
             let path = self.data_path(entry.value, entry.key_mark);
             let access = self.access(entry.value, path.as_deref());
             if let Some(name) = name {
-                if access == Access::Mount {
-                    self.mounted.insert(name.clone());
+                match access {
+                    Access::Mount => drop(self.mounted.insert(name.clone())),
+                    Access::Reference => drop(self.referenced.insert(name.clone())),
+                    Access::Copy | Access::Fetch => {}
                 }
                 data.insert(name, (path, entry.key_mark));
             }
@@ -143,24 +146,32 @@ impl<'s> Reader<'s> {
     fn data_path(&mut self, id: NodeId, key: Mark) -> Option<String> {
         let id = if matches!(self.tree.node(id).value, Value::Mapping(_)) {
             let fields = self.fields(id, &section::DATA)?;
-            let Some(path) = fields.get("path") else {
-                // A data set elsewhere has been refused by the name of its key.
-                let later = self.entries(id, "a data set", "").unwrap_or_default();
-                if !fields.has("path") && !later.iter().any(|entry| entry.key == "uri") {
-                    self.missing_key(key, &section::DATA, "path", "write `NAME: { path: data/file.csv }`");
+            match (fields.get("path"), fields.get("uri")) {
+                (Some(path), None) => path,
+                (None, Some(uri)) => return self.uri(uri),
+                (Some(_), Some(uri)) => {
+                    let mark = fields.key_mark("uri").unwrap_or(self.mark(uri));
+                    self.found
+                        .error("contradiction", mark, "a data set has a `path` or a `uri`, not both")
+                        .help("`path` is for what lies below the directory of the pipeline file, `uri` for all else");
+                    return None;
                 }
-                return None;
-            };
-            path
+                (None, None) => {
+                    if !fields.has("path") && !fields.has("uri") {
+                        self.missing_key(key, &section::DATA, "path", "write `NAME: { path: data/file.csv }`");
+                    }
+                    return None;
+                }
+            }
+        } else if self.is_elsewhere(id) {
+            return self.uri(id);
         } else {
             id
         };
         let text = self.filled_text(id, "the path of a data set")?;
         let mark = self.mark(id);
-        if text.contains("://") {
-            self.found
-                .error("comes-later", mark, crate::later::message("data at a URL"))
-                .help("bring the data beside the pipeline file and name its path");
+        if self.is_elsewhere(id) {
+            self.found.error("bad-path", mark, "an address is no path").help("write `uri` in place of `path`");
             return None;
         }
         let path = self.inside(text, mark, "the path of a data set", "the directory of the pipeline file")?;

@@ -165,6 +165,9 @@ impl<'s> Reader<'s> {
         }
         let data = data.iter().filter_map(|(name, (path, _))| Some((path.as_deref()?, format!("data.{name}"))));
         for (path, name) in data {
+            // Of an address the place, be it all below it.
+            let path = path.split_once('?').filter(|_| is_address(path)).map_or(path, |(place, _)| place);
+            let path = path.trim_end_matches('/');
             if let Some((_, what, mark)) = placed.iter().find(|(place, ..)| overlap(place, path)) {
                 self.found
                     .error(

@@ -40,6 +40,8 @@ pub(crate) struct Reader<'s> {
     pub item_bytes: u64,
     /// Data that is mounted.
     pub mounted: BTreeSet<DataName>,
+    /// Data by reference.
+    pub referenced: BTreeSet<DataName>,
 }
 
 /// One entry of a mapping whose keys the user chooses.
@@ -89,6 +91,7 @@ impl<'s> Reader<'s> {
             used_params: HashSet::new(),
             item_bytes: 0,
             mounted: BTreeSet::new(),
+            referenced: BTreeSet::new(),
         }
     }
 

@@ -22,7 +22,7 @@ sections! {
     PIPELINE = "a pipeline" [
         "prunella", "name", "include", "params", "data", "code", "environment", "defaults", "steps", "on_exit", "on_failure",
     ];
-    DATA = "a data set" ["path", "access"];
+    DATA = "a data set" ["path", "uri", "access"];
     ENVIRONMENT = "`environment`" ["python", "version"];
     DEFAULTS = "`defaults`" [
         "resources", "env", "pass_env", "secrets", "retry", "timeout", "stall", "deterministic", "on_notice",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, CheckpointId, DataName, Digest, Encoder, Pipeline, StepName};
+use crate::{Artifact, CheckpointId, DataName, Digest, Encoder, Pipeline, Referenced, StepName};
 
 /// The version of the graph record.
 pub const GRAPH_FORMAT: u32 = 1;
@@ -21,6 +21,9 @@ pub struct DataPin {
     /// Of data that is mounted: where it lies, absolute. Its bytes are in no store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mounted: Option<String>,
+    /// Of data by reference: where it stays. The artifact is its listing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referenced: Option<Referenced>,
 }
 
 /// The environment, locked.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    ArtifactKind, Check, Command, Digest, Encoder, Graph, ParamValue, PortName, Reference, Reuse, RunId, Step, StepId,
-    StepKey,
+    ArtifactKind, Check, Command, Digest, Encoder, Graph, ParamValue, PortName, Reference, Reuse, RunId, Source, Step,
+    StepId, StepKey,
 };
 
 /// The version of the encoding; it is the first thing in every key.
@@ -86,7 +86,8 @@ pub fn step_key(
     };
     e.field("inputs").list(inputs.len());
     for (name, input) in inputs {
-        e.text(name.as_str()).text(kind(input.kind)).text(&input.base_name).digest(&input.digest);
+        let kind = if is_reference(graph, step, name) { "reference" } else { kind(input.kind) };
+        e.text(name.as_str()).text(kind).text(&input.base_name).digest(&input.digest);
     }
     e.field("env").list(step.env.len());
     for (name, value) in &step.env {
@@ -124,6 +125,14 @@ pub fn step_key(
         e.digest(&warm.artifact.digest);
     }
     StepKey(e.finish())
+}
+
+/// A step that is given a listing reads what it lists: other work than one that is given a file with the same text.
+fn is_reference(graph: &Graph, step: &Step, input: &PortName) -> bool {
+    match step.inputs.get(input) {
+        Some(Source::Data(data)) => graph.data.get(data).is_some_and(|pin| pin.referenced.is_some()),
+        Some(Source::Step { .. }) | None => false,
+    }
 }
 
 fn kind(kind: ArtifactKind) -> &'static str {

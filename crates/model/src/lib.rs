@@ -17,6 +17,7 @@ mod ids;
 mod items;
 mod json;
 mod key;
+mod listing;
 mod name;
 mod parts;
 mod pipeline;
@@ -45,6 +46,7 @@ pub use ids::{
 pub use items::{ForEach, MAX_ITEMS, MAX_ITEMS_BYTES, read_items};
 pub use json::{Json, JsonError};
 pub use key::{BoundInput, KEY_FORMAT, KeyScope, step_key};
+pub use listing::{LISTING_FORMAT, ListedObject, Listing, MAX_LISTED, Referenced};
 pub use name::{DataName, EnvName, NameError, ParamName, PipelineName, PortName, StepName};
 pub use parts::{PART_BYTES, PartDigest, PartHasher, join, parts_of};
 pub use pipeline::{

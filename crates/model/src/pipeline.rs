@@ -428,12 +428,15 @@ pub struct Pipeline {
     /// Its parameters, `--set` applied.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<ParamName, ParamValue>,
-    /// Its data: paths relative to the pipeline file.
+    /// Its data: paths relative to the pipeline file, or addresses.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<DataName, String>,
     /// Those of its data that are mounted where they lie, not copied into the store; not in the key.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mounted: BTreeSet<DataName>,
+    /// Those of its data whose bytes stay at their address, pinned by a listing.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub referenced: BTreeSet<DataName>,
     /// Patterns of its code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub code: Vec<String>,

@@ -216,6 +216,7 @@ prop_compose! {
             params,
             data: BTreeMap::new(),
             mounted: Default::default(),
+            referenced: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: IndexMap::from([(a.clone(), step)]),
@@ -290,7 +291,7 @@ const OUTSIDE: &[Change] = &[
     }),
     ("data that is not an input", |work| {
         let artifact = Artifact { kind: ArtifactKind::File, digest: Digest::of(b"x"), size_bytes: 1 };
-        let pin = DataPin { artifact, base_name: "x".to_owned(), pinned: false, mounted: None };
+        let pin = DataPin { artifact, base_name: "x".to_owned(), pinned: false, mounted: None, referenced: None };
         work.graph.data.insert(parsed("x"), pin);
     }),
     ("another step", |work| {

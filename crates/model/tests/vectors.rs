@@ -94,6 +94,17 @@ fn keys_of_steps_that_refer_to_lists_are_the_published_ones() {
 }
 
 #[test]
+fn keys_of_steps_that_read_data_by_reference_are_the_published_ones_and_those_of_no_file() {
+    let file: KeyFile =
+        serde_json::from_str(include_str!("vectors/step-key-1-reference.json")).expect("the file of vectors");
+    assert_eq!(file.format, KEY_FORMAT);
+    let wrong: Vec<(&str, String)> =
+        file.vectors.iter().filter(|v| key_of(v) != v.key).map(|v| (&*v.name, key_of(v))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_ne!(file.vectors[0].key, file.vectors[1].key);
+}
+
+#[test]
 fn tree_digests_are_the_published_ones() {
     let file: TreeFile = serde_json::from_str(include_str!("vectors/tree-1.json")).expect("the file of vectors");
     assert_eq!(file.format, "prunella-tree-1");

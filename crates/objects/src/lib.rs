@@ -5,6 +5,7 @@
 
 pub mod conformance;
 pub mod directory;
+mod elsewhere;
 mod embedded;
 mod error;
 mod fitness;
@@ -14,6 +15,7 @@ mod objects;
 mod showcase;
 
 pub use directory::Directory;
+pub use elsewhere::Elsewhere;
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
 pub use fitness::{Figures, Finding, Report, Verdict, finding};

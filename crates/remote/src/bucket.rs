@@ -1,6 +1,7 @@
 //! One request at a time to a bucket: tried again while that may help, with an outcome that says only what is known.
 
 mod hints;
+pub(crate) mod others;
 mod shown;
 
 use std::future::Future;

@@ -7,6 +7,7 @@ mod answer;
 mod aws;
 mod bucket;
 mod cache;
+mod elsewhere;
 mod many;
 mod own;
 mod pace;
@@ -19,6 +20,7 @@ mod showcase;
 mod transport;
 mod url;
 
+pub use elsewhere::Lakes;
 pub use probe::{Depth, check};
 pub use prunella_objects::{Figures, Finding, Report, Verdict};
 pub use rate::Rate;

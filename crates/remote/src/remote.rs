@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
@@ -59,7 +59,7 @@ pub struct Remote {
     /// What is being copied to this machine: whoever wants the same waits for it.
     copying: Copying,
     /// Held by whoever reads a large record: of these one is on its way at a time.
-    large: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) large: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The first record of a store.
@@ -76,10 +76,6 @@ const FORMAT: u32 = 1;
 
 /// How many requests one call makes beside each other.
 pub(crate) const ABREAST: usize = 32;
-
-/// Nearly every record is smaller. Larger ones are read one after the other: what is on its way is then at most so many bytes
-/// for each of [`ABREAST`], and one record.
-const RECORD_BYTES: u64 = 1 << 20;
 
 /// Files up to this size are written in one request.
 pub(crate) const ONE_REQUEST_BYTES: u64 = 64 << 20;
@@ -287,21 +283,7 @@ impl Objects for Remote {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError> {
-        let Some((first, size_bytes)) = self.bucket.get_begin(key, RECORD_BYTES).await? else { return Ok(None) };
-        let have = first.len() as u64;
-        if size_bytes == have {
-            return Ok(Some(first));
-        }
-        if size_bytes > MAX_GET_BYTES {
-            return Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: MAX_GET_BYTES });
-        }
-        let _turn = self.large.lock().await;
-        // What stands at a key that may be read so never changes.
-        let Some(rest) = self.bucket.get_range(key, have, size_bytes - have).await? else { return Ok(None) };
-        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&rest);
-        Ok(Some(whole.freeze()))
+        self.get_record(key).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prunella_objects::{Objects, ObjectsError, conformance};
-use prunella_remote::{Depth, Finding, Options, Remote, StoreUrl, Verdict, check};
+use prunella_objects::{Elsewhere, Exhibit, Instead, Objects, ObjectsError, Showcases, conformance};
+use prunella_remote::{Depth, Finding, Lakes, Options, Published, Remote, StoreUrl, Verdict, check};
 use prunella_sys::{MapEnv, Sys};
 
 /// A server that was started for the tests.
@@ -144,4 +144,65 @@ async fn rules_of_moto_are_read() {
     assert_eq!(said("unfinished uploads").verdict, Verdict::Good);
     assert!(said("versions").text.contains("old versions are kept"), "{report:?}");
     assert_eq!(said("retention").verdict, Verdict::Good);
+}
+
+impl Real {
+    fn address(&self, bucket: &str, path: &str, more: &str) -> String {
+        let unique = self.dir.path().file_name().unwrap().to_string_lossy().replace('.', "t");
+        let base = self.base.replace("bucket", bucket);
+        format!("{base}/{unique}/{path}{}{more}", self.query)
+    }
+
+    async fn put(&self, bucket: &str, name: &str, text: &'static str) {
+        let published = Published::new(&self.sys, self.options(), None);
+        let place = published.open(&self.address(bucket, "data", "")).await.unwrap();
+        let exhibit = Exhibit::Bytes(bytes::Bytes::from_static(text.as_bytes()));
+        assert!(place.put(name, exhibit, "x", &Instead::OfAnything).await.unwrap());
+    }
+
+    async fn lists_and_fetches(&self) {
+        for (name, text) in [("a.txt", "one"), ("deep/b c.txt", "two"), ("empty", "")] {
+            self.put("bucket", name, text).await;
+        }
+        let (lakes, at) = (Lakes::new(&self.sys, self.options()), self.address("bucket", "data/", ""));
+        let listing = lakes.list(&at).await.unwrap();
+        let names: Vec<&str> = listing.objects.iter().map(|object| object.name.as_str()).collect();
+        assert_eq!(names, ["a.txt", "deep/b c.txt", "empty"]);
+        let to = self.dir.path().join("fetched");
+        lakes.fetch(&at, &listing, &to).await.unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("deep/b c.txt")).unwrap(), "two");
+        self.put("bucket", "a.txt", "ONE").await;
+        let changed = lakes.list(&at).await.unwrap();
+        assert_eq!(listing.changes(&changed).as_deref(), Some("`a.txt` changed"));
+        assert!(lakes.fetch(&at, &listing, &self.dir.path().join("again")).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_on_moto_is_listed_and_fetched_and_its_versions_are_there_where_they_are_asked_for() {
+    let Some(real) = Real::s3() else { return };
+    real.lists_and_fetches().await;
+    // Its owner keeps versions.
+    real.put("ruled", "a.txt", "one").await;
+    real.put("ruled", "b.txt", "two").await;
+    let lakes = Lakes::new(&real.sys, real.options());
+    let plain = lakes.list(&real.address("ruled", "data/", "")).await.unwrap();
+    assert!(plain.objects.iter().all(|object| object.version.is_none()), "{plain:?}");
+    let at = real.address("ruled", "data/", "&versions=true");
+    let first = lakes.list(&at).await.unwrap();
+    assert_eq!(first.objects.len(), 2);
+    assert!(first.objects.iter().all(|object| object.version.is_some()), "{first:?}");
+    // The same bytes have the same ETag, and another version.
+    real.put("ruled", "a.txt", "one").await;
+    assert_eq!(plain.changes(&lakes.list(&real.address("ruled", "data/", "")).await.unwrap()), None);
+    let again = lakes.list(&at).await.unwrap();
+    assert_eq!(first.changes(&again).as_deref(), Some("`a.txt` changed"));
+    assert_eq!(again.objects.len(), 2, "old versions are not there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_on_azurite_is_listed_and_fetched() {
+    if let Some(real) = Real::azure() {
+        real.lists_and_fetches().await;
+    }
 }

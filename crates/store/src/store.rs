@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use prunella_model::WriterId;
-use prunella_objects::{Created, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Elsewhere, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -21,6 +21,8 @@ pub struct Store {
     pub(crate) lanes: Arc<Lanes>,
     /// What is needed to publish into buckets.
     pub(crate) outside: Option<Arc<Outside>>,
+    /// Who lists data in buckets of others.
+    pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) restored: Arc<Restored>,
 }
@@ -30,7 +32,8 @@ impl Store {
     pub fn new(objects: Arc<dyn Objects>, sys: Sys) -> Self {
         let writer = fresh_writer(&sys);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
-        Self { objects, sys, writer, lanes, transfers: Arc::default(), restored: Arc::default(), outside: None }
+        let (transfers, restored) = (Arc::default(), Arc::default());
+        Self { objects, sys, writer, lanes, transfers, restored, outside: None, elsewhere: None }
     }
 
     /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.

@@ -55,6 +55,8 @@ pub struct Promises {
     pub artifacts: Vec<Promised>,
     /// Data that runs read where it lies, and where: nobody promised to keep it.
     pub mounted: BTreeSet<(DataName, String)>,
+    /// Data by reference: its address, and the listing that pins it.
+    pub referenced: BTreeSet<(DataName, String, Digest)>,
     /// Commits that are marked as damaged: the next run makes them anew.
     pub damaged: usize,
     /// Commits that are retired: their objects may be collected.
@@ -150,6 +152,9 @@ impl Store {
             if let Some(graph) = self.read::<GraphRecord>(&Layout::graph(&run)).await? {
                 let mounted = graph.graph.data.iter();
                 found.mounted.extend(mounted.filter_map(|(name, pin)| Some((name.clone(), pin.mounted.clone()?))));
+                found.referenced.extend(graph.graph.data.iter().filter_map(|(name, pin)| {
+                    Some((name.clone(), pin.referenced.as_ref()?.url.clone(), pin.artifact.digest))
+                }));
                 let brought = graph.brought.into_iter();
                 found.artifacts.extend(brought.map(|stored| Promised { by: Promiser::Run(run.clone()), stored }));
             }

@@ -14,6 +14,7 @@ pub fn graph(pipeline: PipelineName) -> Graph {
             params: BTreeMap::new(),
             data: BTreeMap::new(),
             mounted: Default::default(),
+            referenced: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: Default::default(),

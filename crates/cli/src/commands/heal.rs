@@ -30,6 +30,7 @@ use crate::{
     mounted,
     present::{attempt, count, short},
     project::Place,
+    referenced,
 };
 
 /// Make anew what a run lost, and nothing else.
@@ -89,6 +90,7 @@ impl Heal {
         let mut gone = lost.brought.clone();
         if !anew.is_empty() {
             gone.extend(mounted::lost(&context.sys, &record.graph, &place.local));
+            gone.extend(referenced::lost(&store, &record.graph).await?);
         }
         let stuck: Vec<String> = anew.iter().filter_map(|step| chain(*step, &plan, &anew, &gone)).collect();
         if stuck.is_empty() && !self.dry_run {

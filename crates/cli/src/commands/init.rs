@@ -65,7 +65,7 @@ impl Init {
     ///
     /// # Errors
     /// [`CliError::Usage`] names everything that is in the way; nothing is written then.
-    pub fn run(&self, context: &Context) -> Result<u8, CliError> {
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let base = self.dir.clone().unwrap_or_else(|| PathBuf::from("."));
         let fs = &*context.sys.fs;
         let files = self.template.files();
@@ -97,7 +97,7 @@ impl Init {
             written.push(full);
         }
         let place = Place::of(context, &base.join("pipeline.yaml"));
-        pin(context, &place)?;
+        pin(context, &place).await?;
         written.push(place.lock());
         let ignored = ignore(context, &base)?;
         match context.output {

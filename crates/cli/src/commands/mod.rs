@@ -60,9 +60,9 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Err(error) => return Err(error),
     };
     match args.command {
-        Command::Init(command) => command.run(&context),
+        Command::Init(command) => command.run(&context).await,
         Command::Validate(command) => command.run(&context),
-        Command::Pin(command) => command.run(&context),
+        Command::Pin(command) => command.run(&context).await,
         Command::Graph(command) => command.run(&context).await,
         Command::Plan(command) => command.run(&context).await,
         Command::Run(command) => command.run(&context).await,

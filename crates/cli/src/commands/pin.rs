@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
-use prunella_model::{Artifact, DataName};
+use prunella_model::{Artifact, ByteSize, DataName};
 use prunella_store::Remembered;
 use serde::Serialize;
 
@@ -12,13 +12,13 @@ use crate::{
     args::Output,
     context::Context,
     error::CliError,
-    present::{Line, Paint, Tone, artifact, columns, path},
+    present::{Line, Paint, Tone, artifact, columns, count, path},
     project::{DataLock, LockFile, Place, measure, read},
 };
 
 /// Write down what the pipeline's data is, in prunella.lock.
 ///
-/// Every byte of it is read. Runs refuse data that is not pinned or has changed since. With `--check` nothing is written: exit 0 if prunella.lock
+/// Every byte of it is read; of data by reference its listing is written down. Runs refuse data that is not pinned or has changed since. With `--check` nothing is written: exit 0 if prunella.lock
 /// agrees with the data, 78 if not.
 #[derive(Debug, Args)]
 pub struct Pin {
@@ -50,6 +50,12 @@ struct Pinned {
     artifact: Option<Artifact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<Artifact>,
+    /// Of data by reference: what was changed, added and removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<String>,
+    /// Of data by reference: how many objects there are, and how long they are together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<(usize, u64)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,16 +71,14 @@ impl Pin {
     ///
     /// # Errors
     /// [`CliError`] for a wrong pipeline file, or data that cannot be read.
-    pub fn run(&self, context: &Context) -> Result<u8, CliError> {
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let place = Place::named(context, self.file.as_deref());
         let pipeline = read(context, &place, &[])?.pipeline;
         let mut lock = LockFile::read(&place.lock())?;
         let remembered = if self.check { Remembered::Ignored } else { Remembered::Renewed };
-        let measured = measure(&context.sys, &pipeline, &place.base, &place.local, remembered)?;
-        let now: BTreeMap<DataName, DataLock> = measured
-            .into_iter()
-            .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }))
-            .collect();
+        let measured = measure(context, &pipeline, &place, remembered).await?;
+        let now: BTreeMap<DataName, DataLock> =
+            measured.into_iter().map(|(name, found)| (name, found.into())).collect();
         let data = compare(&lock.data, &now);
         let agrees = lock.data == now;
         let written = !agrees && !self.check;
@@ -95,12 +99,10 @@ impl Pin {
 ///
 /// # Errors
 /// As [`Pin::run`].
-pub fn pin(context: &Context, place: &Place) -> Result<(), CliError> {
+pub async fn pin(context: &Context, place: &Place) -> Result<(), CliError> {
     let pipeline = read(context, place, &[])?.pipeline;
-    let measured = measure(&context.sys, &pipeline, &place.base, &place.local, Remembered::Ignored)?;
-    let data = measured
-        .into_iter()
-        .map(|(name, found)| (name, DataLock { path: found.path, artifact: found.contents.artifact }));
+    let measured = measure(context, &pipeline, place, Remembered::Ignored).await?;
+    let data = measured.into_iter().map(|(name, found)| (name, found.into()));
     LockFile { data: data.collect(), ..LockFile::default() }.write(&context.sys, &place.lock())
 }
 
@@ -115,7 +117,11 @@ fn compare(before: &BTreeMap<DataName, DataLock>, now: &BTreeMap<DataName, DataL
                 Some(_) => Change::Changed,
             };
             let before = old.filter(|_| change == Change::Changed).map(|old| old.artifact);
-            Pinned { name: name.clone(), path: found.path.clone(), change, artifact: Some(found.artifact), before }
+            let listing = found.listing.as_ref();
+            let changes = old.and_then(|old| old.listing.as_ref()).zip(listing).and_then(|(old, now)| old.changes(now));
+            let listed = listing.map(|listing| (listing.objects.len(), listing.size_bytes()));
+            let (path, artifact) = (found.path.clone(), Some(found.artifact));
+            Pinned { name: name.clone(), path, change, artifact, before, changes, listed }
         })
         .collect();
     let gone = before.iter().filter(|(name, _)| !now.contains_key(*name));
@@ -125,6 +131,8 @@ fn compare(before: &BTreeMap<DataName, DataLock>, now: &BTreeMap<DataName, DataL
         change: Change::Removed,
         artifact: None,
         before: Some(old.artifact),
+        changes: None,
+        listed: None,
     }));
     all
 }
@@ -141,7 +149,12 @@ fn text(context: &Context, answer: &Answer) -> String {
                 Change::Removed => (Tone::Busy, "removed"),
             };
             let mut what = pinned.artifact.as_ref().map(artifact).unwrap_or_default();
-            if let Some(before) = &pinned.before {
+            if let Some((objects, size)) = pinned.listed {
+                what = format!("{}, {} by reference", count(objects, "object"), ByteSize(size));
+            }
+            if let Some(changes) = &pinned.changes {
+                what.push_str(&format!(": {changes}"));
+            } else if let Some(before) = &pinned.before {
                 what.push_str(&format!(" (was {})", artifact(before)));
             }
             Line(tone, vec![word.to_owned(), format!("data.{}", pinned.name), pinned.path.clone(), what])

@@ -21,7 +21,7 @@ use crate::{
     mounted, open,
     present::{Line, Paint, Tone, columns, count, lasting, short},
     project::{Footprint, Strictness, find, prepare, read},
-    room, warm,
+    referenced, room, warm,
 };
 
 /// Say what a run would do with each step, and why.
@@ -71,7 +71,8 @@ impl Plan {
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
-        let mut prepared = prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force)?;
+        let mut prepared =
+            prepare(context, &place, pipeline, Strictness::AllowUnpinned, Footprint::Nothing, &force).await?;
         let store = match open::store_read_only(context, &place.store).await {
             // Nothing has run here yet: plan against an empty store.
             Err(CliError::Store(StoreError::Objects(ObjectsError::NoStore { .. }))) => {
@@ -130,6 +131,7 @@ impl Plan {
             notes: room::notes(context, &plan, self.gpus.as_deref())?
                 .into_iter()
                 .chain(mounted::notes(&graph))
+                .chain(referenced::notes(&graph))
                 .collect(),
         };
         match context.output {

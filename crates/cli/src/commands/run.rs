@@ -82,7 +82,7 @@ impl Run {
         let force = self.force.steps(&pipeline)?;
         are_steps(&targets, &pipeline)?;
         let strictness = if self.allow_unpinned { Strictness::AllowUnpinned } else { Strictness::Pinned };
-        let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force)?;
+        let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force).await?;
         let store = open::store(context, &place.store).await?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;

@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     error::CliError,
     present::{count, lasting, short},
+    referenced,
     to_read::{Jobs, Lost, MOST, ToRead},
 };
 
@@ -116,6 +117,7 @@ impl Verify {
             }
             store.sync().await?;
         }
+        let (elsewhere, listed) = referenced::verified(&store, &promises.referenced).await;
         match context.output {
             Output::Json => say_json(&json!({
                 "objects": tally.objects.len(),
@@ -126,6 +128,7 @@ impl Verify {
                 "marked_before": promises.damaged,
                 "retired": promises.retired,
                 "mounted": promises.mounted.iter().map(|(name, path)| json!({ "data": name, "path": path })).collect::<Vec<_>>(),
+                "referenced": listed,
             }))?,
             Output::Text => {
                 say(&text(&tally, took_ms))?;
@@ -137,6 +140,7 @@ impl Verify {
                         "data.{name} is mounted from `{path}`: not kept here and not read (`prunella pin --check`)"
                     ));
                 }
+                elsewhere.iter().for_each(|line| note(line));
                 self.tell_what_to_do(&tally);
             }
         }

@@ -242,6 +242,7 @@ mod tests {
                 params: BTreeMap::new(),
                 data: BTreeMap::new(),
                 mounted: Default::default(),
+                referenced: Default::default(),
                 code: Vec::new(),
                 environment: None,
                 steps: Default::default(),

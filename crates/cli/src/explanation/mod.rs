@@ -158,13 +158,14 @@ fn inputs_of(
     }
     let mut found = Vec::new();
     for (name, source) in &plan.step(place).inputs {
-        let mut mounted = None;
+        let (mut mounted, mut referenced) = (None, None);
         let (known, slot, source) = match source {
             Source::Data(data) => {
                 let pin = plan.graph().data.get(data);
                 if let Some(path) = pin.and_then(|pin| pin.mounted.clone()) {
                     mounted = Some(MountedAt { path, protected: false });
                 }
+                referenced = pin.and_then(|pin| pin.referenced.clone());
                 (pin.map(|pin| pin.artifact), None, format!("data.{data}"))
             }
             Source::Step { step, output } => {
@@ -176,7 +177,8 @@ fn inputs_of(
             }
         };
         if let Some(artifact) = known {
-            found.push((name.to_string(), InputProvenance { artifact, slot, source, items: Vec::new(), mounted }));
+            let input = InputProvenance { artifact, slot, source, items: Vec::new(), mounted, referenced };
+            found.push((name.to_string(), input));
         }
     }
     found

@@ -6,6 +6,7 @@ use super::Subject;
 use crate::{
     condition::StepCondition,
     present::{Line, Paint, Tone, artifact, attempt, columns, hinted, short},
+    referenced,
     skips::{expression, seen},
 };
 
@@ -116,7 +117,8 @@ impl Subject<'_> {
                 let bare = if at.protected || self.bound.is_none() { "" } else { ", without protection" };
                 format!(", mounted from `{}`{bare}", at.path)
             });
-            let from = format!("from {}{producer}{mounted}", input.source);
+            let at = input.referenced.as_ref().map_or_else(String::new, |at| format!(", {}", referenced::place(at)));
+            let from = format!("from {}{producer}{mounted}{at}", input.source);
             Line(Tone::Plain, vec![format!("  {name}"), artifact(&input.artifact), from])
         });
         out.push_str(&columns(paint, &lines.collect::<Vec<_>>()));

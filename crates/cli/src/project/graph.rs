@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use prunella_environment::{PythonLock, PythonRequest, lock};
 use prunella_model::{
-    ArtifactKind, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, RunId, StepName,
+    ArtifactKind, DataName, DataPin, Digest, EnvironmentPin, GRAPH_FORMAT, Graph, Pipeline, Platform, Referenced,
+    RunId, StepName,
 };
 use prunella_store::{
     NewRun, Remembered, Store,
@@ -16,7 +17,7 @@ use super::{
     code::{Code, collect},
     data::{Measured, measure},
     files::Beside,
-    lock_file::LockFile,
+    lock_file::{DataLock, LockFile},
     place::Place,
 };
 use crate::{context::Context, error::CliError, progress, warm::Warm};
@@ -45,7 +46,7 @@ pub struct Prepared {
     pub graph: Graph,
     /// Whether the environment's lock is missing or out of date (only with [`Footprint::Nothing`]).
     pub unlocked: bool,
-    data: BTreeMap<prunella_model::DataName, Measured>,
+    data: BTreeMap<DataName, Measured>,
     codes: Vec<Code>,
     /// Where the checkpoints lie that steps begin with.
     warm: Vec<StoredArtifact>,
@@ -55,7 +56,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`CliError::Refused`] names all data that is not pinned or has changed.
-pub fn prepare(
+pub async fn prepare(
     context: &Context,
     place: &Place,
     pipeline: Pipeline,
@@ -64,31 +65,18 @@ pub fn prepare(
     force: &[StepName],
 ) -> Result<Prepared, CliError> {
     let mut lock_file = LockFile::read(&place.lock())?;
-    let measured = measure(
-        &context.sys,
-        &pipeline,
-        &place.base,
-        &place.local,
-        match footprint {
-            Footprint::Write => Remembered::Kept,
-            Footprint::Nothing => Remembered::Used,
-        },
-    )?;
+    let remembered = match footprint {
+        Footprint::Write => Remembered::Kept,
+        Footprint::Nothing => Remembered::Used,
+    };
+    let measured = measure(context, &pipeline, place, remembered).await?;
     let mut data = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, found) in &measured {
         let locked = lock_file.data.get(name);
         let pinned = locked.is_some_and(|lock| lock.artifact == found.contents.artifact);
         if !pinned && strictness == Strictness::Pinned {
-            problems.push(match locked {
-                None => format!("`{}` (data.{name}) is not pinned", found.path),
-                Some(lock) => format!(
-                    "`{}` (data.{name}) has changed: it is {}, {} is pinned",
-                    found.path,
-                    found.contents.artifact.digest.short(),
-                    lock.artifact.digest.short()
-                ),
-            });
+            problems.push(not_as_pinned(name, found, locked));
         }
         data.insert(
             name.clone(),
@@ -97,6 +85,11 @@ pub fn prepare(
                 base_name: found.base_name.clone(),
                 pinned,
                 mounted: pipeline.mounted.contains(name).then(|| mounted_at(place, found)).transpose()?,
+                referenced: found.listing.as_ref().map(|listing| Referenced {
+                    url: found.path.clone(),
+                    objects: listing.objects.len() as u64,
+                    size_bytes: listing.size_bytes(),
+                }),
             },
         );
     }
@@ -194,7 +187,14 @@ impl Prepared {
         let (mut brought, notes) = (Vec::new(), place.local.join("work/brought"));
         let mounted = |name| self.graph.pipeline.mounted.contains(name);
         for (_, measured) in self.data.iter().filter(|(name, _)| !mounted(*name)) {
-            brought.push(store.bring_in(&run, &measured.full, &measured.contents, &known, &notes).await?);
+            let listing =
+                measured.listing.as_ref().map(|listing| staged(context, place, &listing.to_json())).transpose()?;
+            let full = listing.as_ref().unwrap_or(&measured.full);
+            let stored = store.bring_in(&run, full, &measured.contents, &known, &notes).await;
+            if let Some(listing) = listing {
+                let _left_over = context.sys.fs.remove_file(&listing);
+            }
+            brought.push(stored?);
         }
         for code in &self.codes {
             if brought.iter().any(|stored| stored.artifact == code.artifact) {
@@ -229,6 +229,36 @@ impl Prepared {
         }
         Ok((run, record))
     }
+}
+
+/// Returns what people are told of data that is not as it is pinned.
+fn not_as_pinned(name: &DataName, found: &Measured, locked: Option<&DataLock>) -> String {
+    let Some(locked) = locked else { return format!("`{}` (data.{name}) is not pinned", found.path) };
+    match (&locked.listing, &found.listing) {
+        (Some(pinned), Some(now)) => {
+            let changes = pinned.changes(now).unwrap_or_else(|| "it is listed in another form".to_owned());
+            format!("`{}` (data.{name}) has changed: {changes}", found.path)
+        }
+        (None, None) => format!(
+            "`{}` (data.{name}) has changed: it is {}, {} is pinned",
+            found.path,
+            found.contents.artifact.digest.short(),
+            locked.artifact.digest.short()
+        ),
+        (Some(_), None) => format!("`{}` (data.{name}) is pinned by reference, and its content is not", found.path),
+        (None, Some(_)) => format!("`{}` (data.{name}) is pinned by content, and its versions are not", found.path),
+    }
+}
+
+/// Returns a file with a text, to be brought in and removed.
+fn staged(context: &Context, place: &Place, text: &[u8]) -> Result<std::path::PathBuf, CliError> {
+    let fs = &*context.sys.fs;
+    let work = place.local.join("work");
+    let path = work.join(format!("listing-{}", random_hex(&*context.sys.random, 6)));
+    fs.create_dir_all(&work).map_err(CliError::io(&work))?;
+    let written = fs.create_new(&path).and_then(|mut file| std::io::Write::write_all(&mut file, text));
+    written.map_err(CliError::io(&path))?;
+    Ok(path)
 }
 
 /// Returns where data is mounted from.

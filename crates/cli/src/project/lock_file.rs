@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use prunella_model::{Artifact, DataName};
+use prunella_model::{Artifact, DataName, Listing};
 use prunella_sys::{Sys, random_hex};
 use serde::{Deserialize, Serialize};
 
+use super::data::Measured;
 use crate::error::CliError;
 
 /// The version of the lock file.
@@ -14,11 +15,20 @@ const FORMAT: u32 = 1;
 /// A data set, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataLock {
-    /// The path it had, relative to the pipeline file.
+    /// The path it had, relative to the pipeline file, or its address.
     pub path: String,
-    /// Its content.
+    /// Its content; of data by reference that of its listing.
     #[serde(flatten)]
     pub artifact: Artifact,
+    /// What its bytes are, if they stay elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
+}
+
+impl From<Measured> for DataLock {
+    fn from(found: Measured) -> Self {
+        Self { path: found.path, artifact: found.contents.artifact, listing: found.listing }
+    }
 }
 
 /// The lock file.

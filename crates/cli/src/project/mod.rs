@@ -2,6 +2,7 @@
 
 mod code;
 mod data;
+mod elsewhere;
 mod files;
 mod graph;
 mod lock_file;

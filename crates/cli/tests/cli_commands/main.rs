@@ -27,6 +27,7 @@ mod plain;
 mod planning;
 mod publishing;
 mod publishing_in_buckets;
+mod referencing;
 mod rights;
 mod shells;
 mod starting;

@@ -115,7 +115,7 @@ fn what_cannot_be_read_where_it_was_is_refused_by_name_and_goes_on_when_it_is_ba
 }
 
 /// Marks the commit of the step as damaged, as `verify --mark` would; returns its name.
-fn mark_lost(home: &Home) -> String {
+pub fn mark_lost(home: &Home) -> String {
     use prunella_objects::{Embedded, Objects};
     let explained = home.json(&["explain", "count"]);
     let (key, epoch) = (explained["key"].as_str().expect("a key"), explained["commit"]["epoch"].as_u64().expect("one"));

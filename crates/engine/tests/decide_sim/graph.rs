@@ -89,6 +89,7 @@ pub fn graph(steps: &[(String, Spec)]) -> Arc<Graph> {
             params: BTreeMap::new(),
             data: BTreeMap::new(),
             mounted: Default::default(),
+            referenced: Default::default(),
             code: Vec::new(),
             environment: None,
             steps: steps.iter().map(|(own, spec)| (name(own), step(own, spec))).collect(),

@@ -39,6 +39,7 @@ fn graph(scene: &Scene, path: &Path, script: &str) -> Graph {
         base_name: "big".to_owned(),
         pinned: true,
         mounted: Some(path.to_str().unwrap().to_owned()),
+        referenced: None,
     };
     let big = DataName::new("big").unwrap();
     graph.data.insert(big.clone(), pin);

@@ -77,7 +77,7 @@ pub(super) enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// A path, or a mapping with the path.
+/// A path, an address, or a mapping with one of them.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub(super) enum Data {
@@ -90,8 +90,11 @@ pub(super) enum Data {
 #[schemars(deny_unknown_fields)]
 pub(super) struct DataFull {
     /// Its path, relative to and below the directory of this file.
-    pub path: String,
-    /// Whether it is copied into the store (the default), or mounted: read where it lies, for data too large to copy.
+    pub path: Option<String>,
+    /// Its address, in place of a path: `s3://BUCKET/PREFIX/`, `gs://…`, `az://…`, or `dir:///PATH` of this machine.
+    pub uri: Option<String>,
+    /// Whether it is copied into the store (the default; `fetch` of an address), mounted: read where it lies, for data too large to
+    /// copy, or, of an address in a bucket, left there and pinned by version (`reference`).
     pub access: Option<DataAccess>,
 }
 
@@ -100,7 +103,9 @@ pub(super) struct DataFull {
 #[schemars(rename_all = "lowercase")]
 pub(super) enum DataAccess {
     Copy,
+    Fetch,
     Mount,
+    Reference,
 }
 
 /// A Python environment, locked once and cached.
@@ -280,7 +285,7 @@ pub(super) struct OutputFull {
     pub check: Option<Check>,
 }
 
-/// A path, or a mapping with the path.
+/// A path, an address, or a mapping with one of them.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub(super) enum Publication {

@@ -242,6 +242,9 @@ impl Lineage {
                     if !pin.pinned && !at.from.remarks.iter().any(|remark| remark.starts_with(&said)) {
                         return Err(at.wrong(format!("`{name}` was not pinned, and nothing says so")));
                     }
+                    if input.referenced != pin.referenced {
+                        return Err(at.wrong(format!("nothing says where the bytes of `{name}` were")));
+                    }
                     match &pin.mounted {
                         // Its bytes are in no store: where they were read stands there instead.
                         Some(path) if input.mounted.as_ref().is_some_and(|there| there.path == *path) => {}
