@@ -158,6 +158,12 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     m(84, "a driver that lives is replaced", "store/src/runs.rs", Protocol("runs::")),
     m(85, "the record of another driver is taken as one's own", "store/src/runs.rs", Protocol("runs::")),
+    m(
+        86,
+        "of newer runs only as many are looked at as there were",
+        "store/src/runs.rs",
+        Protocol("a_run_that_begins_while_newer"),
+    ),
 ];
 
 impl Mutation {

@@ -12,7 +12,7 @@ use prunella_testkit::{Fault, Faulty};
 
 use crate::bench::*;
 use crate::gc::settled;
-use crate::gc_world::Journals;
+use crate::gc_world::{ALL, Journals, Turns};
 
 fn effect(id: &RunId, order: u64, key: StepKey, stored: &StoredArtifact, target: &Path) -> Effect {
     Effect {
@@ -145,6 +145,42 @@ async fn i3_whole_the_newest_is_looked_for_while_nobody_else_may_change_the_targ
         assert!(newer.by.is_none(), "{newer:?}");
         assert_eq!(number(&std::fs::read(&target).unwrap()), 2);
     }
+}
+
+/// Stops the publication of an older run after so many turns, lets a run begin that publishes nothing yet, and the older one go
+/// on. Answers whether it had use for them all.
+async fn begins_beside(turns_of_the_older: usize) -> bool {
+    let bench = Bench::memory();
+    let (store, target) = (bench.member(), bench.scratch.path().join("out/target"));
+    let mut effects = Vec::new();
+    for name in ["older", "newer"] {
+        let id = run(name);
+        let order = begin(&store, &id).await;
+        let stored = stored(&bench, &store, order, ArtifactKind::File).await;
+        effects.push(effect(&id, order, key(name), &stored, &target));
+    }
+    let [older, newer] = <[Effect; 2]>::try_from(effects).ok().unwrap();
+    store.do_effect(&bench.owner(2), &newer, false).await.unwrap();
+    let (turns, mut tasks, owner) = (Turns::default(), tokio::task::JoinSet::new(), bench.owner(1));
+    turns.join(&mut tasks, 1, &bench, |store| async move {
+        store.do_effect(&owner, &older, false).await.unwrap();
+    });
+    turns.join(&mut tasks, 3, &bench, |store| async move {
+        begin(&store, &run("newest")).await;
+    });
+    let all_used = turns.play_in_order(&[(1, turns_of_the_older), (3, ALL), (1, ALL)], &mut tasks).await;
+    let shown = number(&std::fs::read(&target).unwrap());
+    assert_eq!(shown, 2, "I6: a run began when the older publication had had {turns_of_the_older} turns");
+    all_used
+}
+
+#[tokio::test]
+async fn i6_effect_a_run_that_begins_while_newer_ones_are_looked_for_hides_none_of_them() {
+    let mut places = 0;
+    while begins_beside(places).await {
+        places += 1;
+    }
+    assert!(places > 5, "only {places} places");
 }
 
 #[tokio::test]
