@@ -12,7 +12,7 @@ use prunella_testkit::{Fault, Faulty};
 
 use crate::bench::*;
 use crate::gc::settled;
-use crate::gc_world::{ALL, Journals, Turns};
+use crate::gc_world::{Journals, To, Turns};
 
 fn effect(id: &RunId, order: u64, key: StepKey, stored: &StoredArtifact, target: &Path) -> Effect {
     Effect {
@@ -147,30 +147,31 @@ async fn i3_whole_the_newest_is_looked_for_while_nobody_else_may_change_the_targ
     }
 }
 
-/// Stops the publication of an older run after so many turns, lets a run begin that publishes nothing yet, and the older one go
-/// on. Answers whether it had use for them all.
+/// Stops the publication of an older run when it has seen that nothing newer was begun, lets a newer one publish, stops the
+/// older one again after so many turns, and lets a run begin that publishes nothing yet. Answers whether all were used.
 async fn begins_beside(turns_of_the_older: usize) -> bool {
     let bench = Bench::memory();
     let (store, target) = (bench.member(), bench.scratch.path().join("out/target"));
-    let mut effects = Vec::new();
-    for name in ["older", "newer"] {
+    let (turns, mut tasks) = (Turns::default(), tokio::task::JoinSet::new());
+    for (who, name) in [(1, "older"), (2, "newer")] {
         let id = run(name);
         let order = begin(&store, &id).await;
         let stored = stored(&bench, &store, order, ArtifactKind::File).await;
-        effects.push(effect(&id, order, key(name), &stored, &target));
+        let (effect, owner) = (effect(&id, order, key(name), &stored, &target), bench.owner(who as u32));
+        turns.join(&mut tasks, who, &bench, |store| async move {
+            store.do_effect(&owner, &effect, false).await.unwrap();
+        });
     }
-    let [older, newer] = <[Effect; 2]>::try_from(effects).ok().unwrap();
-    store.do_effect(&bench.owner(2), &newer, false).await.unwrap();
-    let (turns, mut tasks, owner) = (Turns::default(), tokio::task::JoinSet::new(), bench.owner(1));
-    turns.join(&mut tasks, 1, &bench, |store| async move {
-        store.do_effect(&owner, &older, false).await.unwrap();
-    });
     turns.join(&mut tasks, 3, &bench, |store| async move {
         begin(&store, &run("newest")).await;
     });
-    let all_used = turns.play_in_order(&[(1, turns_of_the_older), (3, ALL), (1, ALL)], &mut tasks).await;
+    // Once before it begins, and once when it looks for what is newest; then it holds no lock yet.
+    let looks = To::Before("list runs/older/effects/");
+    let order = [(1, looks), (1, To::Turns(1)), (1, looks), (2, To::TheEnd)];
+    let then = [(1, To::Turns(turns_of_the_older)), (3, To::TheEnd), (1, To::TheEnd)];
+    let all_used = turns.play_to(&[order.as_slice(), &then].concat(), &mut tasks).await;
     let shown = number(&std::fs::read(&target).unwrap());
-    assert_eq!(shown, 2, "I6: a run began when the older publication had had {turns_of_the_older} turns");
+    assert_eq!(shown, 2, "I6: a run began when the older publication had had {turns_of_the_older} turns more");
     all_used
 }
 
