@@ -11,6 +11,7 @@ mod claimer;
 mod command;
 mod completeness;
 mod control;
+mod copies;
 mod end;
 mod formats;
 mod host;

@@ -118,7 +118,8 @@ impl Run<'_> {
         let mounts = workspace.mounts.iter();
         let mounted = mounts.map(|mount| (mount.input.clone(), mount.record(protected))).collect();
         let provenance = self.provenance(restored, command, remarks, &mounted);
-        let success = Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone() };
+        let success =
+            Success { slot: self.slot, artifacts: artifacts.clone(), timeline: timeline.clone(), copied_from: None };
         let ready = ReadyCommit { artifacts, objects, provenance, timeline: timeline.clone() };
         match self.host.store.commit(&self.slot, ready).await {
             Ok(Filled::Ours) => Verdict::Committed(success),
@@ -162,7 +163,7 @@ impl Run<'_> {
         }
     }
 
-    fn provenance(
+    pub(crate) fn provenance(
         &self,
         restored: Option<CheckpointId>,
         command: Vec<String>,
@@ -216,6 +217,7 @@ impl Run<'_> {
             inputs: inputs.collect(),
             restored,
             remarks,
+            copied_from: None,
         }
     }
 }

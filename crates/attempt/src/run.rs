@@ -52,12 +52,11 @@ pub async fn attempt(
         Ok(Claimed::Stopped) => return without_slot(not_started(&control, Phase::Claim, 0)),
         Ok(Claimed::Reused(slot, committed)) => {
             let (artifacts, timeline) = (committed.artifacts, committed.timeline);
-            return Verdict::Reused(Success { slot, artifacts, timeline });
+            return Verdict::Reused(Success { slot, artifacts, timeline, copied_from: None });
         }
         Ok(Claimed::Ours(slot, view)) => (slot, view),
         Err(error) => return unclaimed(&error),
     };
-    tell.tell(Told::Claimed { slot });
     let before = spent_before(&view, &request.run, &request.step, &request.budgets);
     let known = match &step.checkpoint {
         Some(checkpoint) if checkpoint.auto => Known::of(&host.store, request, &view).await,
@@ -75,6 +74,11 @@ pub async fn attempt(
         tell,
         begun: host.sys.clock.monotonic(),
     };
+    // Before anybody hears of an attempt: what is copied was made elsewhere.
+    if let Some(copied) = run.copied().await {
+        return copied;
+    }
+    run.tell.tell(Told::Claimed { slot });
     run.go().await
 }
 
@@ -150,13 +154,13 @@ impl Run<'_> {
         fail(self.host, self.request, end::Ending { slot, before, evidence, traits, timeline }).await
     }
 
-    async fn fail_with(&self, phase: Phase, error: &StoreError, timeline: Timeline) -> Verdict {
+    pub(crate) async fn fail_with(&self, phase: Phase, error: &StoreError, timeline: Timeline) -> Verdict {
         let mut evidence = Evidence::of(Ending::NeverStarted, phase);
         evidence.storage = Some(trouble(error));
         self.fail(evidence, timeline).await
     }
 
-    async fn noticed(&self) {
+    pub(crate) async fn noticed(&self) {
         noticed(&mut self.control.clone()).await;
     }
 

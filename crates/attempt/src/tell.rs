@@ -44,6 +44,13 @@ pub enum Told {
         /// Why that could not be prevented.
         why: String,
     },
+    /// A commit of another store is not used, or that store is not asked.
+    NotCopied {
+        /// Its address.
+        store: String,
+        /// Why.
+        why: String,
+    },
     /// It wrote a line (redacted, without its end).
     Line {
         /// Where to.

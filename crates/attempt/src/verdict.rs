@@ -15,6 +15,8 @@ pub struct Success {
     pub artifacts: BTreeMap<PortName, StoredArtifact>,
     /// The time line of the attempt that made it.
     pub timeline: Timeline,
+    /// The store from which this attempt copied it.
+    pub copied_from: Option<String>,
 }
 
 /// An end without a commit.

@@ -28,6 +28,11 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DIR|URL", env = "PRUNELLA_STORE")]
     pub store: Option<PathBuf>,
 
+    /// A store of others from which finished work is copied, as often as there are some; it is only read.
+    /// Also PRUNELLA_READ_FROM, with blanks between them.
+    #[arg(long, global = true, value_name = "DIR|URL")]
+    pub read_from: Vec<PathBuf>,
+
     /// The project file [default: `prunella.toml` beside the pipeline file, or the nearest above it].
     #[arg(long, global = true, value_name = "FILE", env = "PRUNELLA_CONFIG")]
     pub config: Option<PathBuf>,

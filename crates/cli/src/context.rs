@@ -24,6 +24,10 @@ pub struct Context {
     pub store: Option<StoreAt>,
     /// Who named it.
     pub store_from: Origin,
+    /// Stores of others from which commits are copied.
+    pub read_from: Vec<StoreAt>,
+    /// Who named them.
+    pub read_from_by: Origin,
     /// What the project file says.
     pub settings: Settings,
     /// What is wrong with the project file, for the command that says what is wrong.
@@ -39,7 +43,9 @@ impl Context {
         let (settings, unread) = (Settings::default(), None);
         let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
         let (sys, store) = (Sys::real(), args.store.as_deref().map(StoreAt::named).transpose()?);
-        let mut context = Self { sys, output: args.output, store, store_from, settings, unread };
+        let (read_from, read_from_by) = others(&sys, &args.read_from)?;
+        let mut context =
+            Self { sys, output: args.output, store, store_from, read_from, read_from_by, settings, unread };
         if let Some(base) = args.command.base() {
             let color = context.is_terminal();
             match Settings::read(&context.sys, args.config.as_deref(), &base, color) {
@@ -49,6 +55,9 @@ impl Context {
             }
             if let (None, Some(store)) = (&context.store, context.settings.store()?) {
                 (context.store, context.store_from) = (Some(store), Origin::File);
+            }
+            if let (Origin::BuiltIn, Some(others)) = (context.read_from_by, context.settings.read_from()?) {
+                (context.read_from, context.read_from_by) = (others, Origin::File);
             }
         }
         Ok(context)
@@ -70,6 +79,8 @@ impl Context {
             output: self.output,
             store,
             store_from: Origin::BuiltIn,
+            read_from: Vec::new(),
+            read_from_by: Origin::BuiltIn,
             settings,
             unread: None,
         })
@@ -89,5 +100,18 @@ impl Context {
         let base = env.var("XDG_CACHE_HOME").filter(|dir| dir.starts_with('/')).map(PathBuf::from);
         let base = base.or_else(|| env.var("HOME").map(|home| PathBuf::from(home).join(".cache")));
         base.unwrap_or_else(|| PathBuf::from("/tmp")).join("prunella")
+    }
+}
+
+/// Stores of others, where none is named on the command line.
+pub const READ_FROM: &str = "PRUNELLA_READ_FROM";
+
+/// Returns the stores of others that command line or environment name; an empty variable names none.
+fn others(sys: &Sys, flags: &[PathBuf]) -> Result<(Vec<StoreAt>, Origin), CliError> {
+    let named = |words: Vec<PathBuf>| words.iter().map(|word| StoreAt::named(word)).collect::<Result<Vec<_>, _>>();
+    match sys.env.var(READ_FROM) {
+        _ if !flags.is_empty() => Ok((named(flags.to_vec())?, Origin::Flag)),
+        Some(text) => Ok((named(text.split_whitespace().map(PathBuf::from).collect())?, Origin::Environment)),
+        None => Ok((Vec::new(), Origin::BuiltIn)),
     }
 }

@@ -149,6 +149,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
     let mut keys: Vec<Option<StepKey>> = vec![None; plan.len()];
     let mut slots: Vec<Option<SlotId>> = vec![None; plan.len()];
     let mut content: Vec<Option<Content>> = vec![None; plan.len()];
+    let mut others: BTreeMap<StepIndex, &str> = BTreeMap::new();
     for walked in &question.walked {
         let at = walked.step.as_usize();
         keys[at] = walked.key.or_else(|| state.and_then(|state| state.state(walked.step).key()));
@@ -156,6 +157,7 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
         answers[at] = if skipped { Some(false) } else { walked.holds };
         if let Some(found) = &walked.found {
             slots[at] = Some(found.slot);
+            others.extend(found.other.as_deref().map(|other| (walked.step, other)));
             content[at] = Some(found.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect());
         } else if let Some(done) = state.and_then(|state| state.done(walked.step)) {
             slots[at] = Some(done.slot);
@@ -207,7 +209,10 @@ pub async fn forecast(question: &Question<'_>) -> Result<Vec<Forecast>, CliError
             assumed[at] = before.and_then(|before| before.artifacts.clone());
         } else if let Some(slot) = slots[at] {
             one.verdict = Verdict::Reused(slot);
-            one.why.push(made_by(store, id, &slot).await?);
+            one.why.push(match others.get(&step) {
+                Some(other) => format!("copied from {other}"),
+                None => made_by(store, id, &slot).await?,
+            });
         } else {
             let running: Vec<String> = plan
                 .topology()

@@ -71,6 +71,14 @@ pub struct Failure<'a> {
     pub healing: Option<(NextTry, &'a str)>,
 }
 
+/// Returns the store of others from which a run copied the commit that stands for a step.
+pub fn copied_from<'a>(events: impl IntoIterator<Item = &'a &'a Stamped>, slot: &SlotId) -> Option<&'a str> {
+    events.into_iter().find_map(|stamped| match &stamped.event {
+        Event::StepReused { slot: reused, copied_from, .. } if reused == slot => copied_from.as_deref(),
+        _ => None,
+    })
+}
+
 /// Returns the attempts of a step, in order.
 pub fn attempts<'a>(events: impl IntoIterator<Item = &'a Stamped>, step: &StepId) -> Vec<Attempt<'a>> {
     let mut all: Vec<Attempt<'a>> = Vec::new();

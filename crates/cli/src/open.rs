@@ -14,9 +14,9 @@ use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
 use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_remote::{Lakes, Published, Rate, Remote};
-use prunella_store::{Store, records::ProcessId};
+use prunella_store::{OtherStore, Store, records::ProcessId};
 
-use crate::{context::Context, error::CliError, progress, project::StoreAt};
+use crate::{answer::note, context::Context, error::CliError, progress, project::StoreAt};
 
 /// Time kept back before a deadline.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -49,13 +49,43 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
 /// # Errors
 /// [`CliError::Store`] if there is none, or it cannot be opened.
 pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
+    read_only(context, at, &bucket(context)?).await
+}
+
+async fn read_only(context: &Context, at: &StoreAt, options: &prunella_remote::Options) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
         StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
         StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
-        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, &bucket(context)?).await?),
+        StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, options).await?),
     };
     let lakes = Arc::new(Lakes::new(&context.sys, bucket(context)?));
     limited(context, Store::new(objects, context.sys.clone()).listing(lakes))
+}
+
+/// How long a store of others may stumble: nothing waits for it that could not do without.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Returns the store with those of others from which commits are copied; one that cannot be read is said, and left out.
+///
+/// # Errors
+/// [`CliError::Usage`] if the environment says something that cannot be.
+pub async fn with_others(context: &Context, store: Store) -> Result<Store, CliError> {
+    let mut others = Vec::new();
+    for at in &context.read_from {
+        let options = prunella_remote::Options { patience: PATIENCE, ..bucket(context)? };
+        match read_only(context, at, &options).await {
+            // One's own is looked into anyway.
+            Ok(other) if other.id() == store.id() => {}
+            Ok(other) => others.push(OtherStore::new(at.to_string(), other)),
+            Err(error) => note(&not_read_from(&at.to_string(), &error.message())),
+        }
+    }
+    Ok(store.reading_from(others))
+}
+
+/// Returns the line that says that a store of others is not used.
+pub fn not_read_from(store: &str, why: &str) -> String {
+    format!("nothing is copied from {store}: {why}")
 }
 
 /// Returns where this machine notes which directories of other machines were found fit.
@@ -110,6 +140,7 @@ pub async fn host(
     runs: impl Fn(&StepName) -> bool,
 ) -> Result<Host, CliError> {
     let secrets = secrets(context, base, graph.pipeline.steps.iter().filter(|(name, _)| runs(name)))?;
+    let store = with_others(context, store).await?;
     // Made before the guardian is started: it takes every process of a session of its own for its own.
     let environment = environment(context, graph)?;
     let guardian = Guardian::start(GuardianOptions::default()).await?;

@@ -98,6 +98,22 @@ impl Settings {
         }
     }
 
+    /// Returns the stores of others from which commits are copied.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] if one is a wrong address.
+    pub fn read_from(&self) -> Result<Option<Vec<StoreAt>>, CliError> {
+        let Some(others) = &self.project.defaults.read_from else { return Ok(None) };
+        let beside = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let named = others.value.iter().map(|word| StoreAt::named_beside(Path::new(word), beside));
+        match named.collect() {
+            Err(CliError::Usage(text, hint)) => {
+                Err(CliError::Usage(format!("{}: {text}", self.line(others.line)), hint))
+            }
+            named => named.map(Some),
+        }
+    }
+
     /// Returns how many steps run at once.
     pub fn jobs(&self) -> Option<usize> {
         self.project.defaults.jobs.as_ref().map(|jobs| jobs.value)

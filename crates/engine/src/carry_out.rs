@@ -74,6 +74,9 @@ impl Driver<'_> {
         }
         let keys: Vec<StepKey> = guards.iter().map(|(_, key)| *key).collect();
         let answers = self.host.store.guard(&self.run, &keys).await?;
+        let missed = |(key, answer): (&StepKey, &Guarded)| matches!(answer, Guarded::Missed(_)).then_some(*key);
+        let missed: Vec<StepKey> = keys.iter().zip(&answers).filter_map(missed).collect();
+        self.look_ahead(&missed).await;
         for ((index, _), answer) in guards.iter().zip(answers) {
             let step = self.plan.id(*index).clone();
             let event = match answer {
@@ -85,12 +88,19 @@ impl Driver<'_> {
                     self.shelf.keep(slot, &committed.artifacts);
                     let artifacts =
                         committed.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect();
-                    Event::StepReused { step, slot, artifacts }
+                    Event::StepReused { step, slot, artifacts, copied_from: None }
                 }
             };
             self.append_if_legal(event)?;
         }
         Ok(())
+    }
+
+    /// Looks for these together where their attempts will look each for itself.
+    pub(crate) async fn look_ahead(&self, keys: &[StepKey]) {
+        for other in self.host.store.others() {
+            other.look_ahead(keys).await;
+        }
     }
 
     async fn start(&mut self, step: StepIndex, key: StepKey, next: NextTry) -> Result<(), EngineError> {

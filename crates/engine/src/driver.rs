@@ -9,7 +9,7 @@ use std::{
 use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
 use prunella_healing::Interruptions;
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_all};
-use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span};
+use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span, StepKey};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{
     DriverLease,
@@ -229,7 +229,7 @@ impl Driver<'_> {
                     self.append(Event::StepKeyed { step: step.clone(), key })?;
                 }
                 let artifacts = found.artifacts.iter().map(|(name, stored)| (name.clone(), stored.artifact)).collect();
-                let event = Event::StepReused { step, slot: found.slot, artifacts };
+                let event = Event::StepReused { step, slot: found.slot, artifacts, copied_from: None };
                 // A second step of the same key waits for the first and is guarded by the loop.
                 if self.state.check(&event).is_ok() {
                     self.shelf.keep(found.slot, &found.artifacts);
@@ -237,6 +237,8 @@ impl Driver<'_> {
                 }
             }
         }
+        let missed: Vec<StepKey> = rest.iter().filter(|walked| walked.free.is_some()).filter_map(|it| it.key).collect();
+        self.look_ahead(&missed).await;
         // The look that found nothing is the guard of these steps.
         for walked in rest {
             let (Some(key), Some(epoch)) = (walked.key, walked.free) else { continue };

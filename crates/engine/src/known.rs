@@ -9,7 +9,7 @@ use crate::{
     ConditionInput, EngineError, Plan,
     expand::{lacking, read_list},
     plan_when::answer,
-    reuse_walk::{Found, Walked, walk},
+    reuse_walk::{Found, Reach, Walked, walk_to},
 };
 
 /// Walks the plan of a run that has not begun, and gives steps that fan out over a list that is there its items.
@@ -20,7 +20,7 @@ use crate::{
 /// [`EngineError`] if the store did not answer.
 pub async fn walk_and_expand(store: &Store, plan: &mut Plan, scope: &KeyScope) -> Result<Vec<Walked>, EngineError> {
     loop {
-        let walked = walk(store, plan, None, scope).await?;
+        let walked = walk_to(store, plan, None, scope, Reach::Others).await?;
         let mut grew = false;
         let unknown: Vec<StepIndex> =
             plan.topology().groups().filter(|step| plan.topology().members(*step).is_none()).collect();
@@ -29,8 +29,23 @@ pub async fn walk_and_expand(store: &Store, plan: &mut Plan, scope: &KeyScope) -
             let place = plan.index(&StepId::plain(producer.clone()));
             let found =
                 walked.iter().find(|walked| Some(walked.step) == place).and_then(|walked| walked.found.as_ref());
-            let Some(stored) = found.and_then(|found| found.artifacts.get(output)) else { continue };
-            let Ok(items) = read_list(store, stored).await? else { continue };
+            let Some((found, stored)) = found.and_then(|found| Some((found, found.artifacts.get(output)?))) else {
+                continue;
+            };
+            let read = match &found.other {
+                None => read_list(store, stored).await,
+                Some(name) => match store.others().iter().find(|other| other.name() == name) {
+                    Some(other) => read_list(other.store(), stored).await,
+                    None => continue,
+                },
+            };
+            let items = match read {
+                Ok(Ok(items)) => items,
+                Ok(Err(_)) => continue,
+                // What cannot be read there is not copied either.
+                Err(_) if found.other.is_some() => continue,
+                Err(error) => return Err(error),
+            };
             if lacking(plan, step, &items).is_none() {
                 plan.expand(step, &items)?;
                 grew = true;

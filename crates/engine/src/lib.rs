@@ -49,6 +49,6 @@ pub use outcome::{Outcome, is_finished, load_state};
 pub use plan::{Demand, Plan, PlanError};
 pub use plan_inputs::{BindError, Origin, PlannedInput};
 pub use plan_when::ConditionInput;
-pub use reuse_walk::{Found, Walked, key_of, walk};
+pub use reuse_walk::{Found, Walked, key_of, walk, walk_everywhere};
 pub use seen::{Closer, Seen, glance};
 pub use summarize::summarize;

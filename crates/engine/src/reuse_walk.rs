@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prunella_journal::{RunState, Stage, StepIndex};
-use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, SlotId, Source, StepKey, step_key};
+use prunella_model::{Artifact, BoundInput, Epoch, KeyScope, PortName, Reuse, SlotId, Source, StepKey, step_key};
 use prunella_store::{Looked, Store, records::StoredArtifact};
 
 use crate::{EngineError, Plan, known::holds};
@@ -15,6 +15,17 @@ pub struct Found {
     pub slot: SlotId,
     /// Its artifacts.
     pub artifacts: BTreeMap<PortName, StoredArtifact>,
+    /// The store of others in which it is, and in which its artifacts lie.
+    pub other: Option<String>,
+}
+
+/// Which stores a walk looks into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// One's own.
+    Own,
+    /// Those of others, too, for what one's own does not have.
+    Others,
 }
 
 /// What the walk learnt of one step.
@@ -50,6 +61,29 @@ pub async fn walk(
     plan: &Plan,
     state: Option<&RunState>,
     scope: &KeyScope,
+) -> Result<Vec<Walked>, EngineError> {
+    walk_to(store, plan, state, scope, Reach::Own).await
+}
+
+/// Walks as [`walk`] does, and looks into the stores of others, too, from which a run would copy.
+///
+/// # Errors
+/// [`EngineError`] if one's own store did not answer; what others do not answer is not there.
+pub async fn walk_everywhere(
+    store: &Store,
+    plan: &Plan,
+    state: Option<&RunState>,
+    scope: &KeyScope,
+) -> Result<Vec<Walked>, EngineError> {
+    walk_to(store, plan, state, scope, Reach::Others).await
+}
+
+pub(crate) async fn walk_to(
+    store: &Store,
+    plan: &Plan,
+    state: Option<&RunState>,
+    scope: &KeyScope,
+    reach: Reach,
 ) -> Result<Vec<Walked>, EngineError> {
     let mut content: Vec<Option<Vec<(PortName, Artifact)>>> = vec![None; plan.len()];
     let topology = plan.topology();
@@ -107,7 +141,7 @@ pub async fn walk(
                     let artifacts = committed.artifacts.iter();
                     content[step.as_usize()] =
                         Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
-                    let commit = Found { slot, artifacts: committed.artifacts.clone() };
+                    let commit = Found { slot, artifacts: committed.artifacts.clone(), other: None };
                     if state.is_none() {
                         found[step.as_usize()] = Some(commit.clone());
                     }
@@ -115,6 +149,21 @@ pub async fn walk(
                 }
                 Looked::Free(epoch) => here.free = Some(epoch),
                 Looked::Open => {}
+            }
+        }
+        if reach == Reach::Others {
+            let missed = asked.iter().filter(|(step, _)| {
+                let here = walked[step.as_usize()].as_ref();
+                here.is_some_and(|here| here.found.is_none()) && plan.step(*step).reuse == Reuse::Always
+            });
+            let missed: Vec<(StepIndex, StepKey)> = missed.copied().collect();
+            for (step, found) in elsewhere(store, &missed).await {
+                let artifacts = found.artifacts.iter();
+                content[step.as_usize()] =
+                    Some(artifacts.map(|(name, stored)| (name.clone(), stored.artifact)).collect());
+                if let Some(here) = &mut walked[step.as_usize()] {
+                    here.found = Some(found);
+                }
             }
         }
         let settled = |step: &&StepIndex| content[step.as_usize()].is_some() || skipped[step.as_usize()];
@@ -136,6 +185,27 @@ pub async fn walk(
     let reached: std::collections::HashSet<StepIndex> = order.iter().map(|walked| walked.step).collect();
     order.extend(plan.indices().filter(|step| !reached.contains(step)).map(Walked::nothing));
     Ok(order)
+}
+
+/// Returns what the stores of others have of these, each from the first that has it.
+async fn elsewhere(store: &Store, missed: &[(StepIndex, StepKey)]) -> Vec<(StepIndex, Found)> {
+    let (mut left, mut found) = (missed.to_vec(), Vec::new());
+    for other in store.others() {
+        let keys: Vec<StepKey> = left.iter().map(|(_, key)| *key).collect();
+        other.look_ahead(&keys).await;
+        let mut still = Vec::new();
+        for (step, key) in left {
+            match other.find(&key).await {
+                Ok(Some((slot, committed))) => {
+                    let other = Some(other.name().to_owned());
+                    found.push((step, Found { slot, artifacts: committed.artifacts, other }));
+                }
+                Ok(None) | Err(_) => still.push((step, key)),
+            }
+        }
+        left = still;
+    }
+    found
 }
 
 /// Returns whether a step is to be looked up: it is not known yet what becomes of it, and no condition is in its way.

@@ -46,6 +46,10 @@ pub(crate) fn event_of(step: &StepId, slot: Option<SlotId>, writer: &WriterId, t
             source: source.clone(),
             grace: Some(Span::from_millis(*grace_ms)),
         },
-        Told::Line { .. } | Told::Progress { .. } | Told::Storing | Told::Unprotected { .. } => return None,
+        Told::Line { .. }
+        | Told::Progress { .. }
+        | Told::Storing
+        | Told::Unprotected { .. }
+        | Told::NotCopied { .. } => return None,
     })
 }

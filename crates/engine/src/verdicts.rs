@@ -38,7 +38,10 @@ pub(crate) async fn follow(
 ) -> Result<Follows, EngineError> {
     let step = step.clone();
     Ok(Follows::Event(match verdict {
-        Verdict::Reused(success) => Event::StepReused { step, slot: success.slot, artifacts: artifacts(&success) },
+        Verdict::Reused(success) => {
+            let artifacts = artifacts(&success);
+            Event::StepReused { step, slot: success.slot, artifacts, copied_from: success.copied_from }
+        }
         Verdict::Committed(success) => Event::StepCommitted {
             step,
             slot: success.slot,

@@ -112,6 +112,9 @@ pub enum Event {
         slot: SlotId,
         /// Its outputs.
         artifacts: BTreeMap<PortName, Artifact>,
+        /// The store of others from which the run has just copied it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copied_from: Option<String>,
     },
     /// The live attempt of another run holds the key.
     StepWaiting {

@@ -390,7 +390,10 @@ fn a_reproduced_artifact_is_damage_and_one_that_differs_is_corruption() {
 #[test]
 fn a_reused_step_costs_and_loses_nothing() {
     let mut events = began();
-    events.push(at(5, Event::StepReused { step: id("train"), slot: slot(1, 3), artifacts: artifacts("model") }));
+    events.push(at(
+        5,
+        Event::StepReused { step: id("train"), slot: slot(1, 3), artifacts: artifacts("model"), copied_from: None },
+    ));
     let figures = metrics(&events);
     assert_eq!((figures.compute, figures.lost, figures.attempts), (ms(0), ms(0), 0));
     assert_eq!(figures.steps, StepCounts { reused: 1, ..StepCounts::default() });

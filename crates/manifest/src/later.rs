@@ -8,5 +8,8 @@ pub(crate) fn message(what: &str) -> String {
     format!("`{what}` comes in a later version of Prunella; this one would have to ignore it, so it refuses it")
 }
 
+/// What to do about `store`: it is not the pipeline's to say.
+pub(crate) const STORE: &str = "which stores are used stands in `prunella.toml` (`store`, `read_from`), or on the command line: docs/configuration.md";
+
 /// What to do until then.
 pub(crate) const HELP: &str = "remove it; docs/pipeline.md says what this version can do";

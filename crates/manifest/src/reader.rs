@@ -172,7 +172,8 @@ impl<'s> Reader<'s> {
 
     fn unknown_key(&mut self, entry: &Entry<'s>, section: &'static Section) {
         if later::KEYS.contains(&entry.key) {
-            self.found.error("comes-later", entry.key_mark, later::message(entry.key)).help(later::HELP);
+            let help = if entry.key == "store" { later::STORE } else { later::HELP };
+            self.found.error("comes-later", entry.key_mark, later::message(entry.key)).help(help);
             return;
         }
         let help = self.nearest.help(entry.key, section.keys.iter().copied());

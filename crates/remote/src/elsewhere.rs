@@ -41,13 +41,13 @@ struct Address {
 impl Address {
     fn parse(text: &str) -> Result<Self, ObjectsError> {
         let (text, versions) = wanted_versions(text);
-        let unfit = |problems: Vec<String>| {
-            let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
-            ObjectsError::Unfit { store: shown, message: problems.join("; ") }
-        };
-        let mut bucket: StoreUrl = text.parse().map_err(|error: crate::UrlError| unfit(error.problems))?;
+        // What an error shows of the address is without what could be a secret.
+        let unfit =
+            |url: String, problems: Vec<String>| ObjectsError::Unfit { store: url, message: problems.join("; ") };
+        let mut bucket: StoreUrl = text.parse().map_err(|error: crate::UrlError| unfit(error.url, error.problems))?;
         if versions == Versions::Wanted && bucket.kind != Kind::S3 {
-            return Err(unfit(vec!["`versions` is for `s3://` only: Google lists them anyway".to_owned()]));
+            let problem = "`versions` is for `s3://` only: Google lists them anyway".to_owned();
+            return Err(unfit(bucket.to_string(), vec![problem]));
         }
         let path = text.split('?').next().unwrap_or_default();
         let single = !path.ends_with('/') && !bucket.prefix.is_empty();

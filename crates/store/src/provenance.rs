@@ -38,6 +38,21 @@ pub struct Provenance {
     /// What was taken on trust, such as unpinned data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// Of a commit that was copied: whose it is. All else is of the attempt that copied it, whose key is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<CopiedFrom>,
+}
+
+/// A commit of another store, of which every byte was compared while it was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedFrom {
+    /// The address of the store.
+    pub store: String,
+    /// The slot there.
+    pub slot: SlotId,
+    /// What was taken on trust there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// Where an input came from.

@@ -8,7 +8,7 @@ use prunella_model::{
 use serde::{Deserialize, Serialize};
 
 pub use crate::manifest::{Chunk, Place, StoredEntry, TREE_FORMAT, TreeManifest};
-pub use crate::provenance::{InputProvenance, MountedAt, Provenance};
+pub use crate::provenance::{CopiedFrom, InputProvenance, MountedAt, Provenance};
 pub use crate::stored::StoredArtifact;
 
 /// The version of every record written by this program.

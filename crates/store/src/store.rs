@@ -8,7 +8,7 @@ use prunella_objects::{Created, Elsewhere, ObjectKey, Objects, ObjectsError, Op}
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
+use crate::{OtherStore, StoreError, lanes::Lanes, publish::Outside, there::Restored, transfers::Transfers};
 
 /// The protocol over some backend; cheap to clone.
 ///
@@ -23,6 +23,8 @@ pub struct Store {
     pub(crate) outside: Option<Arc<Outside>>,
     /// Who lists data in buckets of others.
     pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Stores of others, from which commits are copied.
+    pub(crate) others: Arc<[OtherStore]>,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) restored: Arc<Restored>,
 }
@@ -33,7 +35,8 @@ impl Store {
         let writer = fresh_writer(&sys);
         let lanes = Arc::new(Lanes::new(sys.machine.cpu_count()));
         let (transfers, restored) = (Arc::default(), Arc::default());
-        Self { objects, sys, writer, lanes, transfers, restored, outside: None, elsewhere: None }
+        let others = Vec::new().into();
+        Self { objects, sys, writer, lanes, transfers, restored, outside: None, elsewhere: None, others }
     }
 
     /// Returns a handle with a writer id of its own: what it leaves unfinished carries its name.

@@ -43,6 +43,7 @@ pub fn provenance(pipeline: PipelineName) -> Provenance {
         inputs: BTreeMap::new(),
         restored: None,
         remarks: Vec::new(),
+        copied_from: None,
     }
 }
 

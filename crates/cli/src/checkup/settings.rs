@@ -5,7 +5,7 @@ use prunella_manifest::NoticesOf;
 use super::{Check, Health, check};
 use crate::{
     commands::gc::KEPT,
-    context::Context,
+    context::{Context, READ_FROM},
     error::CliError,
     present::{Line, Paint, Tone, columns, count, path},
     project::Place,
@@ -53,6 +53,7 @@ pub fn settings(context: &Context, place: &Place) -> Vec<Setting> {
     let processors = context.sys.machine.cpu_count().to_string();
     vec![
         store(context, place),
+        read_from(context),
         one("jobs", Some("PRUNELLA_JOBS"), jobs, processors),
         one("gpus", Some("PRUNELLA_GPUS"), gpus, "all that are found".to_owned()),
         one("notices", Some("PRUNELLA_NOTICES"), notices, word(NoticesOf::Auto).to_owned()),
@@ -73,6 +74,19 @@ fn store(context: &Context, place: &Place) -> Setting {
         (from, _) => (from, None),
     };
     Setting { name: "store", value: shown, from, place }
+}
+
+fn read_from(context: &Context) -> Setting {
+    let named: Vec<String> = context.read_from.iter().map(ToString::to_string).collect();
+    let line = context.settings.project.defaults.read_from.as_ref().map(|others| others.line);
+    let place = match (context.read_from_by, line) {
+        (Origin::Flag, _) => Some("--read-from".to_owned()),
+        (Origin::Environment, _) => Some(READ_FROM.to_owned()),
+        (Origin::File, Some(line)) => Some(context.settings.line(line)),
+        (Origin::File | Origin::BuiltIn, _) => None,
+    };
+    let value = if named.is_empty() { "none".to_owned() } else { named.join(" ") };
+    Setting { name: "read_from", value, from: context.read_from_by, place }
 }
 
 fn word(notices: NoticesOf) -> &'static str {

@@ -166,6 +166,7 @@ impl Exec {
                 note(&format!("notice from `{source}`, {} left", present::lasting(grace_ms)));
             }
             Told::Unprotected { why } => note(&unprotected(&why)),
+            Told::NotCopied { store, why } => note(&open::not_read_from(&store, &why)),
             Told::Claimed { .. }
             | Told::Started { .. }
             | Told::Progress { .. }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use prunella_engine::{Plan as EnginePlan, load_state, walk, walk_and_expand};
+use prunella_engine::{Plan as EnginePlan, load_state, walk_and_expand, walk_everywhere};
 use prunella_model::{KeyScope, RunId};
 use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
@@ -80,6 +80,7 @@ impl Plan {
             }
             store => store?,
         };
+        let store = open::with_others(context, store).await?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
         let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let going_on = if self.new || !force.is_empty() {
@@ -106,7 +107,7 @@ impl Plan {
             Some(state) => {
                 // What the run fans out over by now.
                 plan.follow(state.topology().clone());
-                walk(&store, &plan, Some(state), &scope).await?
+                walk_everywhere(&store, &plan, Some(state), &scope).await?
             }
             None => walk_and_expand(&store, &mut plan, &scope).await?,
         };

@@ -254,7 +254,12 @@ impl Answer<'_> {
             StepState::Done(done) => {
                 attempt(out, &done.slot);
                 match self.state.attempts(step) {
-                    _ if done.reused => {}
+                    _ if done.reused => {
+                        if let Some(other) = history::copied_from(self.events.get(id).into_iter().flatten(), &done.slot)
+                        {
+                            put(out, format_args!(", copied from {other}"));
+                        }
+                    }
                     0 | 1 => {}
                     n => put(out, format_args!(", {} before it", count(n as usize - 1, "failed attempt"))),
                 }

@@ -1,6 +1,7 @@
 //! The explanation of a step as people read it.
 
 use prunella_journal::{SkippedBy, StepState};
+use prunella_store::records::CopiedFrom;
 
 use super::Subject;
 use crate::{
@@ -36,6 +37,13 @@ impl Subject<'_> {
                 ));
             }
             _ => {}
+        }
+        let copied = self.bound.as_ref().and_then(|(_, committed)| committed.provenance.copied_from.as_ref());
+        if let Some(CopiedFrom { store, slot, remarks }) = copied {
+            out.push_str(&format!("copied from {store}, slot {slot} there; every byte was compared\n"));
+            for remark in remarks {
+                out.push_str(&format!("remark there: {remark}\n"));
+            }
         }
         self.condition_text(&mut out);
         match self.key {

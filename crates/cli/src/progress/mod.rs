@@ -14,7 +14,7 @@ mod transfer;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::{
@@ -47,6 +47,7 @@ use crate::{
     args::Output,
     context::Context,
     mounted::unprotected,
+    open::not_read_from,
     present::{Paint, short},
 };
 
@@ -76,6 +77,8 @@ struct Inner {
     began: Option<Duration>,
     /// The last attempts of steps that may be given up.
     last_seen: BTreeMap<StepIndex, (SlotId, Box<Evidence>)>,
+    /// Stores of others of which it was said that steps are copied from there.
+    copied_from: BTreeSet<String>,
 }
 
 /// The screen of a run.
@@ -109,6 +112,7 @@ impl Screen {
             closed: false,
             began: None,
             last_seen: BTreeMap::new(),
+            copied_from: BTreeSet::new(),
         };
         let (clock, fs) = (context.sys.clock.clone(), context.sys.fs.clone());
         let work = store.strip_prefix(".").unwrap_or(store).join("work").join(run.as_str());
@@ -291,6 +295,10 @@ impl Spectator for Screen {
         }
         match &mut inner.mode {
             Mode::InPlace { above, .. } => match &event.event {
+                // Each step says that it is reused; once for each store is enough of where from.
+                Event::StepReused { copied_from: Some(other), .. } if inner.copied_from.insert(other.clone()) => {
+                    above.push(format!("copying from {other}"));
+                }
                 Event::EffectsDone { step, effects, .. } => {
                     let new = effects.iter().filter(|effect| !effect.before);
                     above.extend(new.map(|effect| effect_words(effect, step, plan)));
@@ -318,6 +326,9 @@ impl Spectator for Screen {
             && !self.unprotected.swap(true, Ordering::Relaxed)
         {
             self.say(&unprotected(why));
+        }
+        if let Told::NotCopied { store, why } = told {
+            self.say(&not_read_from(store, &format!("{}: {why}", plan.id(step))));
         }
         let inner = &mut *self.inner();
         match &mut inner.mode {

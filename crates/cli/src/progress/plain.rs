@@ -1,6 +1,6 @@
 //! A run as lines one after the other, where nobody looks at a terminal: one a line for what matters, no control codes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prunella_attempt::Told;
 use prunella_engine::Plan;
@@ -24,13 +24,34 @@ const SUM_EVERY: u64 = 1000;
 /// The most names in a list.
 const NAMES: usize = 8;
 
+/// Names of steps: some, and how many more.
+#[derive(Debug, Default)]
+struct Names {
+    some: Vec<String>,
+    more: usize,
+}
+
+impl Names {
+    fn add(&mut self, step: &StepId) {
+        if self.some.len() < NAMES { self.some.push(step.to_string()) } else { self.more += 1 }
+    }
+
+    /// Returns how many there are and what they are called, if there are any.
+    fn said(&self) -> Option<(usize, String)> {
+        let more = if self.more > 0 { format!(" and {} more", self.more) } else { String::new() };
+        let all = self.some.len() + self.more;
+        (all > 0).then(|| (all, format!("{}{more}", self.some.join(", "))))
+    }
+}
+
 /// Turns events into lines.
 #[derive(Debug, Default)]
 pub struct Plain {
     verbose: bool,
     width: usize,
-    reused: Vec<String>,
-    more_reused: usize,
+    reused: Names,
+    /// By the store of others from which they were copied.
+    copied: BTreeMap<String, Names>,
     blocked: usize,
     /// How attempts ended about which nothing is decided yet.
     ended: HashMap<StepIndex, String>,
@@ -68,11 +89,10 @@ impl Plain {
         let each = model.tally.steps as usize <= EACH;
         let shown = step.and_then(|step| model.shown.get(&step));
         let text = match &stamped.event {
-            Event::StepReused { step: id, .. } => {
-                if self.reused.len() < NAMES {
-                    self.reused.push(id.to_string());
-                } else {
-                    self.more_reused += 1;
+            Event::StepReused { step: id, copied_from, .. } => {
+                match copied_from {
+                    None => self.reused.add(id),
+                    Some(other) => self.copied.entry(other.clone()).or_default().add(id),
                 }
                 return;
             }
@@ -187,16 +207,14 @@ impl Plain {
 
     /// Says what is still waiting to be said, before the end.
     pub fn flush(&mut self, model: &Model, out: &mut Vec<String>) {
-        if !self.reused.is_empty() {
-            let all = self.reused.len() + self.more_reused;
-            let more = if self.more_reused > 0 { format!(" and {} more", self.more_reused) } else { String::new() };
-            out.push(format!(
-                "reused {all} of {}: {}{more}",
-                count(model.tally.steps as usize, "step"),
-                self.reused.join(", ")
-            ));
-            self.reused.clear();
-            self.more_reused = 0;
+        let steps = || count(model.tally.steps as usize, "step");
+        if let Some((all, names)) = std::mem::take(&mut self.reused).said() {
+            out.push(format!("reused {all} of {}: {names}", steps()));
+        }
+        for (other, copied) in std::mem::take(&mut self.copied) {
+            if let Some((all, names)) = copied.said() {
+                out.push(format!("copied {all} of {} from {other}: {names}", steps()));
+            }
         }
         if self.blocked > 0 {
             let need = if self.blocked == 1 { "needs" } else { "need" };

@@ -54,6 +54,19 @@ fn a_word_wins_over_the_environment_that_over_the_file_and_that_over_what_is_bui
 }
 
 #[test]
+fn the_store_of_the_file_may_be_in_a_bucket() {
+    let home = Home::with(PIPELINE);
+    let server = prunella_bucketkit::S3Server::start("bucket");
+    home.write("prunella.toml", &format!("[defaults]\nstore = \"{}\"\n", server.url("bucket", "team/store")));
+    let mut command = home.command(&["run"]);
+    command.env("AWS_ACCESS_KEY_ID", prunella_bucketkit::ACCESS_KEY);
+    command.env("AWS_SECRET_ACCESS_KEY", prunella_bucketkit::SECRET_KEY);
+    let ran = command.output().expect("the binary starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(server.objects().keys("bucket").iter().any(|key| key.starts_with("team/store/attempts/")));
+}
+
+#[test]
 fn commands_go_by_the_file() {
     let home = Home::with(PIPELINE);
     home.write("prunella.toml", "[defaults]\nstore = \"../kept\"\nkeep_runs = 1\n");

@@ -68,6 +68,11 @@ fn ran_twice() -> Home {
     home
 }
 
+/// Returns what a walk from every commit of a project meets.
+pub fn walked(home: &Home) -> Walked {
+    wait(walk(store_of(home))).unwrap_or_else(|broken| panic!("{broken:?}"))
+}
+
 fn store_of(home: &Home) -> Arc<dyn Objects> {
     Arc::new(Embedded::open_read_only(&Sys::real(), &home.dir.join(".prunella")).expect("a store"))
 }
@@ -117,6 +122,28 @@ fn i7_lineage_from_every_committed_byte_one_walks_by_records_alone_to_pinned_dat
     let published = Digest::of(home.read("out/page.html").as_bytes());
     let maker = walked.outputs.get(&published).map(|slot| walked.commits[slot].to_string());
     assert_eq!(maker.as_deref(), Some("report"));
+}
+
+#[test]
+fn i7_lineage_what_was_copied_from_another_store_is_traced_in_ones_own() {
+    let them = ran_twice();
+    let us = Home::with(&them.read("pipeline.yaml"));
+    for file in
+        ["requirements.txt", "raw.txt", "folder/one", "lake/deep/water", "train.sh", "report.sh", "prunella.lock"]
+    {
+        us.write(file, &them.read(file));
+    }
+    let store = them.dir.join(".prunella").display().to_string();
+    let ran = us.run(&["run", "--read-from", &store]).exits(0);
+    assert!(!ran.out.contains("attempt 1 begins") || ran.out.contains("on_exit"), "{}", ran.out);
+    std::fs::remove_dir_all(them.dir.join(".prunella")).expect("nobody needs it");
+    let walked = walked(&us);
+    assert_eq!((walked.data.len(), walked.code.len(), walked.runs.len()), (3, 1, 1), "{walked:?}");
+    for step in ["split", "train:fold=0", "train:fold=1", "evaluate:fold=0", "evaluate:fold=1", "report"] {
+        let explained = us.json(&["explain", step]);
+        let from = &explained["commit"]["provenance"]["copied_from"]["store"];
+        assert_eq!(from.as_str(), Some(store.as_str()), "{step}: {explained}");
+    }
 }
 
 /// A change to what a commit says of where it comes from; answers whether there was something to change.

@@ -8,6 +8,7 @@ mod clouds;
 mod comparing;
 mod completing;
 mod configuring;
+mod copying;
 mod deciding;
 mod docs;
 mod drawing;

@@ -96,7 +96,15 @@ fn data_by_reference_is_pinned_by_version_told_to_the_step_and_traced_and_none_o
     let told: Value = serde_json::from_str(&site.got()).expect("a listing");
     assert_eq!(&told, listing, "the step was told what is pinned");
     assert_eq!((&told["url"], &told["objects"][0]["size_bytes"]), (&"s3://lake/corpus/".into(), &3.into()));
+    let shell = site.run(&["shell", "count", "--", "sh", "-c", "cat $PRUNELLA_INPUT_CORPUS"]).exits(0).out;
+    assert_eq!(serde_json::from_str::<Value>(&shell).expect("a listing"), told);
+    let run = site.json(&["status"])["run"].as_str().expect("an id").to_owned();
+    site.run(&["exec", "--run", &run, "--step", "count"]).exits(0);
     assert_eq!(read.load(Ordering::Relaxed), 0, "no object was asked for");
+    // I7: from the commit to what is pinned, by records alone.
+    let digest = lock["data"]["corpus"]["digest"].as_str().expect("a digest");
+    let ended = crate::lineage::walked(&site.home).data.into_iter().map(|(name, digest)| (name, digest.to_string()));
+    assert_eq!(ended.collect::<Vec<_>>(), [("corpus".to_owned(), digest.to_owned())]);
     let explained = site.json(&["explain", "count"]);
     let input = &explained["inputs"][0];
     let said = site.run(&["explain", "count"]).exits(0).out;

@@ -388,12 +388,14 @@ impl<'a> Sim<'a> {
         let id = self.plan.id(step).clone();
         match doing {
             Doing::Guarding(key) => match self.newest(key) {
-                Some(Commit { slot, artifacts, .. }) => self.tell(Event::StepReused { step: id, slot, artifacts }),
+                Some(Commit { slot, artifacts, .. }) => {
+                    self.tell(Event::StepReused { step: id, slot, artifacts, copied_from: None })
+                }
                 None => self.tell(Event::StepMissed { step: id }),
             },
             Doing::Claiming(key) => {
                 if let Some(Commit { slot, artifacts, .. }) = self.newest(key) {
-                    return self.tell(Event::StepReused { step: id, slot, artifacts });
+                    return self.tell(Event::StepReused { step: id, slot, artifacts, copied_from: None });
                 }
                 let epoch = self.epochs.entry(key).or_insert(0);
                 *epoch += 1;
@@ -420,7 +422,7 @@ impl<'a> Sim<'a> {
             }
             Doing::Watching(slot, content) => {
                 let Commit { artifacts, .. } = self.commit(slot, &content);
-                self.tell(Event::StepReused { step: id, slot, artifacts });
+                self.tell(Event::StepReused { step: id, slot, artifacts, copied_from: None });
             }
             Doing::Working(slot, fate) => self.works_out(step, slot, fate),
         }

@@ -11,6 +11,7 @@ mod again;
 mod checkpoints;
 mod checks;
 mod conditions;
+mod copies;
 mod damage;
 mod disks;
 mod ends;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         mounts::TESTS,
         accelerators::TESTS,
         checkpoints::TESTS,
+        copies::TESTS,
         damage::TESTS,
         again::TESTS,
         secrets::TESTS,

@@ -170,6 +170,7 @@ impl Files for NoFiles {
 #[derive(Default)]
 pub struct Eye {
     seen: Mutex<(Vec<Event>, Vec<String>)>,
+    not_copied: Mutex<Vec<String>>,
     more: Notify,
 }
 
@@ -180,6 +181,9 @@ impl Spectator for Eye {
     }
 
     fn told(&self, _: StepIndex, told: &Told, _: &Plan) {
+        if let Told::NotCopied { why, .. } = told {
+            self.not_copied.lock().unwrap().push(why.clone());
+        }
         if let Told::Line { text, .. } = told {
             self.seen.lock().unwrap().1.push(text.clone());
             self.more.notify_waiters();
@@ -188,6 +192,11 @@ impl Spectator for Eye {
 }
 
 impl Eye {
+    /// Why commits of other stores were not used.
+    pub fn not_copied(&self) -> Vec<String> {
+        self.not_copied.lock().unwrap().clone()
+    }
+
     pub fn events(&self) -> Vec<Event> {
         self.seen.lock().unwrap().0.clone()
     }

@@ -89,7 +89,7 @@ pub fn sample_of(kind: &str, step: StepId, slot: SlotId) -> Event {
         "step_keyed" => Event::StepKeyed { step, key: slot.key },
         "step_expanded" => Event::StepExpanded { step, items: vec![Item::from_canonical(r#"{"fold":1}"#)] },
         "step_missed" => Event::StepMissed { step },
-        "step_reused" => Event::StepReused { step, slot, artifacts: artifacts("reused") },
+        "step_reused" => Event::StepReused { step, slot, artifacts: artifacts("reused"), copied_from: None },
         "step_waiting" => Event::StepWaiting { step, slot, holder: RunId::new("run-2").expect("a run id") },
         "attempt_started" => Event::AttemptStarted { step, slot, writer: WriterId::from_random(7) },
         "checkpoint_skipped" => {

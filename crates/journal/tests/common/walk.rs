@@ -176,7 +176,7 @@ pub fn some_event(run: &RunState, step: StepIndex, choice: u32, more: u32) -> Ev
         "commit_damaged" => {
             Event::CommitDamaged { step: id.clone(), slot: run.done(step).map_or(slot, |done| done.slot) }
         }
-        "step_reused" => Event::StepReused { step: id.clone(), slot, artifacts: content },
+        "step_reused" => Event::StepReused { step: id.clone(), slot, artifacts: content, copied_from: None },
         kind => sample_of(kind, id.clone(), slot),
     }
 }

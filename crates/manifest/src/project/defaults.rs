@@ -39,8 +39,10 @@ pub enum NoticesOf {
 /// What commands do unless they are told otherwise; what is not there is as it is built in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Defaults {
-    /// The store's directory, relative to the project file's.
+    /// The store: a directory, relative to the project file's, or an address.
     pub store: Option<Placed<String>>,
+    /// Stores of others from which commits are copied: directories, relative to the project file's, or addresses.
+    pub read_from: Option<Placed<Vec<String>>>,
     /// How many steps run at once.
     pub jobs: Option<Placed<usize>>,
     /// Which accelerators may be used.
@@ -51,7 +53,8 @@ pub struct Defaults {
     pub keep_runs: Option<Placed<usize>>,
 }
 
-const DEFAULTS: Section = Section { name: "`defaults`", keys: &["store", "jobs", "gpus", "notices", "keep_runs"] };
+const DEFAULTS: Section =
+    Section { name: "`defaults`", keys: &["store", "read_from", "jobs", "gpus", "notices", "keep_runs"] };
 
 const NOTICES: &[(&str, NoticesOf)] = &[
     ("auto", NoticesOf::Auto),
@@ -67,7 +70,8 @@ pub(super) fn defaults(hand: &mut Hand<'_>, value: &Value<'_>) -> Defaults {
     for (key, value) in hand.known(table, &DEFAULTS) {
         let (what, at) = (format!("`{key}`"), value.span());
         match key {
-            "store" => read.store = directory(hand, value, &what).map(|store| hand.placed(store, &at)),
+            "store" => read.store = hand.text(value, &what).map(|store| hand.placed(store, &at)),
+            "read_from" => read.read_from = stores(hand, value, &what).map(|stores| hand.placed(stores, &at)),
             "jobs" => read.jobs = hand.count(value, &what, 1).map(|jobs| hand.placed(jobs, &at)),
             "gpus" => read.gpus = gpus(hand, value, &what).map(|gpus| hand.placed(gpus, &at)),
             "notices" => read.notices = hand.choice(value, &what, NOTICES).map(|of| hand.placed(of, &at)),
@@ -86,6 +90,16 @@ pub(super) fn directory(hand: &mut Hand<'_>, value: &Value<'_>, what: &str) -> O
         return None;
     }
     Some(text)
+}
+
+/// Returns directories and addresses of stores; whether there are any is found out when they are read.
+fn stores(hand: &mut Hand<'_>, value: &Value<'_>, what: &str) -> Option<Vec<String>> {
+    let Some(list) = value.get_ref().as_array() else {
+        hand.wrong_type(value, what, "a list").help("write `read_from = [\"s3://BUCKET/PREFIX\"]`");
+        return None;
+    };
+    let read: Vec<Option<String>> = list.iter().map(|one| hand.text(one, &format!("a store in {what}"))).collect();
+    read.into_iter().collect()
 }
 
 pub(super) fn gpus(hand: &mut Hand<'_>, value: &Value<'_>, what: &str) -> Option<Gpus> {

@@ -36,6 +36,18 @@ digits  run 0193c  4 steps: 1 reused, 3 to run          Ctrl-C stops in checkpoi
 }
 
 #[test]
+fn steps_that_were_copied_are_told_with_the_store_they_are_from() {
+    let mut run = Watched::new(DIGITS);
+    run.keyed(10, "split");
+    let (step, slot, artifacts) = (id("split"), slot("split", 1), run.artifacts("split"));
+    let copied_from = Some("s3://lake/theirs".to_owned());
+    run.at(10, Event::StepReused { step, slot, artifacts, copied_from });
+    run.started(20, "train", 1);
+    assert!(run.lines.contains(&"copied 1 of 4 steps from s3://lake/theirs: split".to_owned()), "{:?}", run.lines);
+    assert!(run.screen(30, 80, 24).contains("✓ split     reused"));
+}
+
+#[test]
 fn a_narrow_terminal_cuts_lines_and_drops_the_hint() {
     assert_eq!(
         killed().screen(11_300, 48, 24),

@@ -120,7 +120,15 @@ impl Watched {
 
     pub fn reused(&mut self, now: u64, name: &str) {
         self.keyed(now, name);
-        self.at(now, Event::StepReused { step: id(name), slot: slot(name, 1), artifacts: self.artifacts(name) });
+        self.at(
+            now,
+            Event::StepReused {
+                step: id(name),
+                slot: slot(name, 1),
+                artifacts: self.artifacts(name),
+                copied_from: None,
+            },
+        );
     }
 
     pub fn artifacts(&self, name: &str) -> BTreeMap<PortName, Artifact> {
