@@ -11,6 +11,7 @@ mod damage;
 mod fences;
 mod gc;
 mod gc_collectors;
+mod gc_handovers;
 mod gc_power;
 mod gc_world;
 mod hostile;
