@@ -9,6 +9,7 @@ mod documents;
 mod examples;
 mod lengths;
 mod licences;
+mod mutations;
 mod purity;
 mod schedules;
 mod servers;
@@ -26,6 +27,8 @@ usage: cargo xtask COMMAND
   examples           builds, then runs the examples, in peace and killed, and compares what they made
   soak [OPTIONS]     kills real runs at random and checks that nothing is lost (docs/testing.md):
                      --minutes N, --kills N, --seed S, --parallel N, --binary FILE, --state FILE, --new
+  mutations [NUMBER…] [--write]
+                     puts deliberate bugs in and says what notices each (docs/design/0026-mutations.md)
   soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new
 ";
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(check::Extent::All),
         ["check", "--quick"] => check::check(check::Extent::Quick),
         ["examples"] => check::check(check::Extent::Examples),
+        ["mutations", options @ ..] => mutations::main(options),
         ["soak", options @ ..] if options.contains(&"--schedules") => schedules::main(options),
         #[cfg(feature = "soak")]
         ["soak", options @ ..] => soak::main(options),

@@ -6,7 +6,7 @@ mod formats;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use formats::check;
+use formats::{check, check_within};
 use proptest::prelude::*;
 use prunella_model::ContentFormat::{self, Any, Gzip, Json, Jsonl, Npy, Npz, Parquet, Safetensors, Zip};
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write as _};
@@ -201,6 +201,63 @@ fn a_gzip_bomb_is_counted_and_not_kept() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     io::copy(&mut io::repeat(0).take(64 << 20), &mut encoder).unwrap();
     accepted(Gzip, &encoder.finish().unwrap());
+}
+
+#[test]
+fn what_unpacks_to_more_than_anybody_could_check_is_refused_before_it_is_unpacked() {
+    let zeros = |len| gzip(&vec![0; len]);
+    let within = |bytes: &[u8], most| check_within(Gzip, &mut Cursor::new(bytes), bytes.len() as u64, most);
+    assert_eq!(within(&zeros(1000), 1000), Ok(()));
+    assert_eq!(within(&[zeros(600), zeros(400)].concat(), 1000), Ok(()));
+    for bomb in [zeros(1001), zeros(64 << 20), [zeros(600), zeros(401)].concat()] {
+        let problem = within(&bomb, 1000).unwrap_err();
+        assert!(problem.contains("more than 1000 bytes") && problem.contains("format: any"), "{problem}");
+    }
+    // Nearly 4 GiB each, of a few bytes.
+    let claims = zip_that_claims(17, u32::MAX - 1);
+    assert!(claims.len() < 3000);
+    for format in [Zip, Npz] {
+        refused(format, &claims, "unpacks to more than 68719476736 bytes");
+    }
+    refused(Zip, &zip_that_claims(1, u32::MAX - 1), "unpacks to fewer than the 4294967294 bytes");
+    refused(Zip, &zip_that_claims(1, 0), "unpacks to more than the 0 bytes");
+}
+
+#[test]
+fn what_is_packed_within_what_is_packed_is_not_followed() {
+    // Tenfold, each layer of it: whoever followed it would unpack for years.
+    let mut bytes = gzip(&vec![0; 1 << 20]);
+    for _ in 0..20 {
+        bytes = gzip(&bytes.repeat(2));
+    }
+    accepted(Gzip, &bytes);
+}
+
+/// A whole archive whose entries hold one packed byte each, and claim to hold so many.
+fn zip_that_claims(entries: u16, size: u32) -> Vec<u8> {
+    // Deflate: one stored block of one zero byte.
+    const DATA: [u8; 6] = [1, 1, 0, 0xfe, 0xff, 0];
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for number in 0..entries {
+        let name = format!("{number:04}.npy");
+        let begin = (bytes.len() as u32).to_le_bytes();
+        let both: Vec<u8> = [
+            &[20, 0, 0, 0, 8, 0, 0, 0, 0, 0][..],
+            &0xd202_ef8d_u32.to_le_bytes(),
+            &(DATA.len() as u32).to_le_bytes(),
+            &size.to_le_bytes(),
+            &(name.len() as u16).to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat();
+        bytes.extend([b"PK\x03\x04", &both[..], name.as_bytes(), &DATA].concat());
+        directory.extend([b"PK\x01\x02\x14\0", &both[..], &[0; 10], &begin, name.as_bytes()].concat());
+    }
+    let at = (bytes.len() as u32).to_le_bytes();
+    let [low, high] = entries.to_le_bytes();
+    let counts = [0, 0, 0, 0, low, high, low, high];
+    let end = [b"PK\x05\x06", &counts[..], &(directory.len() as u32).to_le_bytes(), &at, &[0, 0]].concat();
+    [bytes, directory, end].concat()
 }
 
 fn npy(version: u8, header: &str, data: usize) -> Vec<u8> {

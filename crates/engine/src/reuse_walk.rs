@@ -148,7 +148,7 @@ pub(crate) async fn walk_to(
                     here.found = Some(commit);
                 }
                 Looked::Free(epoch) => here.free = Some(epoch),
-                Looked::InTheWay => {}
+                Looked::Open | Looked::Lost(_) => {}
             }
         }
         if reach == Reach::Others {

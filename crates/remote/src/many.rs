@@ -1,8 +1,9 @@
-//! Many small requests as few: listings of neighbours share their pages, and what does not depend on each other runs abreast.
+//! Many small requests as few: listings of neighbours share their pages, and what does not depend on each other runs abreast,
+//! as far as it is small.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use prunella_objects::{Created, Listed, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Listed, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
 
 use crate::remote::{ABREAST, Remote};
 
@@ -18,7 +19,30 @@ const LANES: usize = 8;
 /// What one page holds.
 const PAGE: usize = 1000;
 
+/// Nearly every record is smaller. Larger ones are read one after the other: what is on its way is then at most so many bytes
+/// for each of [`ABREAST`], and one record.
+const RECORD_BYTES: u64 = 1 << 20;
+
 impl Remote {
+    /// Reads a record, the begin of it first.
+    pub(crate) async fn get_record(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError> {
+        let Some((first, size_bytes)) = self.bucket().get_begin(key, RECORD_BYTES).await? else { return Ok(None) };
+        let have = first.len() as u64;
+        if size_bytes == have {
+            return Ok(Some(first));
+        }
+        if size_bytes > MAX_GET_BYTES {
+            return Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: MAX_GET_BYTES });
+        }
+        let _turn = self.large.lock().await;
+        // What may be read so never changes.
+        let Some(rest) = self.bucket().get_range(key, have, size_bytes - have).await? else { return Ok(None) };
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        Ok(Some(whole.freeze()))
+    }
+
     /// Lists each prefix, in order.
     pub(crate) async fn list_many(&self, prefixes: &[String]) -> Result<Vec<Vec<Listed>>, ObjectsError> {
         // A key that ends where a prefix does would not be behind it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prunella_model::Digest;
 use prunella_objects::ObjectKey;
-use prunella_sys::Sys;
+use prunella_sys::{Sys, mutated};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 /// A file that has grown above this is begun anew: a record has some 2 KiB.
@@ -48,7 +48,8 @@ impl Records {
             for key in keys {
                 let row = |row: &rusqlite::Row<'_>| {
                     let bytes = Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?);
-                    Ok((row.get_ref(0)?.as_blob()? == Digest::of(&bytes).as_bytes()).then_some(bytes))
+                    let whole = row.get_ref(0)?.as_blob()? == Digest::of(&bytes).as_bytes() || mutated(81);
+                    Ok(whole.then_some(bytes))
                 };
                 found.push(statement.query_row([key.as_str()], row).optional()?.flatten());
             }

@@ -58,6 +58,8 @@ pub struct Remote {
     hints: Arc<Mutex<HashSet<ObjectKey>>>,
     /// What is being copied to this machine: whoever wants the same waits for it.
     copying: Copying,
+    /// Held by whoever reads a large record: of these one is on its way at a time.
+    pub(crate) large: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The first record of a store.
@@ -143,6 +145,7 @@ impl Remote {
             id: head.store_id.into(),
             hints: Arc::default(),
             copying: Copying::default(),
+            large: Arc::default(),
         })
     }
 
@@ -280,7 +283,7 @@ impl Objects for Remote {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, ObjectsError> {
-        self.bucket.get(key, MAX_GET_BYTES).await
+        self.get_record(key).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {

@@ -3,6 +3,10 @@
 
 mod place;
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use prunella_objects::{Created, Exhibit, Instead, ObjectKey, Objects, ObjectsError, Showcases};
 use prunella_remote::{Published, Remote};
 
@@ -72,4 +76,40 @@ async fn names_of_others_below_the_prefix_are_passed_over_however_many_they_are(
     let listed = remote.list("data/", None, 5).await.unwrap();
     assert_eq!(listed.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(), ["data/key"]);
     assert_eq!(others.list("!", 20).await.unwrap().len(), 12, "who publishes sees them all");
+}
+
+#[tokio::test]
+async fn large_records_are_on_their_way_one_after_the_other_and_small_ones_beside_each_other() {
+    const DELAY: Duration = Duration::from_millis(100);
+    for place in Place::each() {
+        let remote = Remote::open(&place.sys, &place.url("store"), &place.options()).await.unwrap();
+        for n in 0..4_u8 {
+            let bytes = vec![n; (3 << 20) + usize::from(n)];
+            assert_eq!(remote.create(&key(&format!("r/large-{n}")), bytes.into()).await.unwrap(), Created::New);
+        }
+        for n in 0..16 {
+            assert_eq!(remote.create(&key(&format!("r/small-{n}")), "x".into()).await.unwrap(), Created::New);
+        }
+        let faults = place.server.faults();
+        let rests: Arc<Mutex<(HashSet<String>, Vec<Instant>)>> = Arc::default();
+        let seen = rests.clone();
+        faults.plan(move |asked| {
+            let (begun, rests) = &mut *seen.lock().unwrap();
+            if asked.path.contains("large-") && !begun.insert(asked.path.clone()) {
+                rests.push(Instant::now());
+            }
+            None
+        });
+        faults.delay(DELAY);
+        let found = remote.read_prefix("r/", usize::MAX).await.unwrap();
+        faults.none();
+        faults.delay(Duration::ZERO);
+        assert_eq!(found.len(), 20);
+        for (n, (_, bytes)) in found.iter().take(4).enumerate() {
+            assert!(bytes.len() == (3 << 20) + n && bytes.iter().all(|byte| usize::from(*byte) == n));
+        }
+        let rests = &rests.lock().unwrap().1;
+        assert_eq!(rests.len(), 4, "each is asked for its rest once");
+        assert!(rests.windows(2).all(|pair| pair[1] - pair[0] >= DELAY), "one after the other: {rests:?}");
+    }
 }

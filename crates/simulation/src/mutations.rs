@@ -22,8 +22,8 @@ pub enum By {
     Protocol(&'static str),
     /// The unit tests of a crate, by a part of their names.
     Unit(&'static str, &'static str),
-    /// The tests of `crates/remote/tests`, by binary and a part of their names.
-    Remote(&'static str, &'static str),
+    /// Other tests of a crate: its name, the file with the tests, and a part of their names.
+    Tests(&'static str, &'static str, &'static str),
     /// Nothing yet, and why.
     Nothing(&'static str),
 }
@@ -32,7 +32,7 @@ const fn m(number: u32, what: &'static str, file: &'static str, by: By) -> Mutat
     Mutation { number, what, file, by }
 }
 
-use By::{Protocol, Schedules, Unit};
+use By::{Protocol, Schedules, Tests, Unit};
 
 /// All of them.
 pub const MUTATIONS: &[Mutation] = &[
@@ -54,30 +54,13 @@ pub const MUTATIONS: &[Mutation] = &[
     m(11, "`uses` is written after the look for `retired`", "store/src/uses.rs", Protocol("reuse::")),
     m(12, "a list of condemned objects has only the new ones", "store/src/gc/collect.rs", Protocol("gc_collectors")),
     m(13, "objects are deleted before the roots are read again", "store/src/gc/collect.rs", Protocol("pair_of_places")),
-    m(
-        14,
-        "pins are read after commits",
-        "store/src/gc/roots.rs",
-        By::Nothing("the roots are read twice, and the second reading sees it"),
-    ),
-    m(
-        15,
-        "what is open is read after commits",
-        "store/src/gc/roots.rs",
-        By::Nothing("the roots are read twice, and the second reading sees it"),
-    ),
+    m(14, "pins are read after commits", "store/src/gc/roots.rs", Protocol("gc_handovers")),
+    m(15, "what is open is read after commits", "store/src/gc/roots.rs", Protocol("gc_handovers")),
     m(
         16,
         "the number of another collection is taken as one's own",
         "store/src/gc/collect.rs",
-        By::Nothing("two collections would have to take one number in one instant, beside a newcomer"),
-    ),
-    m(17, "a collection's number counts without a second look", "store/src/gc/collect.rs", By::Nothing("as 16")),
-    m(
-        18,
-        "an epoch counts without a second look",
-        "store/src/claim.rs",
-        By::Nothing("no number is ever free again, so that the create alone decides"),
+        Protocol("two_that_take_one_number"),
     ),
     m(19, "a start that is there is taken as one's own without its writer", "store/src/claim.rs", Schedules(100)),
     m(20, "an end that is there is taken as one's own without its writer", "store/src/slots.rs", Schedules(50)),
@@ -106,23 +89,23 @@ pub const MUTATIONS: &[Mutation] = &[
     m(39, "what the names show is not kept", "store/src/gc/roots.rs", Schedules(50)),
     m(40, "what is yet to be published is not kept", "store/src/gc/roots.rs", Protocol("publish_together")),
     m(41, "what a run uses is not kept", "store/src/gc/roots.rs", Schedules(50)),
-    m(42, "budgets go on from the attempts of another run", "store/src/key_view.rs", By::Protocol("budgets_go_on")),
+    m(42, "budgets go on from the attempts of another run", "store/src/key_view.rs", Protocol("budgets_go_on")),
     m(43, "a sign of life is a lock: its silence is never death", "store/src/liveness.rs", Schedules(3000)),
     m(44, "a process number is looked up on the wrong machine", "store/src/liveness.rs", Protocol("claims::")),
     m(45, "a retired commit is not kept for those who use it", "store/src/gc/roots.rs", Schedules(500)),
     m(46, "a run that was given up is forgotten although it was resumed", "store/src/gc/retire.rs", Protocol("gc::")),
     m(47, "nobody looks whether a run was given up", "store/src/gc/retire.rs", Protocol("gc::")),
     m(48, "durable checkpoints are not kept", "store/src/gc/roots.rs", Schedules(50)),
-    m(49, "a create in a bucket has no condition", "remote/src/bucket.rs", By::Remote("conformance", "")),
-    m(50, "a second fresh read is served from the copy of the first", "remote/src/remote.rs", By::Remote("faults", "")),
+    m(49, "a create in a bucket has no condition", "remote/src/bucket.rs", Tests("remote", "conformance", "")),
     m(
-        51,
-        "a 404 that does not name the object counts as absence",
-        "remote/src/answer.rs",
-        Unit("prunella-remote", "answer"),
+        50,
+        "a second fresh read is served from the copy of the first",
+        "remote/src/remote.rs",
+        Tests("remote", "faults", ""),
     ),
-    m(52, "a 500 counts as not done", "remote/src/answer.rs", Unit("prunella-remote", "answer")),
-    m(53, "no answer counts as not done", "remote/src/answer.rs", Unit("prunella-remote", "answer")),
+    m(51, "a 404 that does not name the object counts as absence", "remote/src/answer.rs", Unit("remote", "answer")),
+    m(52, "a 500 counts as not done", "remote/src/answer.rs", Unit("remote", "answer")),
+    m(53, "no answer counts as not done", "remote/src/answer.rs", Unit("remote", "answer")),
     m(55, "names of objects are used again", "store/src/take_in.rs", Schedules(50)),
     m(56, "a collection deletes fences", "store/src/gc/close.rs", Schedules(50)),
     m(57, "a condemned object is relied on if it is still there", "store/src/pins.rs", Protocol("pair_of_places")),
@@ -140,6 +123,47 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     m(69, "whatever is asked for is there", "store/src/pins.rs", Schedules(50)),
     m(70, "a commit is reused although it was retired meanwhile", "store/src/guard.rs", Schedules(1500)),
+    m(71, "a chunk is not compared before it is used", "store/src/in_chunks.rs", Protocol("chunks::")),
+    m(72, "what is condemned or gone is leaned on", "store/src/there.rs", Protocol("gc_handovers")),
+    m(73, "what is made anew after damage leans on what is lost", "store/src/there.rs", Protocol("chunks::")),
+    m(74, "a chunk is cut before enough was seen", "store/src/chunk.rs", Unit("store", "chunk::")),
+    m(
+        75,
+        "in a bucket whatever is there is replaced",
+        "store/src/publish/bucket.rs",
+        Protocol("an_older_publication_that_stops"),
+    ),
+    m(
+        76,
+        "a place in a bucket is looked at after asking who is newest",
+        "store/src/publish/bucket.rs",
+        Protocol("an_older_publication_that_stops"),
+    ),
+    m(77, "a head is shown before its tree", "store/src/publish/heads.rs", Protocol("a_publisher_that_is_refused")),
+    m(
+        78,
+        "a mirror is called whole before it is",
+        "store/src/publish/mirror.rs",
+        Protocol("a_publisher_that_is_refused"),
+    ),
+    m(79, "of several bindings of a step the first that is found holds", "store/src/bound.rs", Protocol("runs::")),
+    m(80, "a record of many bindings counts as told by the journal", "store/src/bound.rs", Protocol("runs::")),
+    m(81, "a copy of a record is not compared", "remote/src/records.rs", Unit("remote", "records::")),
+    m(82, "what a link answers is believed", "objects/src/directory/parts.rs", Tests("objects", "directory", "")),
+    m(
+        83,
+        "the directory of an object is not synced",
+        "objects/src/directory/files.rs",
+        Tests("objects", "directory", "a_crash_anywhere"),
+    ),
+    m(84, "a driver that lives is replaced", "store/src/runs.rs", Protocol("runs::")),
+    m(85, "the record of another driver is taken as one's own", "store/src/runs.rs", Protocol("runs::")),
+    m(
+        86,
+        "of newer runs only as many are looked at as there were",
+        "store/src/runs.rs",
+        Protocol("a_run_that_begins_while_newer"),
+    ),
 ];
 
 impl Mutation {
@@ -148,20 +172,21 @@ impl Mutation {
         let by = match self.by {
             By::Schedules(_) => "schedules".to_owned(),
             By::Protocol(tests) => format!("protocol tests, {tests}"),
-            By::Unit(package, tests) => format!("unit tests of {package}, {tests}"),
-            By::Remote(binary, tests) => format!("remote tests, {binary} {tests}"),
+            By::Unit(of, tests) => format!("unit tests of {of}, {tests}"),
+            By::Tests(of, file, tests) => format!("{of} tests, {file} {tests}"),
             By::Nothing(why) => format!("nothing: {why}"),
         };
         format!("| {} | {} | `crates/{}` | {} |", self.number, self.what, self.file, by.trim_end())
     }
 
-    /// Returns the arguments of `cargo test` that run the tests which notice it; nothing if schedules do.
-    pub fn test_arguments(&self) -> Option<Vec<&'static str>> {
+    /// Returns the tests that notice it, nothing if schedules do: their crate, the file (nothing for its unit tests), and a
+    /// part of their names.
+    pub fn tests(&self) -> Option<(&'static str, Option<&'static str>, &'static str)> {
         match self.by {
             By::Schedules(_) | By::Nothing(_) => None,
-            By::Protocol(tests) => Some(vec!["--test", "protocol", tests]),
-            By::Unit(package, tests) => Some(vec!["-p", package, "--lib", tests]),
-            By::Remote(binary, tests) => Some(vec!["--test", binary, tests]),
+            By::Protocol(tests) => Some(("store", Some("protocol"), tests)),
+            By::Unit(of, tests) => Some((of, None, tests)),
+            By::Tests(of, file, tests) => Some((of, Some(file), tests)),
         }
     }
 }

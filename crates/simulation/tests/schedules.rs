@@ -70,6 +70,13 @@ fn holds(plan: &str) {
 }
 
 #[test]
+fn i6_effect_a_run_that_is_numbered_while_newer_ones_are_looked_for_hides_none_of_them() {
+    holds("seed=69646 members=0,1,2 0@61:late-1");
+    // Nothing at all goes wrong here.
+    holds("seed=72936 members=0,1,2");
+}
+
+#[test]
 fn i10_ends_an_effect_whose_bytes_rotted_after_it_was_begun_is_done_with_those_made_anew() {
     holds("seed=9 members=0,2 2@80:vanish");
 }

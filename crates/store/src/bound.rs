@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prunella_model::{RunId, SlotId, StepId};
 use prunella_objects::{ObjectKey, Op};
+use prunella_sys::mutated;
 
 use crate::{
     Layout, Store, StoreError,
@@ -90,7 +91,7 @@ impl Store {
         for key in records {
             let name = key.as_str().rsplit('/').next().unwrap_or_default();
             let page = name.strip_suffix(".json").unwrap_or(name);
-            if self.exists(&Layout::segment(run, page)).await? {
+            if mutated(80) || self.exists(&Layout::segment(run, page)).await? {
                 break;
             }
             let Some(bytes) = self.objects.get(key).await? else { continue };
@@ -105,7 +106,7 @@ impl Store {
 /// Of several bindings of one step the highest holds.
 pub(crate) fn hold(bindings: &mut BTreeMap<StepId, (u64, SlotId)>, step: StepId, n: u64, slot: SlotId) {
     let held = bindings.entry(step).or_insert((n, slot));
-    if n > held.0 {
+    if n > held.0 && !mutated(79) {
         *held = (n, slot);
     }
 }

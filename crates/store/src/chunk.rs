@@ -3,6 +3,7 @@
 //! The numbers are part of the format (`docs/formats/store.md`): whoever cuts otherwise finds nothing again.
 
 use fastcdc::v2020::{FastCDC, Normalization};
+use prunella_sys::mutated;
 
 /// A chunk has at least so many bytes, unless its file ends.
 const LEAST: usize = 256 << 10;
@@ -20,7 +21,7 @@ pub(crate) const OBJECT_BYTES: usize = 16 << 20;
 ///
 /// `ended` says that the file ends with them.
 pub(crate) fn first(bytes: &[u8], ended: bool) -> Option<usize> {
-    if bytes.is_empty() || (bytes.len() < MOST && !ended) {
+    if bytes.is_empty() || (bytes.len() < MOST && !ended && !mutated(74)) {
         return None;
     }
     let seen = &bytes[..bytes.len().min(MOST)];

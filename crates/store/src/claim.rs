@@ -173,7 +173,7 @@ impl Store {
             KeyState::Committed(..) | KeyState::Lost(..) => false,
             KeyState::Free(_) => mutated(1),
         };
-        let counts = mutated(18) || (after.highest() == Some(epoch) && free_below);
+        let counts = after.highest() == Some(epoch) && free_below;
         // After the start stands: a collector marks a run first and looks for its open attempts afterwards.
         let wanted = match self.not_given_up(&request.run).await {
             // Whoever got the run as its driver has looked already; the mark came later, and does not hold.

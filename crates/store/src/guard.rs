@@ -42,8 +42,10 @@ impl Slot {
 pub enum Looked {
     /// A commit that may be reused.
     Committed(SlotId, Box<Committed>),
-    /// An attempt that is neither committed nor closed, or one of which nobody knows any more how it ended.
-    InTheWay,
+    /// An attempt that is neither committed nor closed.
+    Open,
+    /// An attempt of which nobody knows any more how it ended: that record is damaged.
+    Lost(SlotId),
     /// Nothing stands in the way of this epoch.
     Free(Epoch),
 }
@@ -86,7 +88,7 @@ impl Names {
     /// Returns what stands in the way if no commit may be reused.
     fn without_a_commit(&self) -> Looked {
         if self.slots.values().any(|slot| slot.started && !slot.ended) {
-            return Looked::InTheWay;
+            return Looked::Open;
         }
         Looked::Free(self.slots.keys().next_back().map_or(Epoch::FIRST, |epoch| epoch.next()))
     }
@@ -121,7 +123,7 @@ impl Store {
                         looked[at] = Some(names.without_a_commit());
                     }
                     Said::Commit(committed) => looked[at] = Some(Looked::Committed(slot(asked), committed)),
-                    Said::Lost => looked[at] = Some(Looked::InTheWay),
+                    Said::Lost => looked[at] = Some(Looked::Lost(slot(asked))),
                     Said::NoCommit => match names.ended_below(Some(epoch)) {
                         Some(lower) => next.push((at, lower)),
                         None => looked[at] = Some(names.without_a_commit()),

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use prunella_model::{Digest, Hasher, TreeNode, shown};
 use prunella_objects::{Freshness, ObjectKey, ObjectReader, ObjectsError};
-use prunella_sys::blocking;
+use prunella_sys::{blocking, mutated};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -112,7 +112,7 @@ impl Hand {
             else {
                 return Ok(at);
             };
-            if Digest::of(bytes) != chunk.digest {
+            if Digest::of(bytes) != chunk.digest && !mutated(71) {
                 return Ok(at);
             }
             self.hasher.update(bytes);

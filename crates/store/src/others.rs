@@ -9,7 +9,7 @@ use std::{
 use prunella_model::{SlotId, StepKey};
 use prunella_objects::Remedy;
 
-use crate::{Looked, Store, StoreError, records::Committed};
+use crate::{Layout, Looked, Store, StoreError, records::Committed};
 
 /// A store of another domain; cheap to clone.
 ///
@@ -66,7 +66,8 @@ impl OtherStore {
         // One record that cannot be understood would hide all others: then each is looked for by itself.
         let Ok(looked) = self.0.store.look_for_commits(&asked).await else { return };
         let mut state = self.state();
-        state.known.extend(asked.into_iter().zip(looked.into_iter().map(committed)));
+        let sound = asked.into_iter().zip(looked).filter_map(|(key, looked)| Some((key, committed(looked).ok()?)));
+        state.known.extend(sound);
     }
 
     /// Returns a commit of the key that may be reused there.
@@ -85,7 +86,7 @@ impl OtherStore {
             }
         }
         match self.0.store.look_for_commits(std::slice::from_ref(key)).await {
-            Ok(looked) => Ok(looked.into_iter().next().and_then(committed)),
+            Ok(looked) => looked.into_iter().next().map_or(Ok(None), committed),
             Err(error) => {
                 self.leave_alone_after(&error);
                 Err(error)
@@ -114,10 +115,14 @@ impl fmt::Debug for OtherStore {
     }
 }
 
-fn committed(looked: Looked) -> Option<(SlotId, Box<Committed>)> {
+fn committed(looked: Looked) -> Result<Option<(SlotId, Box<Committed>)>, StoreError> {
     match looked {
-        Looked::Committed(slot, committed) => Some((slot, committed)),
-        Looked::InTheWay | Looked::Free(_) => None,
+        Looked::Committed(slot, committed) => Ok(Some((slot, committed))),
+        Looked::Open | Looked::Free(_) => Ok(None),
+        Looked::Lost(slot) => Err(StoreError::DamagedRecord {
+            key: Layout::end(&slot),
+            problem: "how the attempt ended is lost".to_owned(),
+        }),
     }
 }
 

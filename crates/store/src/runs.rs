@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use bytes::Bytes;
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName, WriterId};
-use prunella_objects::Created;
+use prunella_objects::{Created, ObjectKey};
 use prunella_sys::mutated;
 
 use crate::{
@@ -120,7 +121,26 @@ impl Store {
         self.listed_runs(Layout::ALL_ORDERS, usize::MAX, Damaged::LeftOut).await
     }
 
-    /// Leaves out what was killed between its place in the order and its graph: such a run never began.
+    /// Returns all runs of the pipeline that were numbered above `order`, the newest first.
+    ///
+    /// How many there are is not known beforehand: one that is numbered meanwhile is listed before the others.
+    pub(crate) async fn runs_after(&self, pipeline: &PipelineName, order: u64) -> Result<Vec<RunListed>, StoreError> {
+        let prefix = Layout::orders(pipeline);
+        let newer = self.highest(&prefix).await?.saturating_sub(order);
+        let mut ask = usize::try_from(newer).unwrap_or(usize::MAX);
+        while ask > 0 {
+            let found = self.records(&prefix, ask).await?;
+            let lowest = found.last().and_then(|(key, _)| Layout::number(key.as_str()));
+            if found.len() < ask || lowest.is_none_or(|lowest| lowest <= order.saturating_add(1)) || mutated(86) {
+                let mut runs = self.begun_of(found, Damaged::Refused).await?;
+                runs.retain(|listed| listed.order > order);
+                return Ok(runs);
+            }
+            ask = ask.saturating_mul(2);
+        }
+        Ok(Vec::new())
+    }
+
     pub(crate) async fn listed_runs(
         &self,
         prefix: &str,
@@ -131,25 +151,31 @@ impl Store {
         loop {
             let found = self.records(prefix, ask).await?;
             let all = found.len() < ask;
-            let mut runs = Vec::new();
-            for (key, bytes) in found {
-                let record: OrderRecord = match decode(&key, &bytes) {
-                    Err(StoreError::DamagedRecord { .. }) if damaged == Damaged::LeftOut => continue,
-                    record => record?,
-                };
-                let pipeline = key.as_str().split('/').nth(1).and_then(|name| PipelineName::new(name).ok());
-                if let (Some(pipeline), Some(order)) = (pipeline, Layout::number(key.as_str()))
-                    && self.exists(&Layout::graph(&record.run)).await?
-                {
-                    runs.push(RunListed { pipeline, order, run: record.run, at_ms: record.at_ms });
-                }
-            }
+            let mut runs = self.begun_of(found, damaged).await?;
             if all || runs.len() >= limit {
                 runs.truncate(limit);
                 return Ok(runs);
             }
             ask = ask.saturating_mul(2);
         }
+    }
+
+    /// Leaves out what was killed between its place in the order and its graph: such a run never began.
+    async fn begun_of(&self, orders: Vec<(ObjectKey, Bytes)>, damaged: Damaged) -> Result<Vec<RunListed>, StoreError> {
+        let mut runs = Vec::new();
+        for (key, bytes) in orders {
+            let record: OrderRecord = match decode(&key, &bytes) {
+                Err(StoreError::DamagedRecord { .. }) if damaged == Damaged::LeftOut => continue,
+                record => record?,
+            };
+            let pipeline = key.as_str().split('/').nth(1).and_then(|name| PipelineName::new(name).ok());
+            if let (Some(pipeline), Some(order)) = (pipeline, Layout::number(key.as_str()))
+                && self.exists(&Layout::graph(&record.run)).await?
+            {
+                runs.push(RunListed { pipeline, order, run: record.run, at_ms: record.at_ms });
+            }
+        }
+        Ok(runs)
     }
 
     /// Takes the run as its driver, unless a live engine drives it.
@@ -192,7 +218,7 @@ impl Store {
                     Some(gone) => gone || self.engine_gone(&there.owner),
                     None => observer.expired(self, &Layout::driver_alive(run, highest), LEASE).await?,
                 };
-                if !dead && !take_over {
+                if !dead && !take_over && !mutated(84) {
                     return Ok(DriverLease::Live(highest, Box::new(there)));
                 }
                 took_over |= !dead;
@@ -214,7 +240,7 @@ impl Store {
             let bytes = encode(&key, &record);
             let ours = match self.put(&key, bytes.clone()).await? {
                 Created::New => true,
-                Created::There(there) => there == bytes,
+                Created::There(there) => there == bytes || mutated(85),
             };
             if ours && self.highest(&Layout::drivers(run)).await? == n {
                 // Looked for after the driver's record stands: a collector marks first and looks for drivers afterwards.

@@ -38,7 +38,7 @@ impl Store {
         let answer = |looked| match looked {
             Looked::Committed(slot, committed) if still.next() == Some(true) => Guarded::Committed(slot, committed),
             Looked::Free(epoch) => Guarded::Missed(Some(epoch)),
-            Looked::Committed(..) | Looked::InTheWay => Guarded::Missed(None),
+            Looked::Committed(..) | Looked::Open | Looked::Lost(_) => Guarded::Missed(None),
         };
         Ok(looked.into_iter().map(answer).collect())
     }

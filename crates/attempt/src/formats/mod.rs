@@ -1,7 +1,8 @@
 //! Whether bytes are what their format promises.
 //!
 //! Every check streams: it holds buffers of at most 1 MiB, and beside them only what a header of at most [`MAX_HEADER`]
-//! says. The bytes may be hostile: a check ends with a problem, never with a panic, a deep recursion or an unpacked bomb.
+//! says. The bytes may be hostile: a check ends with a problem, never with a panic, a deep recursion or an unpacked bomb; what
+//! is packed again in what is unpacked is not followed.
 
 mod gzip;
 mod json;
@@ -18,6 +19,11 @@ const MAX_HEADER: u64 = 100 << 20;
 /// The size of a read buffer, in bytes.
 const BUFFER: usize = 64 << 10;
 
+/// So many bytes are unpacked of any file, however small it is: a minute's work.
+const UNPACKED: u64 = 64 << 30;
+/// So many times its own size is unpacked of a large file. What is more is no data, and takes hours.
+const TIMES: u64 = 100;
+
 /// Bytes that can be read from any place.
 pub trait ReadSeek: Read + Seek {}
 
@@ -31,6 +37,14 @@ impl<T: Read + Seek + ?Sized> ReadSeek for T {}
 /// # Errors
 /// The problem: short, lowercase, naming the byte, line or entry where the format breaks.
 pub fn check(format: ContentFormat, reader: &mut dyn ReadSeek, size: u64) -> Result<(), String> {
+    check_within(format, reader, size, UNPACKED.max(size.saturating_mul(TIMES)))
+}
+
+/// Checks as [`check`], and unpacks no more than `most` bytes: more is refused.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(format: ContentFormat, reader: &mut dyn ReadSeek, size: u64, most: u64) -> Result<(), String> {
     let length = reader.seek(SeekFrom::End(0)).map_err(|error| unreadable(size, &error))?;
     if length != size {
         return Err(format!("{length} bytes long instead of {size}"));
@@ -40,9 +54,9 @@ pub fn check(format: ContentFormat, reader: &mut dyn ReadSeek, size: u64) -> Res
         ContentFormat::Any => Ok(()),
         ContentFormat::Json => json::check_value(reader, size),
         ContentFormat::Jsonl => json::check_lines(reader, size),
-        ContentFormat::Gzip => gzip::check(reader, size),
-        ContentFormat::Zip => zip::check(reader, size, &mut |_, _| Ok(())),
-        ContentFormat::Npz => zip::check(reader, size, &mut npy::check_member),
+        ContentFormat::Gzip => gzip::check(reader, size, most),
+        ContentFormat::Zip => zip::check(reader, size, most, &mut |_, _| Ok(())),
+        ContentFormat::Npz => zip::check(reader, size, most, &mut npy::check_member),
         ContentFormat::Npy => npy::check(reader, size),
         ContentFormat::Parquet => parquet::check(reader, size),
         ContentFormat::Safetensors => safetensors::check(reader, size),
@@ -80,6 +94,11 @@ fn drain(data: &mut dyn Read) -> io::Result<u64> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Returns the problem of what unpacks to more than `most` bytes.
+fn bomb(most: u64) -> String {
+    format!("it unpacks to more than {most} bytes, so that nobody could check it; `format: any` lets it be")
 }
 
 /// Returns the problem of a read that failed at byte `at`.

@@ -1,6 +1,6 @@
 //! Zip: a directory at the end whose every entry is in the file, apart from all others and whole.
 
-use super::{BUFFER, MAX_HEADER, ReadSeek, drain, read_at, seek, shown, unreadable};
+use super::{BUFFER, MAX_HEADER, ReadSeek, bomb, drain, read_at, seek, shown, unreadable};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 use std::io::{self, BufReader, Read};
@@ -47,11 +47,13 @@ pub(super) struct Entry {
 /// Checks the directory, then every entry's bytes by streaming.
 ///
 /// Overlaps are refused before anything is unpacked: what is unpacked is then at most about 1,000 times the file, and
-/// none of it is kept. Bytes before the first entry are allowed (self-extracting archives), after the end none.
-pub(super) fn check(reader: &mut dyn ReadSeek, size: u64, inspect: Inspect<'_>) -> Result<(), String> {
+/// none of it is kept. Nor if the directory says that they are more than `most` bytes: none of them unpacks to more than it
+/// says. Bytes before the first entry are allowed (self-extracting archives), after the end none.
+pub(super) fn check(reader: &mut dyn ReadSeek, size: u64, most: u64, inspect: Inspect<'_>) -> Result<(), String> {
     let directory = Directory::find(reader, size)?;
-    let mut places = Vec::new();
+    let (mut places, mut left) = (Vec::new(), most);
     directory.each(reader, &mut |reader, entry| {
+        left = left.checked_sub(entry.unpacked).ok_or_else(|| bomb(most))?;
         let begin = entry.local + directory.shift;
         places.push((begin, data_end(reader, &directory, entry)?));
         Ok(())

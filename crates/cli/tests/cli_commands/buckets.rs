@@ -8,24 +8,24 @@ use serde_json::Value;
 use crate::home::{Answer, Home, SMALL, hear};
 
 /// A machine of its own: nothing is shared with another but the bucket.
-struct Machine<'a> {
-    home: Home,
+pub struct Machine<'a> {
+    pub home: Home,
     server: &'a S3Server,
 }
 
 impl<'a> Machine<'a> {
-    fn new(server: &'a S3Server) -> Self {
+    pub fn new(server: &'a S3Server) -> Self {
         Self { home: Home::new(), server }
     }
 
-    fn command(&self, words: &[&str]) -> std::process::Command {
+    pub fn command(&self, words: &[&str]) -> std::process::Command {
         let mut command = self.home.command(words);
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         command.env("PRUNELLA_STORE", self.server.url("bucket", "team/store"));
         command
     }
 
-    fn run(&self, words: &[&str]) -> Answer {
+    pub fn run(&self, words: &[&str]) -> Answer {
         self.command(words).output().expect("the binary starts").into()
     }
 
@@ -33,7 +33,7 @@ impl<'a> Machine<'a> {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
     }
 
-    fn json(&self, words: &[&str]) -> Value {
+    pub fn json(&self, words: &[&str]) -> Value {
         let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
         self.run(&words).exits(0).json()
     }

@@ -10,7 +10,7 @@ use std::{
 
 use prunella_model::{ArtifactKind, EffectHow, EffectId, RunId};
 use prunella_objects::{Exhibit, Instead, ObjectKey, ObjectsError, Showcase, Showcases, Shown};
-use prunella_sys::FileKind;
+use prunella_sys::{FileKind, mutated};
 
 use crate::{Effect, Store, StoreError, effects::Ranked, records::StoredArtifact};
 
@@ -99,6 +99,10 @@ impl Store {
                     path
                 }
             };
+            let there = match mutated(76) && effect.stored.artifact.kind == ArtifactKind::File {
+                true => showcase.look("").await.map_err(|error| not_there(url, error.into()))?,
+                false => there,
+            };
             let exhibition = Exhibition {
                 showcase: &*showcase,
                 effect,
@@ -153,7 +157,7 @@ impl Exhibition<'_> {
                 if same {
                     return Ok(Some(EffectHow::Unchanged));
                 }
-                (Instead::Of(there.version), EffectHow::Replaced)
+                (if mutated(75) { Instead::OfAnything } else { Instead::Of(there.version) }, EffectHow::Replaced)
             }
         };
         let put = self.showcase.put("", Exhibit::File(self.laid), &digest, &instead).await?;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_model::{Digest, EffectHow};
 use prunella_objects::{Exhibit, Instead};
+use prunella_sys::mutated;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -78,7 +79,7 @@ impl Store {
             order: at.rank.0,
             binding: at.rank.1,
             tree: at.stored.artifact.digest,
-            whole: false,
+            whole: mutated(78),
             files: files.union(&old).cloned().collect(),
         };
         if !put_record(at, &record, seen.map_or(Instead::OfNothing, Instead::Of)).await? {

@@ -389,7 +389,25 @@ async fn i1_visible_what_is_made_anew_after_damage_leans_on_nothing() {
         let named = |manifest: prunella_store::records::TreeManifest| manifest.objects;
         let lost: HashSet<String> = named(maker.store.manifest(&lost).await.unwrap()).into_iter().collect();
         assert!(named(maker.store.manifest(&anew).await.unwrap()).iter().all(|object| !lost.contains(object)));
-        // Nor does another key lean on it.
+        // Nor on what it leaned on itself, though nobody marked that.
+        let (named, _) = maker.make("newest", &content).await;
+        let before = stored(&maker.bench).await;
+        let (leaned, lost) = maker.attempt("leans", &content).await;
+        assert!(sent_since(&maker.bench, &before).await < MIB as u64 && named.key != leaned.key);
+        maker.store.mark_damaged(&leaned, &lost.object, "it is lost").await.unwrap();
+        let before = stored(&maker.bench).await;
+        maker.attempt("leans", &content).await;
+        assert!(sent_since(&maker.bench, &before).await > 20 * MIB as u64, "{}", maker.bench.name);
+    }
+}
+
+#[tokio::test]
+async fn i1_visible_another_key_does_not_lean_on_what_is_marked_as_damaged() {
+    for bench in Bench::in_chunks() {
+        let maker = Maker::new(bench);
+        let content = noise(20 * MIB, 9);
+        let (slot, lost) = maker.make("old", &content).await;
+        maker.store.mark_damaged(&slot, &lost.object, "it is lost").await.unwrap();
         let before = stored(&maker.bench).await;
         maker.attempt("another", &content).await;
         assert!(sent_since(&maker.bench, &before).await > 20 * MIB as u64, "{}", maker.bench.name);

@@ -84,6 +84,56 @@ fn i8_gc_of_two_at_once_names_what_the_other_condemned_and_has_not_deleted() {
     });
 }
 
+/// Lets two collections come to the creation of one list at once, each of which has found something else; then the second
+/// go on for so many turns, and an attempt restore before it deletes. Answers whether the second had use for them all.
+async fn one_number_for_two(turns_of_the_second: usize) -> bool {
+    let bench = Bench::memory();
+    let (store, journals) = (bench.member(), Journals::default());
+    let new = NewRun { run: run("r"), graph: graph("p"), brought: Vec::new(), targets: Vec::new(), base: None };
+    store.create_run(new).await.unwrap();
+    let staged = |n: u64| bench.file(&format!("staged-{n}"), format!("state {n}").as_bytes());
+    let asked = |name: &str, pid: u32| ClaimRequest { key: key(name), ..request(bench.owner(pid), "r") };
+    checkpoints_and_closes(store.clone(), asked("before", 1), vec![staged(1), staged(2)]).await;
+
+    let (turns, mut tasks) = (Turns::default(), JoinSet::new());
+    for who in [20, 21] {
+        let caretaker = journals.clone();
+        turns.join(&mut tasks, who, &bench, |store| async move {
+            store.collect(&caretaker, &ONE).await.unwrap();
+        });
+    }
+    let (maker, paths) = (asked("work", 2), vec![staged(3), staged(4)]);
+    turns.join(&mut tasks, 30, &bench, |store| checkpoints_and_closes(store, maker, paths));
+    let relied = Arc::new(Mutex::new(None));
+    let (newcomer, to, answer) = (asked("work", 3), bench.scratch.path().join("to"), relied.clone());
+    turns.join(&mut tasks, 40, &bench, |store| async move {
+        let stored = goes_on_from_the_oldest(store, newcomer, to).await;
+        *answer.lock().unwrap() = stored;
+    });
+    let both_at_the_list = [(20, To::Before("create gc/")), (30, To::TheEnd), (21, To::Before("create gc/"))];
+    let then = [(20, To::TheEnd), (21, To::Turns(turns_of_the_second)), (40, To::TheEnd), (21, To::TheEnd)];
+    let all_used = turns.play_to(&[both_at_the_list.as_slice(), &then].concat(), &mut tasks).await;
+    let relied = relied.lock().unwrap().take();
+    if let Some(stored) = relied {
+        let verified = store.verify(&stored).await;
+        verified
+            .unwrap_or_else(|error| panic!("I8: restored after {turns_of_the_second} turns of the second: {error}"));
+    }
+    all_used
+}
+
+#[test]
+fn i8_gc_of_two_that_take_one_number_the_second_takes_another_before_it_deletes() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut places = 0;
+        while one_number_for_two(places).await {
+            places += 1;
+        }
+        assert!(places > 20, "only {places} places");
+    });
+}
+
 /// Lets an attempt that was fenced add a checkpoint, and a collection take the one before it, after the successor has had so
 /// many turns. Answers whether it had use for them all.
 async fn restores_beside_a_collection(turns_before: usize) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use prunella_model::*;
-use prunella_objects::{Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, TakeIn};
+use prunella_objects::{Created, CreatedFile, Listed, ObjectKey, ObjectReader, Objects, ObjectsError, Packing, TakeIn};
 use prunella_store::records::{Closed, StartRecord};
 use prunella_store::{Caretaker, KeyView, Store, StoreError};
 use prunella_sys::Random;
@@ -16,26 +16,37 @@ use tokio::task::JoinSet;
 
 use crate::bench::*;
 
-/// Who waits for a turn, and how many do not.
+/// Who waits for a turn, with what it is about to do, and how many do not.
 #[derive(Default)]
 struct Waiting {
-    turns: BTreeMap<usize, oneshot::Sender<()>>,
+    turns: BTreeMap<usize, (String, oneshot::Sender<()>)>,
     busy: usize,
 }
 
 /// As many turns as somebody needs to come to its end.
 pub const ALL: usize = 1 << 30;
 
+/// How far somebody goes.
+#[derive(Debug, Clone, Copy)]
+pub enum To {
+    /// So many turns.
+    Turns(usize),
+    /// Until it is about to do something that begins so, such as `create gc/`.
+    Before(&'static str),
+    /// To its end.
+    TheEnd,
+}
+
 /// Gives turns; clones share one order.
 #[derive(Clone, Default)]
 pub struct Turns(Arc<Mutex<Waiting>>);
 
 impl Turns {
-    async fn wait(&self, who: usize) {
+    async fn wait(&self, who: usize, about: String) {
         let (give, turn) = oneshot::channel();
         {
             let mut waiting = self.0.lock().unwrap();
-            waiting.turns.insert(who, give);
+            waiting.turns.insert(who, (about, give));
             waiting.busy -= 1;
         }
         turn.await.expect("the scheduler outlives everybody");
@@ -64,9 +75,9 @@ impl Turns {
     pub async fn play(&self, random: &dyn Random, tasks: &mut JoinSet<()>, killed: &BTreeMap<usize, usize>) {
         // In bursts of very different length: what goes wrong needs one who stands still while another does all of its work.
         let (mut current, mut left) = (usize::MAX, 0);
-        let next = |all: &[usize]| {
-            if left == 0 || !all.contains(&current) {
-                current = all[random.u64() as usize % all.len()];
+        let next = |all: &[(usize, &str)]| {
+            if left == 0 || !all.iter().any(|(who, _)| *who == current) {
+                current = all[random.u64() as usize % all.len()].0;
                 left = 1 << (random.u64() % 9);
             }
             left -= 1;
@@ -79,21 +90,33 @@ impl Turns {
     ///
     /// Answers whether everybody used all the turns given.
     pub async fn play_in_order(&self, order: &[(usize, usize)], tasks: &mut JoinSet<()>) -> bool {
-        let mut left: Vec<(usize, usize)> = order.to_vec();
+        let to = |n| if n == ALL { To::TheEnd } else { To::Turns(n) };
+        let order: Vec<(usize, To)> = order.iter().map(|(who, n)| (*who, to(*n))).collect();
+        self.play_to(&order, tasks).await
+    }
+
+    /// Lets those named go so far each, in this order; then whoever is left, one after the other.
+    ///
+    /// Answers whether everybody used all the turns given, and came to where it was to come.
+    pub async fn play_to(&self, order: &[(usize, To)], tasks: &mut JoinSet<()>) -> bool {
+        let mut left: Vec<(usize, To)> = order.to_vec();
         let mut all_used = true;
-        let next = |all: &[usize]| {
+        let next = |all: &[(usize, &str)]| {
             loop {
-                match left.first_mut() {
-                    Some((who, n)) if *n > 0 && all.contains(who) => {
+                let Some((who, to)) = left.first_mut() else { return all[0].0 };
+                let about = all.iter().find(|(waits, _)| waits == who).map(|(_, about)| *about);
+                match (to, about) {
+                    (To::Turns(n), Some(_)) if *n > 0 => {
                         *n -= 1;
                         return *who;
                     }
-                    Some((_, n)) => {
-                        all_used &= *n == 0 || *n > ALL / 2;
-                        left.remove(0);
-                    }
-                    None => return all[0],
+                    (To::Before(what), Some(about)) if !about.starts_with(*what) => return *who,
+                    (To::TheEnd, Some(_)) => return *who,
+                    (To::Turns(0) | To::TheEnd, _) | (To::Before(_), Some(_)) => {}
+                    (To::Turns(_) | To::Before(_), None) => all_used = false,
+                    (To::Turns(_), Some(_)) => unreachable!("it has turns left"),
                 }
+                left.remove(0);
             }
         };
         self.play_by(next, tasks, &BTreeMap::new()).await;
@@ -102,7 +125,7 @@ impl Turns {
 
     async fn play_by(
         &self,
-        mut choose: impl FnMut(&[usize]) -> usize,
+        mut choose: impl FnMut(&[(usize, &str)]) -> usize,
         tasks: &mut JoinSet<()>,
         killed: &BTreeMap<usize, usize>,
     ) {
@@ -116,13 +139,14 @@ impl Turns {
             }
             let mut waiting = self.0.lock().unwrap();
             let alive = |who: &usize| killed.get(who).is_none_or(|at| had.get(who).unwrap_or(&0) < at);
-            let all: Vec<usize> = waiting.turns.keys().copied().filter(|who| alive(who)).collect();
+            let living = waiting.turns.iter().filter(|(who, _)| alive(who));
+            let all: Vec<(usize, &str)> = living.map(|(who, (about, _))| (*who, about.as_str())).collect();
             if all.is_empty() {
                 break;
             }
             let next = choose(&all);
             *had.entry(next).or_insert(0) += 1;
-            let turn = waiting.turns.remove(&next).expect("it waits");
+            let (_, turn) = waiting.turns.remove(&next).expect("it waits");
             waiting.busy += 1;
             turn.send(()).expect("it waits");
         }
@@ -146,7 +170,7 @@ struct Turned {
 #[async_trait]
 impl Objects for Turned {
     async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<Created, ObjectsError> {
-        self.turns.wait(self.who).await;
+        self.turns.wait(self.who, format!("create {key}")).await;
         self.inner.create(key, bytes).await
     }
     async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), ObjectsError> {
@@ -156,31 +180,34 @@ impl Objects for Turned {
         // What is never overwritten and never reused reads the same a moment later; only absence has a time.
         let got = self.inner.get(key).await?;
         if got.is_none() {
-            self.turns.wait(self.who).await;
+            self.turns.wait(self.who, format!("get {key}")).await;
             return self.inner.get(key).await;
         }
         Ok(got)
     }
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, ObjectsError> {
-        self.turns.wait(self.who).await;
+        self.turns.wait(self.who, format!("list {prefix}")).await;
         self.inner.list(prefix, after, limit).await
     }
     async fn delete(&self, key: &ObjectKey) -> Result<bool, ObjectsError> {
-        self.turns.wait(self.who).await;
+        self.turns.wait(self.who, format!("delete {key}")).await;
         self.inner.delete(key).await
     }
     async fn sync(&self) -> Result<(), ObjectsError> {
         self.inner.sync().await
     }
     async fn create_from_file(&self, key: &ObjectKey, source: &Path, how: TakeIn) -> Result<CreatedFile, ObjectsError> {
-        self.turns.wait(self.who).await;
+        self.turns.wait(self.who, format!("create {key}")).await;
         self.inner.create_from_file(key, source, how).await
+    }
+    fn packing(&self) -> Packing {
+        self.inner.packing()
     }
     async fn local_path(&self, key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {
         self.inner.local_path(key).await
     }
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
-        self.turns.wait(self.who).await;
+        self.turns.wait(self.who, format!("open {key}")).await;
         self.inner.open(key).await
     }
     fn store_id(&self) -> &str {

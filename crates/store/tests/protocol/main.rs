@@ -12,6 +12,7 @@ mod damaged_records;
 mod fences;
 mod gc;
 mod gc_collectors;
+mod gc_handovers;
 mod gc_power;
 mod gc_world;
 mod hostile;

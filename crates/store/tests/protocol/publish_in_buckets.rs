@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use prunella_bucketkit::{ACCESS_KEY, Fault, S3Server, SECRET_KEY};
 use prunella_model::{ArtifactKind, EffectHow, Epoch, RunId, SlotId, Target};
+use prunella_objects::Objects;
 use prunella_remote::{Options, Published};
 use prunella_store::records::StoredArtifact;
 use prunella_store::{Effect, HeadRecord, NewRun, Store, StoreError};
 use prunella_sys::{MapEnv, Random, RealClock, SeededRandom, Sys};
 
 use crate::bench::*;
+use crate::gc_world::{ALL, Turns};
 
 /// How an artifact lies in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +37,14 @@ impl Gallery {
     }
 
     fn store(&self) -> Store {
+        self.store_over(self.bench.objects.clone())
+    }
+
+    fn store_over(&self, objects: Arc<dyn Objects>) -> Store {
         let env = MapEnv::new("/").with("AWS_ACCESS_KEY_ID", ACCESS_KEY).with("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         let sys = Sys { clock: Arc::new(RealClock), env: Arc::new(env), ..self.bench.sys.clone() };
         let places = Published::new(&sys, Options::new(self.bench.scratch.path().join("cache")), None);
-        Store::new(self.bench.objects.clone(), sys).publishing(Arc::new(places), self.bench.scratch.path().join("send"))
+        Store::new(objects, sys).publishing(Arc::new(places), self.bench.scratch.path().join("send"))
     }
 
     fn url(&self) -> String {
@@ -229,6 +235,74 @@ async fn a_place_of_another_pipeline_is_refused_and_so_is_an_address_that_is_non
             let nowhere = Effect { target: Target::Bucket(url.to_owned()), ..ours.clone() };
             let refused = store.do_effect(&owner, &nowhere, false).await.unwrap_err();
             assert!(matches!(refused, StoreError::Occupied { .. }), "{url}: {refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn i3_whole_a_publisher_that_is_refused_from_any_request_on_leaves_nothing_half_shown_or_called_done() {
+    for form in FORMS {
+        let gallery = Gallery::new();
+        let (store, owner) = (gallery.store(), gallery.bench.owner(1));
+        let mut shown = None;
+        for strike in 0..12 {
+            let effect = gallery.effect(form, &format!("r{strike}")).await;
+            let asked = AtomicU64::new(0);
+            let refused = Fault::Status { status: 403, code: "AccessDenied", retry_after: None };
+            gallery
+                .server
+                .faults()
+                .plan(move |_| (asked.fetch_add(1, Ordering::Relaxed) >= strike).then(|| refused.clone()));
+            let made = store.do_effect(&owner, &effect, false).await;
+            gallery.server.faults().none();
+            let now = gallery.shown(form);
+            assert!(now == shown || now == Some(effect.order), "{form:?} {strike}: {now:?} after {shown:?}, {made:?}");
+            // Whoever comes next does what is left, all of it.
+            store.do_effect(&owner, &effect, true).await.unwrap();
+            assert_eq!(gallery.shown(form), Some(effect.order), "{form:?} {strike}");
+            let (of, below) = (format!("of-{}", effect.order), "site/page/");
+            let whole = gallery.names().iter().any(|name| name.starts_with(below) && name.ends_with(&of));
+            assert!(whole || form == Form::File, "{form:?} {strike}: the other file of the tree");
+            shown = gallery.shown(form);
+        }
+    }
+}
+
+/// Stops the publication of an older run after so many turns at its own store, lets a newer one publish, and the older one go
+/// on, where something has been published before, or nothing. Answers whether it had use for them all.
+async fn older_beside_newer(form: Form, before: bool, turns_of_the_older: usize) -> bool {
+    let gallery = Gallery::new();
+    if before {
+        let first = gallery.effect(form, "first").await;
+        gallery.store().do_effect(&gallery.bench.owner(9), &first, false).await.unwrap();
+    }
+    let (older, newer) = (gallery.effect(form, "older").await, gallery.effect(form, "newer").await);
+    let (newest, turns, mut tasks) = (newer.order, Turns::default(), tokio::task::JoinSet::new());
+    for (who, effect) in [(1, older), (2, newer)] {
+        let owner = gallery.bench.owner(who as u32);
+        turns.join(&mut tasks, who, &gallery.bench, |store| {
+            let store = gallery.store_over(store.objects().clone());
+            async move { drop(store.do_effect(&owner, &effect, false).await.unwrap()) }
+        });
+    }
+    let all_used = turns.play_in_order(&[(1, turns_of_the_older), (2, ALL), (1, ALL)], &mut tasks).await;
+    assert_eq!(
+        gallery.shown(form),
+        Some(newest),
+        "{form:?}: the older one was stopped after {turns_of_the_older} turns"
+    );
+    all_used
+}
+
+#[tokio::test]
+async fn i5_fence_an_older_publication_that_stops_anywhere_never_hides_a_newer_one() {
+    for form in FORMS {
+        for before in [false, true] {
+            let mut places = 0;
+            while older_beside_newer(form, before, places).await {
+                places += 1;
+            }
+            assert!(places > 5, "{form:?}: only {places} places");
         }
     }
 }

@@ -12,7 +12,7 @@ use prunella_testkit::{Fault, Faulty};
 
 use crate::bench::*;
 use crate::gc::settled;
-use crate::gc_world::Journals;
+use crate::gc_world::{Journals, To, Turns};
 
 fn effect(id: &RunId, order: u64, key: StepKey, stored: &StoredArtifact, target: &Path) -> Effect {
     Effect {
@@ -145,6 +145,51 @@ async fn i3_whole_the_newest_is_looked_for_while_nobody_else_may_change_the_targ
         assert!(newer.by.is_none(), "{newer:?}");
         assert_eq!(number(&std::fs::read(&target).unwrap()), 2);
     }
+}
+
+/// Stops the publication of an older run while it makes what it will show, lets a newer one publish, stops the older one again
+/// after so many turns, and lets a run begin that publishes nothing yet. Answers whether all were used.
+async fn begins_beside(turns_of_the_older: usize) -> bool {
+    let bench = Bench::memory();
+    let (store, target) = (bench.member(), bench.scratch.path().join("out/target"));
+    let (turns, mut tasks) = (Turns::default(), tokio::task::JoinSet::new());
+    for (who, name) in [(1, "older"), (2, "newer")] {
+        let id = run(name);
+        let order = begin(&store, &id).await;
+        // So large that it is opened, which takes a turn; then it holds no lock yet.
+        let path = bench.file(name, name.repeat(20_000).as_bytes());
+        let stored = store.take_brought(&run("brought"), &path, ArtifactKind::File).await.unwrap().stored;
+        let (effect, owner) = (effect(&id, order, key(name), &stored, &target), bench.owner(who as u32));
+        turns.join(&mut tasks, who, &bench, |store| async move {
+            store.do_effect(&owner, &effect, false).await.unwrap();
+        });
+    }
+    turns.join(&mut tasks, 3, &bench, |store| async move {
+        begin(&store, &run("newest")).await;
+    });
+    let order = [
+        (1, To::Before("open data/")),
+        (2, To::TheEnd),
+        (1, To::Turns(turns_of_the_older)),
+        (3, To::TheEnd),
+        (1, To::TheEnd),
+    ];
+    let all_used = turns.play_to(&order, &mut tasks).await;
+    let shown = std::fs::read(&target).unwrap();
+    assert!(
+        shown.starts_with(b"newer") && shown.len() == 100_000,
+        "I6: a run began when the older publication had had {turns_of_the_older} turns more"
+    );
+    all_used
+}
+
+#[tokio::test]
+async fn i6_effect_a_run_that_begins_while_newer_ones_are_looked_for_hides_none_of_them() {
+    let mut places = 0;
+    while begins_beside(places).await {
+        places += 1;
+    }
+    assert!(places > 5, "only {places} places");
 }
 
 #[tokio::test]
