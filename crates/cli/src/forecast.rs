@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use prunella_engine::{Plan, Walked, key_of, load_state};
+use prunella_engine::{EngineError, Plan, Walked, key_of, load_state};
 use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{
     Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey, StepName,
 };
 use prunella_store::{
-    KeyState, KeyView, Store,
+    KeyState, KeyView, Store, StoreError,
     records::{End, EndRecord, GraphRecord},
 };
 
@@ -97,7 +97,11 @@ pub async fn earlier(
         if found.len() == plan.len() {
             break;
         }
-        let (record, old, state, events) = load_state(store, &run.run).await?;
+        let (record, old, state, events) = match load_state(store, &run.run).await {
+            // Of what it did nothing is known any more.
+            Err(EngineError::Store(StoreError::DamagedRecord { .. })) => continue,
+            loaded => loaded?,
+        };
         let content: Vec<Option<Content>> =
             old.indices().map(|step| state.state(step).artifacts().map(|artifacts| artifacts.to_vec())).collect();
         let mut keys: BTreeMap<&StepId, StepKey> = BTreeMap::new();

@@ -205,8 +205,11 @@ impl Store {
     /// [`StoreError`] if the store did not answer.
     pub async fn brought_before(&self, pipeline: &PipelineName) -> Result<HashMap<Digest, StoredArtifact>, StoreError> {
         let Some(newest) = self.runs_of(pipeline, 1).await?.into_iter().next() else { return Ok(HashMap::new()) };
-        let Some(record) = self.read::<GraphRecord>(&Layout::graph(&newest.run)).await? else {
-            return Ok(HashMap::new());
+        let record = match self.read::<GraphRecord>(&Layout::graph(&newest.run)).await {
+            // What it brought in nobody knows any more: it is brought in again.
+            Err(StoreError::DamagedRecord { .. }) | Ok(None) => return Ok(HashMap::new()),
+            Ok(Some(record)) => record,
+            Err(error) => return Err(error),
         };
         Ok(record.brought.into_iter().map(|stored| (stored.artifact.digest, stored)).collect())
     }

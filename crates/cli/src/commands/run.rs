@@ -6,7 +6,7 @@ use clap::Args;
 use prunella_attempt::Host;
 use prunella_engine::{Again, Capacity, DriveOptions, EngineError, Plan, drive, is_finished};
 use prunella_model::{Graph, Pipeline, RunId, StepId, StepName};
-use prunella_store::{Store, records::GraphRecord};
+use prunella_store::{Store, StoreError, records::GraphRecord};
 use prunella_sys::{Accelerators, BadAccelerator};
 
 use crate::{
@@ -135,8 +135,11 @@ pub async fn unfinished(
     base: &std::path::Path,
 ) -> Result<Option<(RunId, GraphRecord)>, CliError> {
     let Some(newest) = store.runs_of(&graph.pipeline.name, 1).await?.into_iter().next() else { return Ok(None) };
-    let Some(record) = store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await? else {
-        return Ok(None);
+    let record = match store.read::<GraphRecord>(&prunella_store::Layout::graph(&newest.run)).await {
+        // What it executes nobody knows any more: a new run finds its results.
+        Err(StoreError::DamagedRecord { .. }) | Ok(None) => return Ok(None),
+        Ok(Some(record)) => record,
+        Err(error) => return Err(error.into()),
     };
     // A project that was moved publishes elsewhere than the run that began there would.
     let publishes = graph.pipeline.steps.values().any(|step| !step.publish.is_empty());
@@ -144,7 +147,15 @@ pub async fn unfinished(
     // Without a word of it, a run goes on with what its steps began with.
     let same_start = graph.warm.is_empty() || graph.warm == record.graph.warm;
     let same = record.graph.digest() == graph.digest() && record.targets == targets && same_start && !moved;
-    Ok((same && !is_finished(store, &newest.run).await?).then_some((newest.run, record)))
+    if !same || is_finished(store, &newest.run).await? {
+        return Ok(None);
+    }
+    // Which results it has must be known to go on with it: a new run finds them.
+    match store.bindings(&newest.run).await {
+        Err(StoreError::DamagedRecord { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Some((newest.run, record))),
+    }
 }
 
 /// Drives a run on this machine with its screen, and returns the exit code.

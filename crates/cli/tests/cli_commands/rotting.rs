@@ -344,7 +344,10 @@ impl<S: Shelf> Scene<S> {
                     panic!("round {round}: {how} {keys:?} (of {by:?}) was not named\n{said}")
                 }
             }
+            // Without it there is no store: whoever has it puts it back.
+            let is_head = keys.contains("prunella.json");
             if round % heal_every == 0
+                && !is_head
                 && let Err(said) = self.heals()
             {
                 panic!("round {round}: {how} {keys:?} was not healed\n{said}");
