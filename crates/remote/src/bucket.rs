@@ -2,6 +2,7 @@
 
 mod hints;
 pub(crate) mod others;
+mod parts;
 mod shown;
 
 use std::future::Future;
@@ -10,20 +11,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use opendal::layers::RetryLayer;
-use opendal::{HttpTransporter, Metadata, OperationContext, Operator, Writer};
+use opendal::{HttpTransporter, Metadata, OperationContext, Operator};
 use prunella_objects::{Listed, ObjectKey, ObjectsError};
 use prunella_sys::{Sys, mutated};
 
 use crate::answer::{Answer, answer, is_unsigned};
+use crate::options::Options;
 use crate::own::Own;
 use crate::pace::{Flow, wait};
 use crate::rate::Rate;
-use crate::remote::Options;
 use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
 use crate::url::{Kind, StoreUrl};
 use hints::HINT;
+pub(crate) use parts::PART_BYTES;
 
 /// A bucket, and how patient its user is.
 #[derive(Clone)]
@@ -315,42 +316,6 @@ impl Bucket {
         self.unconditional(self.tried(Some(key), 0, delete).await).map(drop)
     }
 
-    /// Writes a large object unless one is there, from pieces; all of it is visible at once, or nothing.
-    pub(crate) async fn put_new_in_parts<F>(&self, key: &ObjectKey, size: u64, parts: F) -> Result<Put, ObjectsError>
-    where
-        F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
-    {
-        let by_part = self.by_part();
-        let write = || {
-            let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
-            async move {
-                let write = op.writer_with(key.as_str()).if_not_exists(true);
-                send(write.chunk(PART_BYTES).concurrent(PARTS_AT_ONCE).await?, size, parts).await
-            }
-        };
-        self.line(size).await;
-        for _ in 0..PART_TRIES {
-            match self.tried(Some(key), size, write).await {
-                Ok(Ok(())) => return Ok(Put::New),
-                Ok(Err(source)) => return Err(ObjectsError::Io { path: key.as_str().into(), source }),
-                Err(Ended::There) => return Ok(Put::There),
-                // The upload is not known any more: it was completed and the answer got lost, or it was removed.
-                Err(Ended::Absent) => {}
-                Err(Ended::Error(error)) => return Err(error),
-            }
-        }
-        Err(ObjectsError::Undecided {
-            key: key.clone(),
-            message: "its uploads were lost one after the other".to_owned(),
-        })
-    }
-
-    /// Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.
-    fn by_part(&self) -> Operator {
-        let again = RetryLayer::new().with_max_times(PART_TRIES).with_jitter().with_max_delay(Duration::from_secs(5));
-        self.op.clone().layer(again)
-    }
-
     /// Waits until so many bytes may go over the network.
     async fn line(&self, bytes: u64) {
         let wait = self.rate.take(self.sys.clock.monotonic(), bytes);
@@ -438,31 +403,6 @@ impl Bucket {
     }
 }
 
-/// Sends a large object from pieces and gives it its name; the inner error is that of reading them.
-async fn send<F>(mut writer: Writer, size: u64, parts: F) -> opendal::Result<std::io::Result<()>>
-where
-    F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
-{
-    let mut at = 0;
-    while at < size {
-        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PART_BYTES);
-        let parts = parts.clone();
-        match prunella_sys::blocking(move || parts(at, want)).await {
-            Ok(bytes) => {
-                at += bytes.len() as u64;
-                writer.write(bytes).await?;
-            }
-            Err(error) => {
-                // The upload is given up; what has no name is no object.
-                let _given_up = writer.abort().await;
-                return Ok(Err(error));
-            }
-        }
-    }
-    writer.close().await?;
-    Ok(Ok(()))
-}
-
 /// What the library says if an answer is whole and has fewer bytes than were asked for.
 const TOO_FEW: &str = "reader got too little data";
 
@@ -474,11 +414,6 @@ const SIZE_UNKNOWN: u64 = 8 << 20;
 
 /// How many names one listing asks for; the most that S3 gives.
 const PAGE: usize = 1000;
-
-/// How large the parts of a large upload are; five times the smallest that S3 takes, at most 10,000 of them.
-pub(crate) const PART_BYTES: usize = 24 << 20;
-const PARTS_AT_ONCE: usize = 4;
-const PART_TRIES: usize = 5;
 
 fn join(mut parts: Vec<Bytes>) -> Bytes {
     match parts.len() {

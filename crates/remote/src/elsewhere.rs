@@ -11,7 +11,7 @@ use prunella_sys::{Sys, blocking};
 use url::Url;
 
 use crate::bucket::{Bucket, others::Versions};
-use crate::remote::Options;
+use crate::options::Options;
 use crate::url::{Kind, StoreUrl};
 
 /// The clouds, as places where data lies.

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,33 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, Put};
 use crate::cache::{Cache, Copying, Keep};
+use crate::options::Options;
 use crate::probe::{Depth, PROBE, probe};
-use crate::rate::Rate;
 use crate::records::Records;
 use crate::transport::Traffic;
 use crate::url::StoreUrl;
-
-/// How a store is used.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory of copies of objects; shared by all processes of this machine.
-    pub cache: PathBuf,
-    /// How many bytes of copies are kept.
-    pub cache_bytes: u64,
-    /// How long a request is made again before it counts as failed.
-    pub patience: Duration,
-    /// How many requests run at once at most.
-    pub at_once: usize,
-    /// How many bytes may go over the network in a second, both ways together; without a number any.
-    pub rate: Rate,
-}
-
-impl Options {
-    /// Returns the usual ones: 64 requests at once, a minute of patience, 20 GiB of copies.
-    pub fn new(cache: PathBuf) -> Self {
-        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64, rate: Rate::default() }
-    }
-}
 
 /// A store in a bucket. Clones are handles on one store; many machines may use it at the same time.
 #[derive(Clone)]

@@ -8,7 +8,8 @@ use prunella_objects::{Exhibit, Instead, ObjectsError, Showcase, Showcases, Show
 use prunella_sys::{Sys, blocking};
 
 use crate::bucket::{Bucket, Put};
-use crate::remote::{ONE_REQUEST_BYTES, Options, read_part};
+use crate::options::Options;
+use crate::remote::{ONE_REQUEST_BYTES, read_part};
 use crate::service::endpoint;
 use crate::url::StoreUrl;
 

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use opendal::Metadata;
 use prunella_objects::{Instead, ObjectKey, ObjectsError, Shown};
 
-use super::{Bucket, Ended, PART_BYTES, PARTS_AT_ONCE, Put, send};
+use super::parts::{PART_BYTES, PARTS_AT_ONCE, send};
+use super::{Bucket, Ended, Put};
 
 /// What stands beside an object's bytes: the digest of what it shows; letters only, as Azure wants it.
 const DIGEST: &str = "prunelladigest";

@@ -14,7 +14,7 @@ use prunella_objects::{ObjectKey, ObjectsError, Report, Verdict, finding};
 use prunella_sys::{Sys, random_hex};
 
 use crate::bucket::Bucket;
-use crate::remote::Options;
+use crate::options::Options;
 use crate::url::StoreUrl;
 
 /// How much is asked.
