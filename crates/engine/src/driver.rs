@@ -13,7 +13,7 @@ use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span, StepKey};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::{
     DriverLease,
-    records::{BoundStep, GraphRecord, ProcessId},
+    records::{BoundStep, GraphRecord, Owner, ProcessId},
 };
 use prunella_sys::Accelerators;
 use tokio::{
@@ -26,6 +26,7 @@ use crate::{
     bind::Shelf,
     conditions::Permits,
     heard::{Heard, Nth},
+    lease::lease,
     notebook::Notebook,
     rack::Rack,
     recover::{clear_after, end_running},
@@ -52,6 +53,10 @@ pub struct DriveOptions {
 
 /// Watches a run go by; must not block.
 pub trait Spectator: Send + Sync {
+    /// The run's driver is on another machine: it is watched for a sign of life before it is replaced.
+    fn watches(&self, driver: &Owner) {
+        let _nothing_to_show = driver;
+    }
     /// The run is taken up: what earlier drivers left in its journal, before the first event of this one.
     fn begins(&self, earlier: &[Stamped], state: &RunState, plan: &Plan) {
         let _nothing_to_show = (earlier, state, plan);
@@ -118,7 +123,7 @@ pub async fn drive(
 ) -> Result<Outcome, EngineError> {
     let record = Arc::new(host.store.graph(&run).await?);
     let mut plan = Plan::build(record.graph.clone(), &record.targets)?;
-    let lease = host.store.drive_refilling(&run, &host.owner, options.take_over, options.again.refill()).await?;
+    let lease = lease(&host, &run, options, &mut control, &*spectator).await?;
     let (driver, before) = match lease {
         DriverLease::Ours { n, before } => (n, before),
         DriverLease::Live(_, there) => return Err(EngineError::Driven { run, owner: Box::new(there.owner) }),

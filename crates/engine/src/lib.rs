@@ -21,6 +21,7 @@ mod find;
 mod heard;
 mod held;
 mod known;
+mod lease;
 mod notebook;
 mod outcome;
 mod plan;

@@ -77,6 +77,12 @@ fn i6_effect_a_run_that_is_numbered_while_newer_ones_are_looked_for_hides_none_o
 }
 
 #[test]
+fn i10_ends_a_run_whose_engine_died_goes_on_on_another_machine() {
+    // Every process that came later was on the other machine.
+    holds("seed=129806 members=2");
+}
+
+#[test]
 fn i10_ends_an_effect_whose_bytes_rotted_after_it_was_begun_is_done_with_those_made_anew() {
     holds("seed=9 members=0,2 2@80:vanish");
 }

@@ -18,7 +18,15 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// Clocks of two machines are never compared: age is one's own observation.
 #[derive(Debug, Default)]
 pub struct Observer {
-    seen: HashMap<ObjectKey, (Option<u64>, Duration)>,
+    seen: HashMap<ObjectKey, Life>,
+}
+
+/// A sign of life, as one observer saw it.
+#[derive(Debug)]
+struct Life {
+    counter: Option<u64>,
+    since: Duration,
+    moved: bool,
 }
 
 impl Observer {
@@ -29,11 +37,16 @@ impl Observer {
     pub async fn expired(&mut self, store: &Store, key: &ObjectKey, lease: Duration) -> Result<bool, StoreError> {
         let counter = store.hinted::<AliveRecord>(key).await?.map(|alive| alive.counter);
         let now = store.sys.clock.monotonic();
-        let (last, since) = self.seen.entry(key.clone()).or_insert((counter, now));
-        if *last != counter {
-            (*last, *since) = (counter, now);
+        let life = self.seen.entry(key.clone()).or_insert(Life { counter, since: now, moved: false });
+        if life.counter != counter {
+            *life = Life { counter, since: now, moved: true };
         }
-        Ok(now.saturating_sub(*since) >= lease && !mutated(43))
+        Ok(now.saturating_sub(life.since) >= lease && !mutated(43))
+    }
+
+    /// Returns whether this observer saw the counter at `key` move: whoever gives it lives.
+    pub fn saw_life(&self, key: &ObjectKey) -> bool {
+        self.seen.get(key).is_some_and(|life| life.moved)
     }
 }
 

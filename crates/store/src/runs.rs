@@ -1,6 +1,6 @@
 //! Runs: their graphs, drivers, bindings, order and names.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName, WriterId};
@@ -41,6 +41,9 @@ pub struct RunListed {
     /// Wall time of its start, for people.
     pub at_ms: i64,
 }
+
+/// How long one waits before looking at the driver of another machine again.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// What a list of runs does about a run whose number is damaged, so that nobody knows which it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +183,8 @@ impl Store {
 
     /// Takes the run as its driver, unless a live engine drives it.
     ///
-    /// A driver on another machine is watched for a lease before it counts as dead; on this one its processes decide.
+    /// A driver on another machine is watched until it gives a sign of life, or for a lease, after which it counts as dead; on
+    /// this one its processes decide. Dropping the future is safe.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not answer.
@@ -191,10 +195,11 @@ impl Store {
         take_over: bool,
         reset_budgets: bool,
     ) -> Result<DriverLease, StoreError> {
-        self.drive_refilling(run, owner, take_over, Refill { all: reset_budgets, steps: Vec::new() }).await
+        self.drive_refilling(run, owner, take_over, Refill { all: reset_budgets, steps: Vec::new() }, &|_| {}).await
     }
 
-    /// Takes the run as its driver like [`Store::drive`], and records whose budgets are refilled.
+    /// Takes the run as its driver like [`Store::drive`], and records whose budgets are refilled; `watching` is told, again and
+    /// again, which driver is being watched.
     ///
     /// # Errors
     /// As [`Store::drive`].
@@ -204,6 +209,7 @@ impl Store {
         owner: &Owner,
         take_over: bool,
         refill: Refill,
+        watching: &(dyn Fn(&DriverRecord) + Send + Sync),
     ) -> Result<DriverLease, StoreError> {
         let mut observer = Observer::default();
         let mut took_over = false;
@@ -213,10 +219,19 @@ impl Store {
             if highest > 0
                 && let Some(there) = self.driver(run, highest).await?
             {
+                let alive = Layout::driver_alive(run, highest);
                 let dead = match self.owner_gone(&there.owner) {
                     // The guardian of a dead engine ends by itself and drives nothing.
                     Some(gone) => gone || self.engine_gone(&there.owner),
-                    None => observer.expired(self, &Layout::driver_alive(run, highest), LEASE).await?,
+                    None if take_over => false,
+                    None => match observer.expired(self, &alive, LEASE).await? {
+                        false if !observer.saw_life(&alive) && !mutated(84) => {
+                            watching(&there);
+                            self.sys.clock.sleep(WATCH).await;
+                            continue;
+                        }
+                        dead => dead,
+                    },
                 };
                 if !dead && !take_over && !mutated(84) {
                     return Ok(DriverLease::Live(highest, Box::new(there)));

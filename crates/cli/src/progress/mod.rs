@@ -29,6 +29,7 @@ use prunella_engine::{Outcome, Plan, Spectator};
 use prunella_healing::Evidence;
 use prunella_journal::{Event, RunState, Stage, Stamped, StepIndex, StepState, StopHow, write_line};
 use prunella_model::{PipelineName, RunId, SlotId, Span};
+use prunella_store::records::Owner;
 use prunella_sys::{Clock, Fs};
 
 pub use coverage::Coverage;
@@ -273,6 +274,15 @@ impl Inner {
 }
 
 impl Spectator for Screen {
+    fn watches(&self, driver: &Owner) {
+        let seconds = prunella_store::LEASE.as_secs();
+        note(&format!(
+            "the run's engine is on another machine ({}): watched for a sign of life, up to {seconds} s; `--take-over` does \
+             not wait",
+            driver.machine
+        ));
+    }
+
     fn begins(&self, earlier: &[Stamped], state: &RunState, _plan: &Plan) {
         let inner = &mut *self.inner();
         inner.model.begin(earlier, state);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use prunella_model::{Epoch, PipelineName, SlotId, StepId};
 use prunella_objects::ObjectKey;
-use prunella_store::records::BoundStep;
-use prunella_store::{DriverLease, NewRun, Store, StoreError};
+use prunella_store::records::{BoundStep, DriverRecord};
+use prunella_store::{DriverLease, LEASE, NewRun, Refill, Store, StoreError};
+use prunella_sys::Clock;
 
 use crate::bench::*;
 
@@ -73,6 +74,35 @@ async fn a_dead_driver_is_replaced_a_live_one_is_named_and_who_sees_a_higher_one
         assert_eq!(number(first.drive(&run("r"), &bench.owner(3), true, false).await.unwrap()), 3);
         let (_, record, lives) = first.driver_of(&run("r")).await.unwrap().unwrap();
         assert!(record.took_over && lives == Some(true));
+    }
+}
+
+#[tokio::test]
+async fn i10_ends_a_driver_of_another_machine_is_replaced_when_it_gives_no_sign_of_life_for_a_lease() {
+    for bench in Bench::each() {
+        let (first, elsewhere) = (bench.member(), bench.elsewhere());
+        first.create_run(new("r")).await.unwrap();
+        assert_eq!(number(first.drive(&run("r"), &bench.owner(1), false, false).await.unwrap()), 1);
+        first.driver_alive(&run("r"), 1, 7).await.unwrap();
+        let owner = elsewhere.this_owner(None);
+        // It lives: named as soon as its sign of life moves.
+        let (hurrying, id) = (bench.hurry(), run("r"));
+        let watched = tokio::sync::Notify::new();
+        let watching = |_: &DriverRecord| watched.notify_one();
+        let began = bench.clock.monotonic();
+        let (lease, ()) =
+            tokio::join!(elsewhere.drive_refilling(&id, &owner, false, Refill::default(), &watching), async {
+                watched.notified().await;
+                first.driver_alive(&run("r"), 1, 8).await.unwrap();
+            });
+        assert!(matches!(lease.unwrap(), DriverLease::Live(1, _)), "{}", bench.name);
+        assert!(bench.clock.monotonic() - began < LEASE, "{}: it need not be watched for long", bench.name);
+        // It is dead, and nobody here can know that but by its silence.
+        bench.dies(1);
+        let began = bench.clock.monotonic();
+        assert_eq!(number(elsewhere.drive(&run("r"), &owner, false, false).await.unwrap()), 2, "{}", bench.name);
+        assert!(bench.clock.monotonic() - began >= LEASE, "{}: no sooner", bench.name);
+        hurrying.abort();
     }
 }
 
