@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{cargo, exits, root, target};
 
 /// Looks for the bugs with these numbers, or for all; the words are those of the example `mutations` of
 /// `prunella-simulation`.
@@ -13,13 +13,6 @@ pub fn main(options: &[&str]) -> ExitCode {
         eprintln!("mutations: they could not be built");
         return ExitCode::FAILURE;
     }
-    let mut command = Command::new(target().join("debug/examples/mutations"));
-    match command.args(options).current_dir(root()).status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
-        Err(error) => {
-            eprintln!("mutations: {error}");
-            ExitCode::from(75)
-        }
-    }
+    let program = target().join("debug/examples/mutations");
+    exits(Command::new(program).args(options).current_dir(root()))
 }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use crate::workspace::{cargo, target};
+use crate::workspace::{cargo, exits, target};
 
 /// Plays as these words say; they are those of the example `schedules` of `prunella-simulation`.
 pub fn main(options: &[&str]) -> ExitCode {
@@ -13,12 +13,5 @@ pub fn main(options: &[&str]) -> ExitCode {
     if !options.contains(&"--state") {
         command.arg("--state").arg(target().join("schedules.state"));
     }
-    match command.status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
-        Err(error) => {
-            eprintln!("cargo: {error}");
-            ExitCode::from(75)
-        }
-    }
+    exits(&mut command)
 }

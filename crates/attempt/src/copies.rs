@@ -108,13 +108,7 @@ impl Run<'_> {
     async fn signs_of_life(&self) {
         for counter in 1.. {
             self.host.sys.clock.sleep(ALIVE).await;
-            let alive = AliveRecord {
-                counter,
-                writer: self.host.store.writer().clone(),
-                memory_bytes: 0,
-                memory_limit_bytes: None,
-                notice: false,
-            };
+            let alive = AliveRecord::of(self.host.store.writer(), counter);
             let _hint = self.host.store.attempt_alive(&self.slot, &alive).await;
         }
     }

@@ -436,11 +436,9 @@ impl Supervision<'_> {
     async fn give_sign_of_life(&self, state: &mut State<'_>) {
         state.alive += 1;
         let alive = AliveRecord {
-            counter: state.alive,
-            writer: self.host.store.writer().clone(),
             memory_bytes: state.memory,
-            memory_limit_bytes: None,
             notice: state.evidence.notice.is_some(),
+            ..AliveRecord::of(self.host.store.writer(), state.alive)
         };
         // A hint: without it a newcomer on another machine may judge wrongly, which costs work, never safety.
         let _hint = self.host.store.attempt_alive(&self.slot, &alive).await;

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use prunella_engine::{EngineError, Plan, Walked, key_of, load_state};
+use prunella_engine::{EngineError, Loaded, Plan, Walked, key_of, load_state};
 use prunella_journal::{RunState, Stage, StepIndex};
 use prunella_model::{
     Artifact, CheckpointId, KeyScope, PipelineName, PortName, Reuse, RunId, SlotId, Source, StepId, StepKey, StepName,
@@ -97,7 +97,7 @@ pub async fn earlier(
         if found.len() == plan.len() {
             break;
         }
-        let (record, old, state, events) = match load_state(store, &run.run).await {
+        let Loaded { record, plan: old, state, events, .. } = match load_state(store, &run.run).await {
             // Of what it did nothing is known any more.
             Err(EngineError::Store(StoreError::DamagedRecord { .. })) => continue,
             loaded => loaded?,

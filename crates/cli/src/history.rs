@@ -3,7 +3,7 @@
 use prunella_journal::{Event, NextTry, Stamped};
 use prunella_model::{CheckpointId, Class, SlotId, Span, StepId, StepKey};
 
-use crate::{present::lasting, warm::back_at};
+use crate::{answer::note, present::lasting, warm::back_at};
 
 /// One attempt of a step, as far as the journal knows it.
 #[derive(Debug, Clone)]
@@ -69,6 +69,14 @@ pub struct Failure<'a> {
     pub lost: Span,
     /// What was done: the conditions of the next attempt, in words too.
     pub healing: Option<(NextTry, &'a str)>,
+}
+
+/// Says that a damaged journal is not `done` with to its end.
+pub fn tell_damage(damage: Option<&str>, done: &str) {
+    if let Some(damage) = damage {
+        note(&format!("{damage}: what happened after that is not {done}"));
+        note("  help: `prunella resume` goes on from the records; `prunella verify` names all that is damaged");
+    }
 }
 
 /// Returns the store of others from which a run copied the commit that stands for a step.

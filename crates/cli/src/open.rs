@@ -179,7 +179,7 @@ fn sockets(context: &Context) -> Result<PathBuf, CliError> {
 
 const SOCKETS: &str = "prunella-";
 
-/// Returns a name for a directory of this process, by which others see whether it lives.
+/// Returns a name for a directory of this process, by which others see whether it lives; behind a `-` more may follow.
 pub fn owned_name(context: &Context, prefix: &str) -> String {
     let machine = &context.sys.machine;
     let pid = machine.pid();
@@ -191,10 +191,11 @@ pub fn remove_dead(context: &Context, base: &Path, prefix: &str) {
     let Ok(entries) = context.sys.fs.list(base) else { return };
     for entry in entries {
         let name = entry.name.to_string_lossy();
-        let owner = name.strip_prefix(prefix).and_then(|owner| owner.split_once('-'));
-        let Some((pid, ticks)) = owner.and_then(|(pid, ticks)| Some((pid.parse().ok()?, ticks.parse().ok()?))) else {
-            continue;
+        let owner = || {
+            let mut words = name.strip_prefix(prefix)?.split('-');
+            Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
         };
+        let Some((pid, ticks)) = owner() else { continue };
         if context.sys.machine.process_start_ticks(pid) != Some(ticks) {
             // Another user's, or somebody else was faster.
             let _not_ours = context.sys.fs.remove_dir_all(&base.join(&entry.name));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prunella_engine::load_state;
+use prunella_engine::{Loaded, load_state};
 use prunella_journal::Event;
 use prunella_model::{CheckpointId, Epoch, Pipeline, RunId, SlotId, StepId, StepKey, StepName, WarmStart};
 use prunella_store::{
@@ -134,7 +134,7 @@ async fn key_in(
     run: &RunId,
     step: &str,
 ) -> Result<(std::sync::Arc<GraphRecord>, Option<StepKey>), CliError> {
-    let (record, plan, state, events) = load_state(store, run).await?;
+    let Loaded { record, plan, state, events, .. } = load_state(store, run).await?;
     let Ok(name) = StepName::new(step) else { return Ok((record, None)) };
     let id = StepId::plain(name);
     let keyed = events.iter().rev().find_map(|stamped| match &stamped.event {

@@ -46,7 +46,7 @@ pub use error::EngineError;
 pub use exec::{Upstream, exec_request, look_request};
 pub use find::NoSuchStep;
 pub use known::walk_and_expand;
-pub use outcome::{Outcome, is_finished, load_state};
+pub use outcome::{Loaded, Outcome, is_finished, load_state};
 pub use plan::{Demand, Plan, PlanError};
 pub use plan_inputs::{BindError, Origin, PlannedInput};
 pub use plan_when::ConditionInput;

@@ -26,16 +26,28 @@ pub struct Outcome {
     pub plan: Arc<Plan>,
 }
 
-/// Returns the plan, the state and all events of a run, from the store alone; of a damaged journal what the sound part says.
+/// A run, from the store alone.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its graph.
+    pub record: Arc<GraphRecord>,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its state.
+    pub state: RunState,
+    /// All events.
+    pub events: Vec<Stamped>,
+    /// What is wrong with its journal: of what happened after the sound part, neither state nor events know.
+    pub damage: Option<String>,
+}
+
+/// Returns a run; of a damaged journal what the sound part says.
 ///
 /// # Errors
 /// [`EngineError`] if there is no such run or its journal cannot be read.
-pub async fn load_state(
-    store: &Store,
-    run: &RunId,
-) -> Result<(Arc<GraphRecord>, Arc<Plan>, RunState, Vec<Stamped>), EngineError> {
-    let (Closer { record, plan, events }, state, _) = whole(store, run).await?;
-    Ok((record, plan, state, events))
+pub async fn load_state(store: &Store, run: &RunId) -> Result<Loaded, EngineError> {
+    let (Closer { record, plan, events }, state, damage) = whole(store, run).await?;
+    Ok(Loaded { record, plan, state, events, damage })
 }
 
 /// Returns whether the run has succeeded or failed: nothing is left to go on with by itself.

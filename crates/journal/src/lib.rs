@@ -11,6 +11,7 @@ mod effects;
 mod event;
 mod fan;
 mod keys;
+mod kinds;
 mod log;
 mod metrics;
 mod next_try;

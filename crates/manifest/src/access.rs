@@ -1,9 +1,8 @@
 //! How steps come to the bytes of a data set.
 
-use prunella_model::is_address;
+use prunella_model::{FOLDER, is_address};
 
 use crate::{
-    elsewhere::FOLDER,
     reader::Reader,
     tree::{NodeId, Value},
 };

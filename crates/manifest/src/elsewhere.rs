@@ -1,15 +1,12 @@
 //! Data that does not lie beside the pipeline file: addresses in buckets, and folders of this machine.
 
-use prunella_model::is_address;
+use prunella_model::{FOLDER, is_address};
 
 use crate::{
     diagnostic::clip,
     reader::Reader,
     tree::{NodeId, Value},
 };
-
-/// How the address of a file or folder of this machine begins.
-pub(crate) const FOLDER: &str = "dir://";
 
 /// What an address may say beside the place; of what else stands there the value is not shown, since it may be a secret.
 const WORDS: &[&str] = &["endpoint", "region", "profile", "style", "checksums", "account", "anonymous", "versions"];

@@ -31,6 +31,9 @@ impl Publication {
     }
 }
 
+/// How the address of a directory or file of this machine begins.
+pub const FOLDER: &str = "dir://";
+
 /// Returns whether a text names a place in a bucket, and not a path.
 pub fn is_address(text: &str) -> bool {
     ["s3://", "gs://", "az://"].iter().any(|scheme| text.starts_with(scheme))

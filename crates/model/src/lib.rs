@@ -34,7 +34,7 @@ pub use capacity::{CapacityWish, Prefer};
 pub use class::Class;
 pub use data::pattern_root;
 pub use digest::{Digest, DigestParseError, Hasher};
-pub use effect::{EffectHow, EffectId, EffectKind, Publication, Target, is_address};
+pub use effect::{EffectHow, EffectId, EffectKind, FOLDER, Publication, Target, is_address};
 pub use encoding::Encoder;
 pub use fan_in::{INDEX, fan_in, index_of};
 pub use graph::{DataPin, EnvironmentPin, GRAPH_FORMAT, Graph, Platform, WarmStart};

@@ -24,6 +24,7 @@ use crate::service::{endpoint, operator};
 use crate::transport::{Traffic, Transport, hearing};
 use crate::url::{Kind, StoreUrl};
 use hints::HINT;
+use others::Versions;
 pub(crate) use parts::PART_BYTES;
 
 /// A bucket, and how patient its user is.
@@ -243,8 +244,9 @@ impl Bucket {
             let behind = from.clone().filter(|from| from.as_str() >= prefix);
             // Where a listing begins at the prefix, each page by itself would read all that is before it.
             let page = (limit - found.len()).min(if self.lists_from_anywhere() { PAGE } else { usize::MAX });
-            let (names, ended) = self.page(prefix, behind, page).await?;
-            from = names.last().map(|(name, _)| name.clone()).or(from);
+            let take = |name: &str, meta: &Metadata| Some((name.to_owned(), meta.content_length()));
+            let Page { found: names, last, ended } = self.page(prefix, behind, page, Versions::AsListed, take).await?;
+            from = last.or(from);
             found.extend(names.into_iter().filter_map(|(name, size)| wanted(name, size)));
             if ended {
                 break;
@@ -258,39 +260,46 @@ impl Bucket {
         self.op.info().capability().list_with_start_after
     }
 
-    /// Returns one page, and whether it was the last.
-    async fn page(
+    /// Returns what `take` makes of one page of so many names.
+    async fn page<T>(
         &self,
         prefix: &str,
         after: Option<String>,
         limit: usize,
-    ) -> Result<(Vec<(String, u64)>, bool), ObjectsError> {
+        versions: Versions,
+        take: impl Fn(&str, &Metadata) -> Option<T>,
+    ) -> Result<Page<T>, ObjectsError> {
         let knows = self.lists_from_anywhere();
         // Its pages are made again one by one then.
         let op = if knows { self.op.clone() } else { self.by_part() };
         let ask = || {
-            let (op, after, prefix) = (op.clone(), after.clone(), prefix.to_owned());
+            let (op, after, prefix, take) = (op.clone(), after.clone(), prefix.to_owned(), &take);
             async move {
                 let mut asked = op.lister_with(&prefix).recursive(true).limit(limit.min(PAGE));
+                if versions == Versions::Wanted {
+                    asked = asked.versions(true);
+                }
                 if let Some(after) = after.as_deref().filter(|_| knows) {
                     asked = asked.start_after(after);
                 }
                 let mut lister = asked.await?;
-                let mut page = Vec::new();
-                while page.len() < limit {
-                    let Some(entry) = lister.try_next().await? else { return Ok((page, true)) };
+                let (mut names, mut page) = (0, Page { found: Vec::new(), last: None, ended: false });
+                while names < limit {
+                    let Some(entry) = lister.try_next().await? else { return Ok(Page { ended: true, ..page }) };
                     let name = entry.path();
                     // A service without `start_after` lists from the beginning.
                     let seen = after.as_deref().is_some_and(|after| name <= after);
                     if !seen && name.starts_with(&prefix) && !name.ends_with('/') {
-                        page.push((name.to_owned(), entry.metadata().content_length()));
+                        names += 1;
+                        page.found.extend(take(name, entry.metadata()));
+                        page.last = Some(name.to_owned());
                     }
                 }
-                Ok((page, false))
+                Ok(page)
             }
         };
         let page = self.unconditional(self.tried(None, SIZE_UNKNOWN, ask).await)?;
-        Ok(page.unwrap_or((Vec::new(), true)))
+        Ok(page.unwrap_or(Page { found: Vec::new(), last: None, ended: true }))
     }
 
     /// Returns what is said beside an object's bytes; nothing if it is absent.
@@ -411,6 +420,14 @@ const NOTHING_LEFT: &str = "end is less than start";
 
 /// What an answer of unknown size is reckoned with.
 const SIZE_UNKNOWN: u64 = 8 << 20;
+
+/// A part of a listing.
+struct Page<T> {
+    found: Vec<T>,
+    /// The last name that was looked at.
+    last: Option<String>,
+    ended: bool,
+}
 
 /// How many names one listing asks for; the most that S3 gives.
 const PAGE: usize = 1000;

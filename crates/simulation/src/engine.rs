@@ -242,13 +242,7 @@ impl Engine<'_> {
             Claimed::Ours(slot, _) => {
                 self.process.world.state().oracle.claimed(&slot, store.writer().as_str());
                 let alive = |counter| {
-                    let alive = AliveRecord {
-                        counter,
-                        writer: store.writer().clone(),
-                        memory_bytes: 0,
-                        memory_limit_bytes: None,
-                        notice: false,
-                    };
+                    let alive = AliveRecord::of(store.writer(), counter);
                     async move { store.attempt_alive(&slot, &alive).await }
                 };
                 tokio::select! {

@@ -24,8 +24,6 @@ pub enum By {
     Unit(&'static str, &'static str),
     /// Other tests of a crate: its name, the file with the tests, and a part of their names.
     Tests(&'static str, &'static str, &'static str),
-    /// Nothing yet, and why.
-    Nothing(&'static str),
 }
 
 const fn m(number: u32, what: &'static str, file: &'static str, by: By) -> Mutation {
@@ -164,6 +162,27 @@ pub const MUTATIONS: &[Mutation] = &[
         "store/src/runs.rs",
         Protocol("a_run_that_begins_while_newer"),
     ),
+    m(87, "the sum of a record is not looked at", "store/src/sums.rs", Protocol("damaged_records")),
+    m(
+        88,
+        "the next epoch is taken before a damaged end is marked",
+        "store/src/key_view.rs",
+        Protocol("a_damaged_end_is_marked"),
+    ),
+    m(
+        89,
+        "the driver of another machine is never watched",
+        "store/src/runs.rs",
+        Protocol("a_driver_of_another_machine"),
+    ),
+    m(90, "a copy of a manifest is believed by who verifies", "store/src/lay_out.rs", Protocol("hides_no_damage")),
+    m(
+        91,
+        "a damaged list of condemned objects names nothing",
+        "store/src/gc/collect.rs",
+        Protocol("after_its_list_was_damaged"),
+    ),
+    m(92, "damage of a record is believed after one read", "store/src/store.rs", Protocol("changed_on_its_way")),
 ];
 
 impl Mutation {
@@ -174,7 +193,6 @@ impl Mutation {
             By::Protocol(tests) => format!("protocol tests, {tests}"),
             By::Unit(of, tests) => format!("unit tests of {of}, {tests}"),
             By::Tests(of, file, tests) => format!("{of} tests, {file} {tests}"),
-            By::Nothing(why) => format!("nothing: {why}"),
         };
         format!("| {} | {} | `crates/{}` | {} |", self.number, self.what, self.file, by.trim_end())
     }
@@ -183,7 +201,7 @@ impl Mutation {
     /// part of their names.
     pub fn tests(&self) -> Option<(&'static str, Option<&'static str>, &'static str)> {
         match self.by {
-            By::Schedules(_) | By::Nothing(_) => None,
+            By::Schedules(_) => None,
             By::Protocol(tests) => Some(("store", Some("protocol"), tests)),
             By::Unit(of, tests) => Some((of, None, tests)),
             By::Tests(of, file, tests) => Some((of, Some(file), tests)),

@@ -1,6 +1,6 @@
 //! All attempts of one step key, as one listing shows them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use bytes::Bytes;
 use prunella_model::{Epoch, RunId, SlotId, StepId, StepKey, StepName, WriterId};
@@ -32,8 +32,8 @@ pub struct SlotView {
 /// The records of a slot that are damaged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LostRecords {
-    /// Its start; what stands for it names nobody.
-    pub start: Option<Box<StartRecord>>,
+    /// Its start.
+    pub start: bool,
     /// What is wrong with its end: it was filled, with a commit or a fence.
     pub end: Option<String>,
 }
@@ -54,7 +54,7 @@ impl SlotView {
 
     /// Returns its start; of one that is damaged, what stands for it.
     fn started_by(&self) -> Option<&StartRecord> {
-        self.start.as_ref().or(self.lost.start.as_deref())
+        self.start.as_ref().or_else(|| self.lost.start.then(|| &*NOBODY))
     }
 
     /// Returns the commit if it may be reused.
@@ -95,7 +95,7 @@ impl KeyView {
         let may_be_commit = |s: &SlotView| s.lost.end.is_some() || s.commit().is_some();
         if let Some((epoch, view)) = self.slots.iter().rev().find(|(_, view)| may_be_commit(view)) {
             match (&view.lost.end, view.reusable()) {
-                (Some(problem), _) if !view.damaged => return KeyState::Lost(slot(epoch), problem),
+                (Some(problem), _) if !view.damaged && !mutated(88) => return KeyState::Lost(slot(epoch), problem),
                 (None, Some(committed)) => return KeyState::Committed(slot(epoch), committed),
                 _ => {}
             }
@@ -129,22 +129,20 @@ impl KeyView {
     }
 }
 
-impl StartRecord {
-    /// Returns what stands for a start that is damaged.
-    pub(crate) fn of_nobody() -> Self {
-        const LOST: &str = "lost";
-        Self {
-            format: FORMAT,
-            run: RunId::new(LOST).expect("a name"),
-            step: StepId::plain(StepName::new(LOST).expect("a name")),
-            owner: Owner::nobody(),
-            retry_index: None,
-            members: 1,
-            writer: WriterId::from_random(0),
-            at_ms: 0,
-        }
+/// What stands for a start that is damaged.
+static NOBODY: LazyLock<StartRecord> = LazyLock::new(|| {
+    const LOST: &str = "lost";
+    StartRecord {
+        format: FORMAT,
+        run: RunId::new(LOST).expect("a name"),
+        step: StepId::plain(StepName::new(LOST).expect("a name")),
+        owner: Owner::nobody(),
+        retry_index: None,
+        members: 1,
+        writer: WriterId::from_random(0),
+        at_ms: 0,
     }
-}
+});
 
 impl Store {
     /// Returns all attempts of each key, in order.
@@ -193,7 +191,7 @@ impl KeyView {
             let view = slots.entry(epoch).or_default();
             match record {
                 AttemptRecord::Start => match decode(&name, &bytes) {
-                    Err(StoreError::DamagedRecord { .. }) => view.lost.start = Some(Box::new(StartRecord::of_nobody())),
+                    Err(StoreError::DamagedRecord { .. }) => view.lost.start = true,
                     start => view.start = Some(start?),
                 },
                 AttemptRecord::End => match decode(&name, &bytes) {

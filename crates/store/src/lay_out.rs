@@ -199,15 +199,18 @@ impl Store {
     /// [`StoreError::Damaged`] if in two fresh reads it is missing, cannot be understood, or describes another tree;
     /// [`StoreError::Record`] if a newer program wrote it.
     pub async fn manifest(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
-        match self.read_manifest(Source::Nearest, stored).await {
-            Err(StoreError::Damaged { .. }) => self.read_manifest(Source::Store, stored).await,
-            read => read,
-        }
+        self.manifest_from(Source::Nearest, stored).await
     }
 
     /// Returns the manifest as [`Store::manifest`] does, past every copy: a copy says nothing about the store.
     pub(crate) async fn manifest_itself(&self, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
-        match self.read_manifest(Source::Store, stored).await {
+        let first = if mutated(90) { Source::Nearest } else { Source::Store };
+        self.manifest_from(first, stored).await
+    }
+
+    /// Reads a manifest, the first time from `first`, the second time always past every copy.
+    async fn manifest_from(&self, first: Source, stored: &StoredArtifact) -> Result<TreeManifest, StoreError> {
+        match self.read_manifest(first, stored).await {
             Err(StoreError::Damaged { .. }) => self.read_manifest(Source::Store, stored).await,
             read => read,
         }

@@ -65,7 +65,7 @@ pub use key_view::{KeyState, KeyView, LostRecords, SlotView};
 pub use lay_out::Laid;
 pub use layout::Layout;
 pub use liveness::{LEASE, Observer};
-pub use lost_records::{LostRecord, Told};
+pub use lost_records::{LostRecord, ToldByJournals};
 pub use measure::{Contents, Remembered, measure, measure_matching};
 pub use others::OtherStore;
 pub use publish::{HeadRecord, Overwrite};

@@ -28,7 +28,7 @@ pub struct LostRecord {
 
 /// What the journals tell of: it was in the store.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ToldByJournals {
     /// Attempts that began.
     pub started: BTreeSet<SlotId>,
     /// Attempts that ended, and commits that stand for a step.
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not answer.
-    pub async fn lost_records(&self, told: &Told) -> Result<Vec<LostRecord>, StoreError> {
+    pub async fn lost_records(&self, told: &ToldByJournals) -> Result<Vec<LostRecord>, StoreError> {
         let mut found = Found::default();
         for prefix in [Layout::ALL_ATTEMPTS, "checkpoints/", "pins/", "names/"] {
             self.read_through(prefix, &mut found).await?;
@@ -81,9 +81,8 @@ impl Store {
             }
         }
         found.slots(told);
-        let superseded = found.superseded();
-        let mut lost = found.lost;
-        lost.retain(|lost| !superseded.iter().any(|prefix| lost.key.as_str().starts_with(prefix)));
+        let mut lost = std::mem::take(&mut found.lost);
+        lost.retain(|lost| found.decides(lost.key.as_str()));
         lost.sort();
         lost.dedup();
         Ok(lost)
@@ -94,9 +93,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store did not answer.
     pub async fn run_ids(&self) -> Result<BTreeSet<RunId>, StoreError> {
-        let (mut runs, prefix) = (BTreeSet::new(), "runs/");
-        let run_of = |key: &str| RunId::new(key[prefix.len()..].split('/').next()?).ok();
-        self.objects.see_keys(prefix, &mut |key| runs.extend(run_of(key))).await?;
+        let mut runs = BTreeSet::new();
+        self.objects.see_keys("runs/", &mut |key| runs.extend(run_of(key))).await?;
         Ok(runs)
     }
 
@@ -117,7 +115,7 @@ impl Store {
             if !is_hint && !is_whole(&key, &bytes) {
                 found.lose(key.clone(), CHANGED);
             } else if let Some(relied) = relied_on(&key, &bytes) {
-                found.relied.extend(relied.into_iter().map(|slot| (slot, key.clone())));
+                found.relied.extend(relied);
             }
             found.there.insert(key.as_str().to_owned());
         }
@@ -140,8 +138,8 @@ fn relied_on(key: &ObjectKey, bytes: &[u8]) -> Option<Vec<SlotId>> {
 struct Found {
     there: BTreeSet<String>,
     lost: Vec<LostRecord>,
-    /// Slots whose commits a run relies on, and which record says so.
-    relied: BTreeMap<SlotId, ObjectKey>,
+    /// Slots whose commits a run relies on.
+    relied: BTreeSet<SlotId>,
 }
 
 impl Found {
@@ -172,36 +170,30 @@ impl Found {
         }
     }
 
-    /// Returns the beginnings of the keys of records that decide nothing any more.
-    fn superseded(&self) -> BTreeSet<String> {
+    /// Returns whether the record at this key, damaged or missing, still decides anything.
+    fn decides(&self, key: &str) -> bool {
         let is_there = |key: ObjectKey| self.there.contains(key.as_str());
-        let beginning = |lost: &LostRecord| {
-            let key = lost.key.as_str();
-            let (folder, _) = key.rsplit_once('/')?;
-            let first = |prefix: &str| self.there.range(prefix.to_owned()..).next().cloned();
-            match key.split('/').next()? {
-                "attempts" => slot_of(key).is_some_and(|slot| is_there(Layout::damaged(&slot))).then(|| key.to_owned()),
-                "pins" => match Owner::of_pin(key)? {
-                    Owner::Attempt(slot) => is_there(Layout::end(&slot)).then(|| key.to_owned()),
-                    Owner::Run(run) => is_there(Layout::run_retired(&run)).then(|| key.to_owned()),
-                },
-                "runs" => {
-                    let run = RunId::new(key.split('/').nth(1)?).ok()?;
-                    is_there(Layout::run_retired(&run)).then(|| format!("runs/{run}/"))
-                }
-                // The newest is listed first; `.done` stands before its list.
-                "names" | "gc" => {
-                    let list = |key: &String| key.replace(".done.json", ".json");
-                    (first(&format!("{folder}/")).as_ref().map(list).as_deref() < Some(key)).then(|| key.to_owned())
-                }
-                _ => None,
+        let decides_nothing = match key.split('/').next() {
+            Some("attempts") => slot_of(key).is_some_and(|slot| is_there(Layout::damaged(&slot))),
+            Some("pins") => match Owner::of_pin(key) {
+                Some(Owner::Attempt(slot)) => is_there(Layout::end(&slot)),
+                Some(Owner::Run(run)) => is_there(Layout::run_retired(&run)),
+                None => false,
+            },
+            Some("runs") => run_of(key).is_some_and(|run| is_there(Layout::run_retired(&run))),
+            // The newest is listed first; `.done` stands before its list.
+            Some("names" | "gc") => {
+                let folder = &key[..=key.rfind('/').unwrap_or(0)];
+                let newest = self.there.range(folder.to_owned()..).next();
+                newest.is_some_and(|newest| *newest.replace(".done.json", ".json") < *key)
             }
+            _ => false,
         };
-        self.lost.iter().filter_map(beginning).collect()
+        !decides_nothing
     }
 
     /// A slot that has any record was started, and so were all before it; one on which a run relies was committed.
-    fn slots(&mut self, told: &Told) {
+    fn slots(&mut self, told: &ToldByJournals) {
         let mut taken: BTreeMap<StepKey, BTreeSet<u64>> = BTreeMap::new();
         let known = self.there.iter().filter_map(|key| slot_of(key));
         for slot in known.chain(told.started.iter().copied()) {
@@ -221,7 +213,7 @@ impl Found {
                 missing.extend(was_filled.then(|| Layout::end(&slot)));
             }
         }
-        for slot in self.relied.keys().chain(&told.filled) {
+        for slot in self.relied.iter().chain(&told.filled) {
             missing.extend([Layout::start(slot), Layout::end(slot)]);
         }
         for key in missing {
@@ -242,6 +234,11 @@ fn missing(taken: &BTreeSet<u64>, there: &BTreeSet<u64>) -> Vec<u64> {
         next = n.saturating_add(1);
     }
     missing
+}
+
+/// Returns the run whose record this is.
+fn run_of(key: &str) -> Option<RunId> {
+    RunId::new(key.strip_prefix("runs/")?.split('/').next()?).ok()
 }
 
 /// Returns the attempt whose record this is.
@@ -309,7 +306,7 @@ mod tests {
         let slot = SlotId { key: StepKey(Digest::of(b"k")), epoch: Epoch(1 << 60) };
         found.there.extend([Layout::start(&slot).to_string(), Layout::gc(u64::MAX).to_string()]);
         found.gaps(Layout::ALL_GC);
-        found.slots(&Told::default());
+        found.slots(&ToldByJournals::default());
         let lost: Vec<_> = found.lost.into_iter().map(|lost| lost.key).collect();
         let first = Layout::start(&SlotId { epoch: Epoch::FIRST, ..slot });
         assert_eq!(lost, [Layout::gc(1), first]);

@@ -176,6 +176,13 @@ pub struct AliveRecord {
     pub notice: bool,
 }
 
+impl AliveRecord {
+    /// Returns a sign of life that says nothing else.
+    pub fn of(writer: &WriterId, counter: u64) -> Self {
+        Self { counter, writer: writer.clone(), memory_bytes: 0, memory_limit_bytes: None, notice: false }
+    }
+}
+
 /// A commit's bytes are lost: `attempts/<key>/<e>.damaged.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedRecord {

@@ -225,7 +225,7 @@ impl Store {
                     Some(gone) => gone || self.engine_gone(&there.owner),
                     None if take_over => false,
                     None => match observer.expired(self, &alive, LEASE).await? {
-                        false if !observer.saw_life(&alive) && !mutated(84) => {
+                        false if !observer.saw_life(&alive) && !mutated(84) && !mutated(89) => {
                             watching(&there);
                             self.sys.clock.sleep(WATCH).await;
                             continue;
@@ -336,14 +336,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Objects`] if the store did not answer.
     pub async fn driver_alive(&self, run: &RunId, n: u64, counter: u64) -> Result<(), StoreError> {
-        let alive = AliveRecord {
-            counter,
-            writer: self.writer.clone(),
-            memory_bytes: 0,
-            memory_limit_bytes: None,
-            notice: false,
-        };
-        self.hint(&Layout::driver_alive(run, n), &alive).await
+        self.hint(&Layout::driver_alive(run, n), &AliveRecord::of(&self.writer, counter)).await
     }
 
     /// Gives an attempt's sign of life.

@@ -110,7 +110,7 @@ impl Store {
     /// Returns these bytes of a record, or, if they are not what was written, what the store has now past every copy: damage
     /// is believed only of that (protocol: Slots, Damage).
     pub(crate) async fn sound(&self, key: &ObjectKey, bytes: Bytes) -> Result<Bytes, StoreError> {
-        if is_whole(key, &bytes) {
+        if is_whole(key, &bytes) || mutated(92) {
             return Ok(bytes);
         }
         let size = usize::try_from(MAX_GET_BYTES).unwrap_or(usize::MAX);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prunella_model::Hasher;
 use prunella_objects::ObjectKey;
+use prunella_sys::mutated;
 
 /// What stands before the digits of the sum, which is the last member of a record.
 const BEFORE: &[u8; 8] = br#","sum":""#;
@@ -39,7 +40,7 @@ pub(crate) fn seal(key: &ObjectKey, mut json: Vec<u8>) -> Bytes {
 
 /// Returns whether the record is what was written at this key.
 pub(crate) fn check(key: &ObjectKey, record: &[u8]) -> Sum {
-    let Some(at) = record.len().checked_sub(LENGTH) else { return Sum::None };
+    let Some(at) = record.len().checked_sub(LENGTH).filter(|_| !mutated(87)) else { return Sum::None };
     let (above, end) = record.split_at(at);
     let (before, end) = end.split_at(BEFORE.len());
     let (digits, after) = end.split_at(DIGITS);

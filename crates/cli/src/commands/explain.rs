@@ -9,12 +9,13 @@ use prunella_store::Store;
 
 use super::{reading, run_and_step, which_run};
 use crate::{
-    answer::{leave, note, say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
     condition::{self, Binding},
     context::Context,
     error::CliError,
     explanation::Subject,
+    history,
     items::Items,
     present::Paint,
 };
@@ -66,9 +67,7 @@ impl Explain {
             [] => (None, &String::new()),
         };
         let seen = Seen::of(store, &which_run(store, run).await?).await?;
-        if let Some(damage) = &seen.damage {
-            note(&format!("{damage}: what happened after that is not explained"));
-        }
+        history::tell_damage(seen.damage.as_deref(), "explained");
         if let Some(place) = step.parse().ok().and_then(|address| seen.find(&address).ok()) {
             return Ok((seen, place));
         }

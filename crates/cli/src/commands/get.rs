@@ -295,7 +295,7 @@ pub(super) async fn items_of(
     run: &RunId,
     address: &StepAddress,
 ) -> Result<(StepId, Option<Vec<StepId>>), CliError> {
-    let (_, plan, ..) = load_state(store, run).await?;
+    let plan = load_state(store, run).await?.plan;
     let place = plan.find(address).map_err(|wrong| CliError::Usage(wrong.to_string(), None))?;
     let items = match plan.topology().is_group(place) {
         false => None,

@@ -1,7 +1,7 @@
 //! `prunella graph`: the steps of a pipeline and what goes from one to another, as text or as a picture.
 
 use clap::{Args, ValueEnum};
-use prunella_engine::load_state;
+use prunella_engine::{Loaded, load_state};
 use prunella_model::{Pipeline, RunId, StepId, StepName};
 use prunella_objects::ObjectsError;
 use prunella_store::{Store, StoreError};
@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     drawing::{Artifact, Extent, Origin, Picture, Shown, listing, mermaid, svg},
     error::CliError,
-    open,
+    history, open,
     present::{Paint, short},
     project::{Place, find, read},
 };
@@ -124,7 +124,8 @@ impl Graph {
 }
 
 async fn with_states(mut picture: Picture, store: &Store, run: &RunId) -> Result<Picture, CliError> {
-    let (_, plan, state, _) = load_state(store, run).await?;
+    let Loaded { plan, state, damage, .. } = load_state(store, run).await?;
+    history::tell_damage(damage.as_deref(), "shown");
     let (_, condition) = condition::of(store, run, state.ended()).await?;
     let states = StepCondition::of_all(store, run, &plan, &state, condition).await?;
     for step in &mut picture.steps {

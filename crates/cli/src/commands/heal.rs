@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use prunella_engine::{Again, EngineError, Plan, load_state};
+use prunella_engine::{Again, EngineError, Loaded, Plan, load_state};
 use prunella_journal::{RunState, StepIndex};
 use prunella_model::{Digest, PortName, RunId, SlotId, Source, StepId, StepKey};
 use prunella_store::{
@@ -27,7 +27,7 @@ use crate::{
     condition::{self, Condition},
     context::Context,
     error::CliError,
-    mounted,
+    history, mounted,
     present::{attempt, count, short},
     project::Place,
     referenced,
@@ -83,7 +83,8 @@ impl Heal {
         if let (Some(driver), Condition::Running) = condition::now(&store, &run).await? {
             return Err(EngineError::Driven { run, owner: Box::new(driver.record.owner) }.into());
         }
-        let (record, plan, state, _) = load_state(&store, &run).await?;
+        let Loaded { record, plan, state, damage, .. } = load_state(&store, &run).await?;
+        history::tell_damage(damage.as_deref(), "looked at");
         let mut lost = find(&store, &record, &plan, &state, context.sys.machine.cpu_count()).await?;
         let anew: BTreeSet<StepIndex> = lost.commits.iter().map(|loss| loss.step).collect();
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));

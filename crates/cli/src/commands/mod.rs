@@ -127,7 +127,7 @@ pub async fn run_and_step(store: &Store, words: &[String]) -> Result<(RunId, Ste
             None => Ok((run, StepId::plain(address.name))),
             // Which items there are stands in the journal.
             Some(_) => {
-                let (_, plan, ..) = load_state(store, &run).await?;
+                let plan = load_state(store, &run).await?.plan;
                 let found = plan.find(&address).map_err(|wrong| CliError::Usage(wrong.to_string(), None))?;
                 Ok((run, plan.id(found).clone()))
             }

@@ -89,7 +89,7 @@ impl Plan {
             unfinished(&store, &prepared.graph, &targets, &base).await?
         };
         let state = match &going_on {
-            Some((run, _)) => Some(load_state(&store, run).await?.2),
+            Some((run, _)) => Some(load_state(&store, run).await?.state),
             None => None,
         };
         let driven = match &going_on {

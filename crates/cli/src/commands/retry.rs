@@ -1,7 +1,7 @@
 //! `prunella retry`: try again what a run gave up.
 
 use clap::Args;
-use prunella_engine::{Again, Plan, load_state};
+use prunella_engine::{Again, Loaded, Plan, load_state};
 use prunella_journal::{RunState, RunStatus, StepIndex, StepState};
 use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::Store;
@@ -11,7 +11,7 @@ use super::{
     run::{How, drive_run},
     which_run, writing,
 };
-use crate::{answer::note, context::Context, error::CliError, present::short, project::Place};
+use crate::{answer::note, context::Context, error::CliError, history, present::short, project::Place};
 
 /// Try again what a run gave up, with full budgets.
 ///
@@ -36,7 +36,8 @@ impl Retry {
         let place = Place::of(context, std::path::Path::new("pipeline.yaml"));
         let store = writing(context).await?;
         let (run, steps) = split(&store, &self.words).await?;
-        let (record, plan, state, _) = load_state(&store, &run).await?;
+        let Loaded { record, plan, state, damage, .. } = load_state(&store, &run).await?;
+        history::tell_damage(damage.as_deref(), "known here");
         let retried = match steps {
             [] => given_up(&plan, &state),
             steps => named(&run, &plan, &state, steps)?,

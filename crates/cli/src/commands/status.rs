@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{reading, which_run};
 use crate::{
-    answer::{leave, note, say, say_json},
+    answer::{leave, say, say_json},
     args::Output,
     condition::{self, Binding, Bound, Condition, Driver, StepCondition},
     context::Context,
@@ -137,10 +137,7 @@ impl Status {
             publications,
             published,
         };
-        if let Some(damage) = &seen.damage {
-            note(&format!("{damage}: what happened after that is not shown"));
-            note("  help: `prunella resume` goes on from the records; `prunella verify` names all that is damaged");
-        }
+        history::tell_damage(seen.damage.as_deref(), "shown");
         match context.output {
             Output::Json => say_json(&answer.as_json())?,
             Output::Text => say(&answer.text(Paint::of(context)))?,

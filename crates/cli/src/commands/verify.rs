@@ -6,7 +6,7 @@ use clap::Args;
 use prunella_journal::{Event, read_sound};
 use prunella_model::{ByteSize, SlotId, StepId, shown};
 use prunella_objects::ObjectKey;
-use prunella_store::{LostRecord, Promiser, Store, StoreError, Told};
+use prunella_store::{LostRecord, Promiser, Store, StoreError, ToldByJournals};
 use serde::Serialize;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -302,7 +302,7 @@ fn text(tally: &Tally, took_ms: u64) -> String {
 /// Returns all records of the store that are lost, and all segments of journals.
 async fn lost_records(store: &Store) -> Result<Vec<LostRecord>, CliError> {
     const LOST: &str = "what happened in a run from there on: `prunella resume` goes on from its records";
-    let (mut told, mut lost) = (Told::default(), Vec::new());
+    let (mut told, mut lost) = (ToldByJournals::default(), Vec::new());
     for run in store.run_ids().await? {
         let (read, damage) = read_sound(&**store.objects(), &run).await?;
         if let Some(damage) = damage {

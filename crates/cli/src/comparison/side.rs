@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prunella_engine::{Plan, load_state};
+use prunella_engine::{Loaded, Plan, load_state};
 use prunella_journal::{Event, RunMetrics, RunState, Stamped, StepIndex, StepState, metrics};
 use prunella_model::{
     Artifact, ArtifactKind, Class, ContentFormat, Digest, PortName, RunId, SlotId, Span, StepId, StepKey, StepName,
@@ -21,6 +21,7 @@ use crate::{
     condition::{self, Bound, Condition, StepCondition},
     error::CliError,
     forecast::{Content, inputs},
+    history,
 };
 
 /// A run.
@@ -115,7 +116,8 @@ impl Side {
     /// # Errors
     /// [`CliError`] if the store did not answer.
     pub async fn load(store: &Store, run: &RunId) -> Result<Self, CliError> {
-        let (record, plan, state, events) = load_state(store, run).await?;
+        let Loaded { record, plan, state, events, damage } = load_state(store, run).await?;
+        history::tell_damage(damage.as_deref(), "compared");
         let (_, condition) = condition::of(store, run, state.ended()).await?;
         let bound = store.bindings(run).await?;
         let mut content: Vec<Option<Content>> =

@@ -215,7 +215,7 @@ async fn items(store: &Store, run: &RunId, record: &GraphRecord, step: &str) -> 
     if let Some(found) = plan.as_ref().and_then(of) {
         return Ok(found);
     }
-    let (_, plan, ..) = load_state(store, run).await?;
+    let plan = load_state(store, run).await?.plan;
     Ok(of(&plan).unwrap_or_default())
 }
 

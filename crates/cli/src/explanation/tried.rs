@@ -46,6 +46,7 @@ impl Tried<'_> {
             "run": self.view.start.as_ref().map(|start| &start.run),
             "started_at_ms": self.view.start.as_ref().map(|start| start.at_ms),
             "outcome": match (&self.view.end, self.closed()) {
+                (None, _) if self.view.is_filled() => "lost",
                 (None, _) => "open",
                 (Some(_), None) => "committed",
                 (Some(_), Some(_)) => "closed",
@@ -89,6 +90,9 @@ impl Tried<'_> {
         let ran = self.timeline().map(|timeline| timeline.process_ms).filter(|ms| *ms > 0);
         let after = ran.map_or_else(String::new, |ms| format!(" after {}", lasting(ms)));
         match (&self.view.end, self.closed()) {
+            (None, _) if self.view.is_filled() => {
+                lines.push(paint.tone(Tone::Bad, "how it ended is lost: its record is damaged"));
+            }
             (None, _) => lines.push("it has not ended".to_owned()),
             (Some(_), None) => lines.push(paint.tone(Tone::Good, &format!("committed{after}"))),
             (Some(_), Some((class, evidence))) => {

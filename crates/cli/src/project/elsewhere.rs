@@ -2,15 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use prunella_model::{ByteSize, DataName, Digest, Listing};
+use prunella_model::{ByteSize, DataName, Digest, FOLDER, Listing};
 use prunella_objects::Elsewhere;
 use prunella_remote::Lakes;
 use prunella_sys::random_hex;
 
 use crate::{answer::note, context::Context, error::CliError, open, present::count};
-
-/// How the address of a file or folder of this machine begins.
-const FOLDER: &str = "dir://";
 
 /// Returns the path that an address of this machine names.
 pub fn folder(address: &str) -> Option<&str> {
@@ -88,21 +85,12 @@ const KEPT: usize = 1;
 /// Removes older states of an address, and what dead processes left of theirs.
 fn forget(context: &Context, all: &Path, newest: &Path) {
     let fs = &*context.sys.fs;
+    open::remove_dead(context, all, PART);
     let Ok(entries) = fs.list(all) else { return };
     let mut older = Vec::new();
-    for entry in entries {
+    for entry in entries.into_iter().filter(|entry| !entry.name.to_string_lossy().starts_with(PART)) {
         let path = all.join(&entry.name);
-        let name = entry.name.to_string_lossy();
-        if let Some(owner) = name.strip_prefix(PART) {
-            let mut words = owner.split('-');
-            let mut number = || words.next().and_then(|number| number.parse::<u64>().ok());
-            let pid = number().and_then(|pid| u32::try_from(pid).ok());
-            let since = number();
-            let lives = pid.is_some_and(|pid| since.is_some() && context.sys.machine.process_start_ticks(pid) == since);
-            if !lives {
-                let _somebody_else_did = fs.remove_dir_all(&path);
-            }
-        } else if path != newest
+        if path != newest
             && let Ok(Some(meta)) = fs.metadata(&path)
         {
             older.push((meta.mtime_ns, path));

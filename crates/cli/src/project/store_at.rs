@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prunella_model::FOLDER;
 use prunella_remote::StoreUrl;
 
 use crate::{error::CliError, present};
@@ -20,9 +21,6 @@ pub enum StoreAt {
     Bucket(StoreUrl),
 }
 
-/// How the address of a directory of plain files begins; `file://` would say nothing of which of the two kinds is meant.
-const PLAIN: &str = "dir://";
-
 impl StoreAt {
     /// Returns the place that a word of a command or of the environment names.
     ///
@@ -30,7 +28,7 @@ impl StoreAt {
     /// [`CliError::Usage`] with every mistake of an address.
     pub fn named(word: &Path) -> Result<Self, CliError> {
         match word.to_str() {
-            Some(text) if text.starts_with(PLAIN) => match &text[PLAIN.len()..] {
+            Some(text) if text.starts_with(FOLDER) => match &text[FOLDER.len()..] {
                 "" => Err(CliError::Usage(
                     format!("`{text}` names no directory"),
                     Some("as `dir:///srv/store`".to_owned()),
@@ -71,7 +69,7 @@ impl fmt::Display for StoreAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => f.write_str(&present::path(dir)),
-            Self::Plain(dir) => write!(f, "{PLAIN}{}", present::path(dir)),
+            Self::Plain(dir) => write!(f, "{FOLDER}{}", present::path(dir)),
             Self::Bucket(url) => url.fmt(f),
         }
     }

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use prunella_objects::{Embedded, Objects};
@@ -182,9 +183,13 @@ impl Home {
         answer.json()
     }
 
-    /// Looks again and again until it is so; only a failing test looks so often in vain.
+    /// Looks every 5 ms until it is so; only a failing test looks for a minute in vain.
     pub fn until(&self, is_so: impl Fn() -> bool) {
-        assert!((0..5000).any(|_| is_so()), "it never came to be");
+        let looks = (0..12_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            is_so()
+        });
+        assert!(looks, "it never came to be");
     }
 
     /// Starts a command; its output is kept apart.

@@ -206,9 +206,13 @@ impl<S: Shelf> Scene<S> {
         scene.run(&["pin", "whole.yaml"]).exits(0);
         scene.run(&["run", "whole.yaml"]).exits(0);
         scene.large = scene.got("whole", "make.large").expect("it was made");
+        let of_whole = scene.shelf.all().keys().filter(|key| kind(key) == "journal").count();
         let engine = scene.shelf.command(&scene.home, &["run", "patient.yaml"]);
         let mut engine = { engine }.stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
         assert_eq!(hear(&begun), "begun\n");
+        // Its journal is written beside the work.
+        let segments = || scene.shelf.all().keys().filter(|key| kind(key) == "journal").count();
+        scene.home.until(|| segments() > of_whole + 1);
         engine.kill().expect("it runs");
         engine.wait().expect("it ran");
         fs::remove_file(&begun).expect("ours");
@@ -463,4 +467,36 @@ fn whatever_rots_in_the_pages_of_the_database_is_noticed_or_means_nothing() {
         scene.shelf.restore();
     }
     assert!(noticed > 0, "a database of which nothing matters shows nothing");
+}
+
+#[test]
+fn a_run_goes_on_behind_every_damaged_segment_of_its_journal_and_says_so() {
+    let home = Home::new();
+    let unkept = Rows { dir: home.dir.join(".prunella"), kept: PathBuf::new() };
+    let scene = Scene::play(home, unkept, |home, _| Rows::of(home));
+    let all = scene.shelf.all();
+    let journal = format!("runs/{}/journal/", scene.interrupted);
+    let segments: Vec<_> = all.keys().filter(|key| key.starts_with(&journal)).collect();
+    assert!(segments.len() > 1, "{segments:?}");
+    for segment in segments {
+        let mut bytes = all[segment].clone();
+        bytes[40] ^= 1;
+        scene.shelf.set(segment, Some(bytes));
+        for words in [
+            &["status", &scene.interrupted][..],
+            &["heal", "--dry-run", &scene.interrupted],
+            &["graph", "--run", &scene.interrupted],
+        ] {
+            let told = scene.run(words);
+            let said = told.err.contains(segment.as_str()) && told.err.contains("`prunella resume` goes on");
+            assert!(said, "{words:?} {segment}: {}{}", told.out, told.err);
+        }
+        let resumed = scene.run(&["resume", &scene.interrupted, "--take-over"]).exits(0);
+        assert!(resumed.out.contains("is taken from the store's records"), "{segment}: {}", resumed.out);
+        assert_eq!(scene.got("patient", "wait.out").as_deref(), Some(&b"done\n"[..]), "{segment}");
+        // What the new driver left out counts for nobody any more.
+        scene.run(&["verify"]).exits(0);
+        assert!(!scene.run(&["status", &scene.interrupted]).exits(0).err.contains("not shown"), "{segment}");
+        scene.shelf.restore();
+    }
 }

@@ -163,6 +163,6 @@ async fn a_store_on_a_read_only_disk_is_refused_by_name_and_can_be_read() {
     assert!(matches!(refused, Err(ObjectsError::ReadOnly { .. })), "{:?}", refused.err());
     let read = Embedded::open_read_only(&scene.sys, scene.store_dir()).unwrap();
     let store = prunella_store::Store::new(std::sync::Arc::new(read), scene.sys.clone());
-    let (_, _, state, _) = prunella_engine::load_state(&store, &outcome.run).await.unwrap();
+    let state = prunella_engine::load_state(&store, &outcome.run).await.unwrap().state;
     assert_eq!(state.ended(), Some(RunStatus::Succeeded));
 }

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prunella_attempt::Control;
+use prunella_attempt::{Control, Deadline};
 use prunella_engine::EngineError;
 use prunella_healing::Spent;
 use prunella_journal::{Event, RunStatus};
 use prunella_model::{Class, RunId};
+use prunella_store::{DriverLease, records::Owner};
 use prunella_sys::{Clock, Random, RealClock, RealRandom};
 
 use crate::scene::*;
 
 crate::tests![
     a_second_engine_on_a_run_is_refused_and_the_first_is_named,
+    who_watches_a_driver_of_another_machine_says_so_and_leaves_when_told_to,
     two_runs_of_one_work_do_it_once,
     a_run_takes_up_another_runs_work_when_its_engine_dies,
     i10_ends_budgets_survive_the_engine,
@@ -49,6 +51,23 @@ async fn a_second_engine_on_a_run_is_refused_and_the_first_is_named() {
     assert_eq!(outcome.status, RunStatus::Succeeded, "the first was not disturbed");
     assert_eq!(scene.ran()["work"], 1);
     assert!(second.eye.events().is_empty());
+}
+
+async fn who_watches_a_driver_of_another_machine_says_so_and_leaves_when_told_to() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    let run = engine.begin("r", &scene.graph(WAITS)).await;
+    let elsewhere = Owner { machine: "elsewhere".to_owned(), ..engine.host.owner.clone() };
+    let lease = engine.host.store.drive(&run, &elsewhere, false, false).await.unwrap();
+    assert!(matches!(lease, DriverLease::Ours { n: 1, .. }));
+    let (driven, ()) = tokio::join!(engine.try_drive(&run), async {
+        assert_eq!(engine.eye.until_watching().await, elsewhere);
+        engine.say(Control::Notice(Deadline::in_own_grace("stop")));
+    });
+    // Long before the lease: nothing was taken.
+    assert!(matches!(&driven, Err(EngineError::Driven { owner, .. }) if **owner == elsewhere), "{driven:?}");
+    assert_eq!(engine.host.store.driver_of(&run).await.unwrap().map(|(n, ..)| n), Some(1));
+    assert!(engine.eye.events().is_empty() && scene.ran().is_empty());
 }
 
 async fn two_runs_of_one_work_do_it_once() {
@@ -137,7 +156,7 @@ async fn i10_ends_budgets_survive_the_engine() {
     }
     assert_eq!(status, Some(RunStatus::Failed), "the budget was used up over several engines");
     let engine = scene.engine().await;
-    let (_, _, _, events) = prunella_engine::load_state(&engine.host.store, &run).await.unwrap();
+    let events = prunella_engine::load_state(&engine.host.store, &run).await.unwrap().events;
     let counts: Vec<u32> = events
         .iter()
         .filter_map(|stamped| match &stamped.event {

@@ -240,7 +240,8 @@ wait:
     assert!(text(&engine, &run, "report", "out").await.ends_with("index.json\nname=b\nname=c\n"));
     engine.check(&run).await;
     // What the journal says, folded anew, is the same.
-    let (_, plan, state, _) = prunella_engine::load_state(&engine.host.store, &run).await.unwrap();
+    let prunella_engine::Loaded { plan, state, .. } =
+        prunella_engine::load_state(&engine.host.store, &run).await.unwrap();
     assert_eq!((plan.len(), state == outcome.state), (outcome.plan.len(), true));
 }
 

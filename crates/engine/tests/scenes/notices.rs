@@ -335,7 +335,7 @@ other: { run: 'echo other > out.txt', outputs: { out: out.txt } }
     assert_eq!(engine.eye.classes(), [], "no attempt ended because of it");
     assert_eq!(engine.result(&run, "train", "out").await.unwrap(), b"whole\n");
     engine.check(&run).await;
-    let (_, _, _, events) = load_state(&engine.host.store, &run).await.unwrap();
+    let events = load_state(&engine.host.store, &run).await.unwrap().events;
     let seen: Vec<_> = metrics(&events).hints.into_iter().map(|hint| (hint.source, hint.what)).collect();
     let seen: Vec<_> = seen.iter().map(|(source, what)| (source.as_str(), what.as_str())).collect();
     assert_eq!(seen, [("aws", "rebalance recommendation"), ("aws", "another")]);

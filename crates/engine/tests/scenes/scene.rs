@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told};
 use prunella_engine::{
-    Again, Capacity, DriveOptions, EngineError, Outcome, Plan, Seen, Spectator, drive, load_state, summarize,
+    Again, Capacity, DriveOptions, EngineError, Loaded, Outcome, Plan, Seen, Spectator, drive, load_state, summarize,
 };
 use prunella_journal::{Event, RunState, Stamped, StepIndex, metrics};
 use prunella_manifest::{FileKind, Files, Overrides, Source, read};
 use prunella_model::*;
 use prunella_objects::{Embedded, ObjectKey};
 use prunella_process::{Guardian, GuardianOptions};
-use prunella_store::records::{Closed, End, ProcessId, StoredArtifact};
+use prunella_store::records::{Closed, End, Owner, ProcessId, StoredArtifact};
 use prunella_store::{NewRun, Store};
 use prunella_sys::{Accelerators, Sys};
 use tokio::sync::{Notify, watch};
@@ -171,10 +171,16 @@ impl Files for NoFiles {
 pub struct Eye {
     seen: Mutex<(Vec<Event>, Vec<String>)>,
     not_copied: Mutex<Vec<String>>,
+    watched: Mutex<Vec<Owner>>,
     more: Notify,
 }
 
 impl Spectator for Eye {
+    fn watches(&self, driver: &Owner) {
+        self.watched.lock().unwrap().push(driver.clone());
+        self.more.notify_waiters();
+    }
+
     fn event(&self, event: &Stamped, _: &RunState, _: &Plan) {
         self.seen.lock().unwrap().0.push(event.event.clone());
         self.more.notify_waiters();
@@ -214,6 +220,19 @@ impl Eye {
             more.as_mut().enable();
             if let Some(found) = what(&self.seen.lock().unwrap().0) {
                 return found;
+            }
+            more.await;
+        }
+    }
+
+    /// Waits until a driver of another machine is watched, and returns whose.
+    pub async fn until_watching(&self) -> Owner {
+        loop {
+            let more = self.more.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            if let Some(owner) = self.watched.lock().unwrap().first() {
+                return owner.clone();
             }
             more.await;
         }
@@ -311,7 +330,7 @@ impl Engine {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => panic!("{error}: {:#?}", self.eye.events()),
             Err(_) => {
-                let (_, _, _, events) = load_state(&self.host.store, run).await.unwrap();
+                let events = load_state(&self.host.store, run).await.unwrap().events;
                 let lines: Vec<String> = events.iter().map(|one| format!("{} {:?}", one.mono, one.event)).collect();
                 panic!("the run does not end:\n{}", lines.join("\n"));
             }
@@ -377,7 +396,7 @@ impl Engine {
 
     /// Checks that the journal folds and that what it calls done verifies, and that a summary says the same.
     pub async fn check(&self, run: &RunId) {
-        let (record, plan, state, events) = load_state(&self.host.store, run).await.unwrap();
+        let Loaded { record, plan, state, events, .. } = load_state(&self.host.store, run).await.unwrap();
         summarize(&self.host.store, run).await.unwrap();
         let seen = Seen::of(&self.host.store, run).await.unwrap();
         assert!(seen.state == state && seen.figures == metrics(&events));

@@ -1,6 +1,6 @@
 //! Runs that are long enough to be summarized by those who drive them.
 
-use prunella_engine::{Seen, load_state};
+use prunella_engine::{Loaded, Seen, load_state};
 use prunella_journal::{RunStatus, Stage, Summary, metrics, read_summary};
 use prunella_model::RunId;
 
@@ -38,7 +38,7 @@ async fn a_long_run_is_summarized_while_it_goes_on_and_at_its_end_and_so_is_one_
     // There is little that the older one does not have, and readers go on from it.
     assert!(newer.position().driver >= summary.position().driver);
     let seen = Seen::of(&engine.host.store, &outcome.run).await.unwrap();
-    let (_, _, whole, events) = load_state(&engine.host.store, &outcome.run).await.unwrap();
+    let Loaded { state: whole, events, .. } = load_state(&engine.host.store, &outcome.run).await.unwrap();
     assert!(seen.state == whole && seen.figures == metrics(&events));
     assert_eq!(seen.state.count(Stage::Done), 6001);
 }

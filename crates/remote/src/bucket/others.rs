@@ -1,12 +1,11 @@
 //! Objects of others: listed with what says that they changed, and read as long as they did not.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use opendal::Metadata;
 use prunella_model::ListedObject;
 use prunella_objects::ObjectsError;
 
-use super::{Bucket, Ended, PAGE, SIZE_UNKNOWN};
+use super::{Bucket, Ended, PAGE};
 use crate::url::Kind;
 
 /// Which objects are listed.
@@ -26,14 +25,17 @@ impl Bucket {
         versions: Versions,
         most: usize,
     ) -> Result<Vec<ListedObject>, ObjectsError> {
-        let mut found: Vec<ListedObject> = Vec::new();
+        let (mut found, mut from): (Vec<ListedObject>, _) = (Vec::new(), None);
         while found.len() <= most {
-            let after = found.last().map(|object| object.name.clone());
             // Where a listing begins at the prefix, each page by itself would read all that is before it.
             let page = if self.lists_from_anywhere() { PAGE } else { most + 1 };
-            let (objects, ended) = self.page_of_others(prefix, versions, after, page).await?;
-            found.extend(objects);
-            if ended {
+            // Of versions only the one that is there now; what is deleted is not there.
+            let now = |meta: &Metadata| versions == Versions::AsListed || meta.is_current() == Some(true);
+            let take = |name: &str, meta: &Metadata| (now(meta) && !meta.is_deleted()).then(|| listed(name, meta));
+            let page = self.page(prefix, from.clone(), page, versions, take).await?;
+            found.extend(page.found);
+            from = page.last.or(from);
+            if page.ended {
                 break;
             }
         }
@@ -44,44 +46,6 @@ impl Bucket {
             return Err(ObjectsError::Unfit { store: self.url.to_string(), message });
         }
         Ok(found)
-    }
-
-    async fn page_of_others(
-        &self,
-        prefix: &str,
-        versions: Versions,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<(Vec<ListedObject>, bool), ObjectsError> {
-        let knows = self.lists_from_anywhere();
-        let op = if knows { self.op.clone() } else { self.by_part() };
-        let ask = || {
-            let (op, after, prefix) = (op.clone(), after.clone(), prefix.to_owned());
-            async move {
-                let mut asked = op.lister_with(&prefix).recursive(true).limit(limit.min(PAGE));
-                if versions == Versions::Wanted {
-                    asked = asked.versions(true);
-                }
-                if let Some(after) = after.as_deref().filter(|_| knows) {
-                    asked = asked.start_after(after);
-                }
-                let mut lister = asked.await?;
-                let mut page = Vec::new();
-                while page.len() < limit {
-                    let Some(entry) = lister.try_next().await? else { return Ok((page, true)) };
-                    let (name, meta) = (entry.path(), entry.metadata());
-                    let seen = after.as_deref().is_some_and(|after| name <= after);
-                    // Of versions only the one that is there now; what is deleted is not there.
-                    let now = versions == Versions::AsListed || meta.is_current() == Some(true);
-                    if now && !seen && name.starts_with(&prefix) && !name.ends_with('/') && !meta.is_deleted() {
-                        page.push(listed(name, meta));
-                    }
-                }
-                Ok((page, false))
-            }
-        };
-        let page = self.unconditional(self.tried(None, SIZE_UNKNOWN, ask).await)?;
-        Ok(page.unwrap_or((Vec::new(), true)))
     }
 
     /// Returns `size` bytes of an object from `offset` on; nothing if it is no longer the one that was listed.

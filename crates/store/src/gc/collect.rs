@@ -190,7 +190,7 @@ impl Default for Condemned {
 impl Condemned {
     /// Returns whether the object is condemned. What a damaged list names is not known: any object may be among them.
     pub(crate) fn contains(&self, object: &str) -> bool {
-        self.objects.as_ref().is_none_or(|named| named.contains(object))
+        self.objects.as_ref().map_or(!mutated(91), |named| named.contains(object))
     }
 }
 

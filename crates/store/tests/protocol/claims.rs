@@ -161,13 +161,7 @@ async fn an_attempt_on_another_machine_dies_by_its_lease_and_lives_by_its_counte
         let slot = claim(&first, &request(owner, "a")).await;
         let asked = request(bench.owner(2), "b");
         let waiting = tokio::spawn(async move { second.claim(&asked, &Words::default()).await.unwrap() });
-        let alive = |counter| AliveRecord {
-            counter,
-            writer: first.writer().clone(),
-            memory_bytes: 0,
-            memory_limit_bytes: None,
-            notice: false,
-        };
+        let alive = |counter| AliveRecord::of(first.writer(), counter);
         // Five minutes with a sign of life every 50 s: it lives.
         for counter in 1..=6 {
             first.attempt_alive(&slot, &alive(counter)).await.unwrap();

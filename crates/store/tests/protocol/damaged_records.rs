@@ -1,9 +1,16 @@
 //! Records that the storage changed: noticed, never believed, and no wrong verdict follows (docs/design/0030-sums.md).
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use prunella_bucketkit::Fault;
 use prunella_model::{Digest, Epoch, PipelineName, RunId};
 use prunella_objects::{Created, ObjectKey};
 use prunella_store::{
-    Claimed, DriverLease, Filled, Guarded, KeyState, Layout, NewRun, Retention, StoreError, Told, records::AliveRecord,
+    Claimed, DriverLease, Filled, Guarded, KeyState, Layout, NewRun, Retention, StoreError, ToldByJournals,
+    records::AliveRecord,
 };
 
 use crate::{
@@ -50,7 +57,11 @@ async fn i2_once_a_damaged_end_is_marked_before_the_next_epoch_is_taken() {
             other.claim(&request(bench.owner(3), "c"), &Words::default()).await.unwrap(),
             Claimed::Reused(reused, _) if reused == next
         ));
-        assert_eq!(bench.member().lost_records(&Told::default()).await.unwrap(), [], "what is marked decides nothing");
+        assert_eq!(
+            bench.member().lost_records(&ToldByJournals::default()).await.unwrap(),
+            [],
+            "what is marked decides nothing"
+        );
     }
 }
 
@@ -79,13 +90,7 @@ async fn an_attempt_whose_start_is_damaged_is_waited_for_by_its_sign_of_life_alo
         let (store, other) = (bench.member(), bench.member());
         let slot = claim(&store, &request(bench.owner(1), "a")).await;
         rot(&bench, &Layout::start(&slot)).await;
-        let alive = |counter| AliveRecord {
-            counter,
-            writer: store.writer().clone(),
-            memory_bytes: 0,
-            memory_limit_bytes: None,
-            notice: false,
-        };
+        let alive = |counter| AliveRecord::of(store.writer(), counter);
         store.attempt_alive(&slot, &alive(1)).await.unwrap();
         // Its process is gone, and that is not known of an owner whom nobody knows.
         bench.dies(1);
@@ -133,7 +138,7 @@ async fn a_run_whose_number_is_damaged_is_left_out_of_lists_and_hinders_a_collec
         assert_eq!(listed, [run("b")], "{}", bench.name);
         let refused = store.collect(&Journals::default(), &Retention::default()).await;
         assert!(matches!(refused, Err(StoreError::DamagedRecord { .. })), "{refused:?}");
-        let lost = store.lost_records(&Told::default()).await.unwrap();
+        let lost = store.lost_records(&ToldByJournals::default()).await.unwrap();
         assert_eq!(lost.iter().map(|lost| lost.key.clone()).collect::<Vec<_>>(), [Layout::order(&name, 1)]);
     }
 }
@@ -151,7 +156,7 @@ async fn records_from_before_there_were_sums_are_read() {
         }
         let other = bench.member();
         assert_eq!(check(&other, &slot.key).await, Some(slot), "{}", bench.name);
-        assert_eq!(other.lost_records(&Told::default()).await.unwrap(), []);
+        assert_eq!(other.lost_records(&ToldByJournals::default()).await.unwrap(), []);
     }
 }
 
@@ -198,5 +203,25 @@ async fn i8_gc_after_its_list_was_damaged_nothing_is_relied_on_until_the_next_on
         store.collect(&journals, &Retention::default()).await.unwrap();
         assert!(objects(&bench).await.contains(&first) && !objects(&bench).await.contains(made.as_str()));
         assert_ne!(bring(&run("d")).await, first, "the next list named all that was there");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_was_changed_on_its_way_is_read_again_and_nothing_is_marked() {
+    for bench in Bench::buckets() {
+        let store = bench.member();
+        let slot = claim(&store, &request(bench.owner(1), "a")).await;
+        commit(&store, &slot, &bench.file("out", b"same")).await.unwrap();
+        let flipped = Arc::new(AtomicBool::new(false));
+        let once = flipped.clone();
+        bench.faults().plan(move |asked| {
+            let reads_end = asked.method == "GET" && asked.path.contains(".end.json");
+            (reads_end && !once.swap(true, Ordering::Relaxed)).then_some(Fault::FlipBody)
+        });
+        let found = bench.member().guard(&run("b"), &[slot.key]).await.unwrap();
+        assert!(flipped.load(Ordering::Relaxed), "{}: its bytes were changed", bench.name);
+        assert!(matches!(&found[..], [Guarded::Committed(found, _)] if *found == slot), "{}: {found:?}", bench.name);
+        bench.faults().none();
+        assert!(!bench.member().look(&slot.key).await.unwrap().slots[&slot.epoch].damaged);
     }
 }

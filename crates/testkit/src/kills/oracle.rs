@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prunella_engine::load_state;
+use prunella_engine::{Loaded, load_state};
 use prunella_journal::{Event, RestoreFrom, Stamped};
 use prunella_model::{CheckpointId, Digest, RunId, SlotId, StepKey};
 use prunella_objects::{Embedded, ObjectsError};
@@ -240,8 +240,8 @@ pub(crate) fn waits(dir: &Path) -> Vec<String> {
     runtime.block_on(async {
         let mut waits = Vec::new();
         for run in store.runs().await.unwrap_or_default() {
-            let Ok((_, _, _, events)) = load_state(&store, &run.run).await else { continue };
-            for event in events.into_iter().map(|stamped| stamped.event) {
+            let Ok(loaded) = load_state(&store, &run.run).await else { continue };
+            for event in loaded.events.into_iter().map(|stamped| stamped.event) {
                 if let Event::StepHealing { step, class, next, remedy } = event
                     && next.delay.duration() >= Duration::from_millis(500)
                 {
@@ -268,8 +268,9 @@ async fn journal(
     started: &[Started],
     whole: &mut HashSet<CheckpointId>,
 ) -> Result<(), Broken> {
-    let (_, _, _, events) = match load_state(store, run).await {
-        Ok(state) => state,
+    let events = match load_state(store, run).await {
+        Ok(Loaded { events, damage: None, .. }) => events,
+        Ok(Loaded { damage: Some(damage), .. }) => return Err(broken("I10 ends", damage)),
         Err(error) => return Err(broken("I10 ends", format!("the journal does not fold: {}", chain(&error)))),
     };
     let mut durable: HashMap<StepKey, Vec<CheckpointId>> = HashMap::new();
