@@ -1,19 +1,16 @@
 //! Copying a commit of another store into a slot that this attempt holds: every byte compared, nothing left that depends on it.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use prunella_healing::Phase;
 use prunella_model::{ArtifactKind, PortName, Reuse, SlotId, shown};
 use prunella_store::{
     Alike, Filled, OtherStore, ReadyCommit, StoreError,
-    records::{AliveRecord, Committed, CopiedFrom, MountedAt, StoredArtifact, Timeline},
+    records::{Committed, CopiedFrom, MountedAt, StoredArtifact, Timeline},
 };
 use prunella_sys::random_hex;
 
 use crate::{InputBytes, Success, Told, Verdict, command::command, end::trouble, run::Run, validate::validate};
-
-/// How often a sign of life is given while bytes are copied.
-const ALIVE: Duration = Duration::from_secs(10);
 
 /// So many remarks of another store are kept.
 const REMARKS: usize = 20;
@@ -79,7 +76,6 @@ impl Run<'_> {
                 // The attempt itself says that it was told to end.
                 () = self.noticed() => Err(NotCopied::Ours),
                 copied = self.copy(other, slot, &committed, &to) => copied,
-                () = self.signs_of_life() => unreachable!("it goes on for ever"),
             };
             let _left_for_later = host.sys.fs.remove_dir_all(&to);
             match copied {
@@ -102,15 +98,6 @@ impl Run<'_> {
 
     fn not_copied(&self, other: &OtherStore, why: String) {
         self.tell.tell(Told::NotCopied { store: other.name().to_owned(), why: harmless(&why) });
-    }
-
-    /// Without them, another machine would take a long copy for a dead attempt.
-    async fn signs_of_life(&self) {
-        for counter in 1.. {
-            self.host.sys.clock.sleep(ALIVE).await;
-            let alive = AliveRecord::of(self.host.store.writer(), counter);
-            let _hint = self.host.store.attempt_alive(&self.slot, &alive).await;
-        }
     }
 
     async fn copy(

@@ -9,7 +9,7 @@ use prunella_store::{
     records::{AliveRecord, CheckpointMark, End, EndRecord, Timeline},
 };
 
-use crate::{Request, Told, supervise::ALIVE, tell::Tell};
+use crate::{Request, Told, life::ALIVE, tell::Tell};
 
 /// Attempts further back than this say little of today.
 const LOOK_BACK: usize = 32;

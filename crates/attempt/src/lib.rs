@@ -17,6 +17,7 @@ mod formats;
 mod host;
 mod inputs;
 mod interval;
+mod life;
 mod log;
 mod looks;
 mod mounts;

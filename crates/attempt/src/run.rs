@@ -15,6 +15,7 @@ use crate::{
     control::noticed,
     end::{self, fail, spent_before, trouble},
     interval::Known,
+    life::Life,
     needs::lacks,
     promote::Finished,
     snapshots::millis,
@@ -57,29 +58,34 @@ pub async fn attempt(
         Ok(Claimed::Ours(slot, view)) => (slot, view),
         Err(error) => return unclaimed(&error),
     };
-    let before = spent_before(&view, &request.run, &request.step, &request.budgets);
-    let known = match &step.checkpoint {
-        Some(checkpoint) if checkpoint.auto => Known::of(&host.store, request, &view).await,
-        Some(_) | None => Known::default(),
+    let life = Life::default();
+    let rest = async {
+        let before = spent_before(&view, &request.run, &request.step, &request.budgets);
+        let known = match &step.checkpoint {
+            Some(checkpoint) if checkpoint.auto => Known::of(&host.store, request, &view).await,
+            Some(_) | None => Known::default(),
+        };
+        let run = Run {
+            host,
+            request,
+            step,
+            traits: &traits,
+            slot,
+            before: &before,
+            known,
+            control,
+            tell,
+            life: &life,
+            begun: host.sys.clock.monotonic(),
+        };
+        // Before anybody hears of an attempt: what is copied was made elsewhere.
+        if let Some(copied) = run.copied().await {
+            return copied;
+        }
+        run.tell.tell(Told::Claimed { slot });
+        run.go().await
     };
-    let run = Run {
-        host,
-        request,
-        step,
-        traits: &traits,
-        slot,
-        before: &before,
-        known,
-        control,
-        tell,
-        begun: host.sys.clock.monotonic(),
-    };
-    // Before anybody hears of an attempt: what is copied was made elsewhere.
-    if let Some(copied) = run.copied().await {
-        return copied;
-    }
-    run.tell.tell(Told::Claimed { slot });
-    run.go().await
+    life.during(host, slot, rest).await
 }
 
 /// Returns what is known of an attempt that was told to end before its program ran: there is nothing to save or wait for.
@@ -141,6 +147,7 @@ pub(crate) struct Run<'a> {
     known: Known,
     control: watch::Receiver<Control>,
     pub(crate) tell: Arc<dyn Tell>,
+    life: &'a Life,
     begun: Duration,
 }
 
@@ -298,6 +305,7 @@ impl Run<'_> {
             workspace,
             control: self.control.clone(),
             tell: self.tell.clone(),
+            life: self.life,
             begun: self.begun,
             restored,
             known: self.known,

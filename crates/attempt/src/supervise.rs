@@ -1,19 +1,17 @@
-//! The loop while the program runs: output, signs of life, deadlines, checkpoints, messages.
+//! The loop while the program runs: output, deadlines, checkpoints, messages.
 
 use std::{sync::Arc, time::Duration};
 
 use prunella_healing::{Ending, Evidence, KillReason, NoticeSeen, OutOfMemory, Pace, Phase};
 use prunella_model::{ByteSize, CheckpointId, SlotId, Span, Step};
 use prunella_process::{EndStatus, Ended, ProcessEvent, Running, Signal};
-use prunella_store::{
-    Layout, StoreError,
-    records::{AliveRecord, CheckpointMark},
-};
+use prunella_store::{Layout, StoreError, records::CheckpointMark};
 use tokio::sync::watch;
 
 use crate::{
     Control, Host, Request, Told,
     interval::{Interval, Known},
+    life::Life,
     log::LogWriter,
     snapshots::{Snapshots, Stored, Wanted, millis},
     socket::{Reply, Said, Socket, mark},
@@ -24,8 +22,6 @@ use crate::{
 
 /// How often the checkpoint directory is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a sign of life is given.
-pub(crate) const ALIVE: Duration = Duration::from_secs(10);
 /// How often gathered output is stored.
 const LOGS: Duration = Duration::from_secs(1);
 /// The grace of a step that declares none.
@@ -55,6 +51,7 @@ pub(crate) struct Supervision<'a> {
     pub(crate) workspace: &'a Workspace,
     pub(crate) control: watch::Receiver<Control>,
     pub(crate) tell: Arc<dyn Tell>,
+    pub(crate) life: &'a Life,
     /// When the attempt began, on the monotonic clock.
     pub(crate) begun: Duration,
     pub(crate) restored: Option<CheckpointId>,
@@ -80,8 +77,6 @@ struct State<'a> {
     last_life: Duration,
     cpu_seen: Duration,
     io_seen: u64,
-    memory: u64,
-    alive: u64,
 }
 
 impl Supervision<'_> {
@@ -114,12 +109,10 @@ impl Supervision<'_> {
             last_life: now,
             cpu_seen: Duration::ZERO,
             io_seen: 0,
-            memory: 0,
-            alive: 0,
         };
         let timeout = self.step.timeout.map(|timeout| now + timeout.duration());
         let stall = self.step.stall.map_or(STALL, |stall| stall.duration());
-        let (mut next_alive, mut next_log) = (now + ALIVE, now + LOGS);
+        let mut next_log = now + LOGS;
         let clock = self.host.sys.clock.clone();
         let mut control = self.control.clone();
         // A word that came before the program was started counts too.
@@ -127,7 +120,7 @@ impl Supervision<'_> {
         self.obey(&first, &running, &mut state, &mut socket);
         let ended = loop {
             let now = self.now();
-            let mut wake = next_alive.min(state.last_life + stall);
+            let mut wake = state.last_life + stall;
             wake = [timeout.filter(|_| !state.evidence.timeout), state.kill_at]
                 .into_iter()
                 .flatten()
@@ -153,7 +146,8 @@ impl Supervision<'_> {
                         if usage.cpu.saturating_sub(state.cpu_seen) >= IDLE_CPU || usage.io_bytes != state.io_seen {
                             state.last_life = self.now();
                         }
-                        (state.cpu_seen, state.io_seen, state.memory) = (usage.cpu, usage.io_bytes, usage.memory);
+                        (state.cpu_seen, state.io_seen) = (usage.cpu, usage.io_bytes);
+                        self.life.uses(usage.memory);
                     }
                     Some(ProcessEvent::Exited(ended)) => break Some(ended),
                     None => break None,
@@ -178,10 +172,6 @@ impl Supervision<'_> {
             if now >= next_log {
                 self.store_log(&mut state, true).await;
                 next_log = now + LOGS;
-            }
-            if now >= next_alive {
-                self.give_sign_of_life(&mut state).await;
-                next_alive = now + ALIVE;
             }
             if timeout.is_some_and(|timeout| now >= timeout) && !state.evidence.timeout {
                 state.evidence.timeout = true;
@@ -250,6 +240,7 @@ impl Supervision<'_> {
                     let at_ms = self.at_ms();
                     let deadline_ms = Some(at_ms + grace_ms);
                     state.evidence.notice = Some(NoticeSeen { source: source.clone(), at_ms, deadline_ms });
+                    self.life.is_noticed();
                     state.evidence.phase = Phase::Notice;
                     state.killed = Some(if source == "stop" { KillReason::Stop } else { KillReason::Notice });
                     running.signal(Signal::TERM);
@@ -431,16 +422,5 @@ impl Supervision<'_> {
                 state.trouble = Some(error.into());
             }
         }
-    }
-
-    async fn give_sign_of_life(&self, state: &mut State<'_>) {
-        state.alive += 1;
-        let alive = AliveRecord {
-            memory_bytes: state.memory,
-            notice: state.evidence.notice.is_some(),
-            ..AliveRecord::of(self.host.store.writer(), state.alive)
-        };
-        // A hint: without it a newcomer on another machine may judge wrongly, which costs work, never safety.
-        let _hint = self.host.store.attempt_alive(&self.slot, &alive).await;
     }
 }

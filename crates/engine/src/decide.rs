@@ -116,6 +116,10 @@ pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity)
     if state.stopping().is_none() {
         go_on(state, plan, capacity, &mut commands);
     }
+    // What is to be planned anew looks settled until it is told.
+    if commands.iter().any(takes_back) {
+        return commands;
+    }
     // What is published is there before the end is told.
     if state.stopping().is_none()
         && !state.has_open_effects()
@@ -134,8 +138,17 @@ pub fn decide(state: &mut RunState, plan: &Plan, now: Span, capacity: &Capacity)
 
 fn go_on(state: &mut RunState, plan: &Plan, capacity: &Capacity, commands: &mut Vec<Command>) {
     // What is planned anew comes first, so that nothing starts on what it replaces.
-    while let Some(step) = next(state, Todo::Rebind) {
+    while let Some(step) = state.list(Todo::Rebind).first() {
+        let stale = state.is_stale(step);
+        // Without new content behind it, it may have no reason any more once the others are planned anew.
+        if !stale && !commands.is_empty() {
+            return;
+        }
+        state.issue(step);
         commands.push(Command::Append(Event::StepRebound { step: plan.id(step).clone() }));
+        if !stale {
+            return;
+        }
     }
     while let Some(step) = next(state, Todo::Heal) {
         commands.push(heal(state, plan, step));
@@ -364,7 +377,7 @@ fn end_of(state: &RunState) -> Option<RunStatus> {
     match (state.outlook().filter(|_| state.handlers_are_closed()), state.stopping()) {
         // Effects that are open when the run stops are left to whoever goes on with it.
         (Some(_), None) if state.has_open_effects() => None,
-        (Some(_), Some(_)) if state.has_open_effects() => Some(RunStatus::Stopped),
+        (Some(_), Some(_)) if state.has_open_effects() || state.any_to_rebind() => Some(RunStatus::Stopped),
         (Some(status), _) => Some(status),
         // Also if only what belongs to the end is left: it runs when the run is resumed.
         (None, Some(_)) => Some(RunStatus::Stopped),

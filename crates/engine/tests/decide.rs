@@ -375,6 +375,20 @@ fn a_producer_made_anew_with_other_bytes_is_followed_to_the_end_of_the_graph() {
 }
 
 #[test]
+fn what_is_lost_and_cannot_be_made_again_leaves_what_was_made_of_it() {
+    let tries = Cell::new(0);
+    let fates: Fates<'_> = Box::new(|step, key, epoch| match step.name.as_str() {
+        "a" if epoch > 1 => Fate::Fails,
+        "second" if tries.replace(tries.get() + 1) == 0 => Fate::FindsDamage,
+        _ => Fate::Commits(key.short()),
+    });
+    let mut sim = sim(&steps(&[("a", &[]), ("first", &["a"]), ("second", &["a", "first"])]), ONE_JOB, fates);
+    assert_eq!(sim.finish(), RunStatus::Failed);
+    let stages = ["a", "first", "second"].map(|step| sim.stage(step));
+    assert_eq!(stages, [Stage::Failed, Stage::Done, Stage::Blocked]);
+}
+
+#[test]
 fn damage_that_two_steps_find_is_made_good_once() {
     let mut by_hand = ByHand::new(&steps(&[("source", &[]), ("b", &["source"]), ("c", &["source"])]));
     let made = |by_hand: &mut ByHand, epoch| {

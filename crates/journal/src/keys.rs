@@ -30,6 +30,11 @@ impl Keys {
         self.leaders.get(&key) == Some(&step)
     }
 
+    /// Returns who leads the key.
+    pub(crate) fn leader(&self, key: StepKey) -> Option<StepIndex> {
+        self.leaders.get(&key).copied()
+    }
+
     /// Returns the steps that are queued behind the leader, in their order.
     pub(crate) fn queued(&self, key: StepKey) -> &[StepIndex] {
         self.queues.get(&key).map_or(&[], Vec::as_slice)

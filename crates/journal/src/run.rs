@@ -15,6 +15,7 @@ use crate::{Event, RunStatus, Stamped, StepIndex, StepSet, StopHow, Topology};
 mod ending;
 mod expand;
 mod follow;
+mod gone;
 mod keep;
 mod view;
 
@@ -61,6 +62,12 @@ struct Entry {
     basis: Option<Outcome>,
     /// Whether it is an item that the list has no more.
     dropped: bool,
+    /// Whether it was planned anew, and nothing has stood for it since.
+    turned: bool,
+    /// Whether those that read it count it as gone: planned anew, and then given up or blocked.
+    is_gone: bool,
+    /// Steps that it reads and that are gone.
+    gone: u32,
 }
 
 impl Entry {
@@ -81,6 +88,9 @@ impl Entry {
             spent: None,
             basis: None,
             dropped: false,
+            turned: false,
+            is_gone: false,
+            gone: 0,
         }
     }
 
@@ -349,7 +359,7 @@ impl RunState {
                 Event::StepKeyed { key, .. } => self.keys.taken(*key, step),
                 _ => entry.state.key().is_some_and(|key| self.keys.taken(key, step)),
             },
-            stale: entry.stale,
+            stale: entry.stale || entry.rests_on_nothing() || self.holds_up(step),
             dead,
             leads: self.topology.leads(step),
             absent,
@@ -390,8 +400,12 @@ impl RunState {
             self.expand(step, items);
             return;
         }
+        if let Event::StepRebound { .. } = event {
+            self.turn(step);
+        }
         // An attempt that was at work when its item went ends as it does, and nobody asks for it.
-        let next = if entry.dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
+        let dropped = self.steps[step.as_usize()].dropped;
+        let next = if dropped && next.stage() != Stage::Running { StepState::Dropped } else { next };
         self.put(step, next);
         if let Event::InputDamaged { producer, slot, .. } = event {
             let producer = self.topology.index(producer).expect("checked before the event was accepted");

@@ -225,7 +225,7 @@ pub struct Around {
     pub conditional: bool,
     /// Whether another step of the run is at work on the same key.
     pub taken: bool,
-    /// Whether a re-produced input has other content than the one it was keyed with.
+    /// Whether an input has other content than the one it was keyed with, or will have none in its place.
     pub stale: bool,
     /// The step that was given up, if the step needs it.
     pub dead: Option<StepIndex>,

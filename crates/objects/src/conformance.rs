@@ -298,10 +298,10 @@ async fn a_range_is_what_the_object_has_of_it(make: &impl Stores) {
             let read =
                 store.read_range(&key("data/aa/object"), offset as u64, size, freshness).await.expect("it is read");
             let wanted = bytes.slice(offset.min(len)..(offset + size).min(len).max(offset.min(len)));
-            assert_eq!(read.expect("it is there"), wanted, "{size} bytes from {offset} on, {freshness:?}");
+            assert_eq!(read.expect("it is there").into_bytes(), wanted, "{size} bytes from {offset} on, {freshness:?}");
         }
         let absent = store.read_range(&key("data/aa/absent"), 0, 5, freshness).await.expect("it is asked for");
-        assert_eq!(absent, None);
+        assert!(absent.is_none());
     }
 }
 

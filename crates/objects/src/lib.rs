@@ -9,6 +9,7 @@ mod elsewhere;
 mod embedded;
 mod error;
 mod fitness;
+mod frames;
 mod key;
 mod memory;
 mod objects;
@@ -20,6 +21,7 @@ pub use elsewhere::Elsewhere;
 pub use embedded::{Embedded, Info};
 pub use error::{ObjectsError, Remedy};
 pub use fitness::{Figures, Finding, Report, Verdict, finding};
+pub use frames::Frames;
 pub use key::ObjectKey;
 pub use memory::Memory;
 pub use objects::{

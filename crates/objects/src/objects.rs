@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prunella_sys::{FsRead, blocking};
 
 use crate::error::ObjectsError;
+use crate::frames::Frames;
 use crate::key::ObjectKey;
 
 /// Objects up to this size are small: kept beside the records, and the only ones that may be hints.
@@ -301,7 +302,7 @@ pub trait Objects: Send + Sync + 'static {
         offset: u64,
         size: usize,
         freshness: Freshness,
-    ) -> Result<Option<Bytes>, ObjectsError> {
+    ) -> Result<Option<Frames>, ObjectsError> {
         let opened = match freshness {
             Freshness::CopyWillDo => self.open(key).await?,
             Freshness::Fresh => self.open_fresh(key).await?,
@@ -309,7 +310,7 @@ pub trait Objects: Send + Sync + 'static {
         let Some(reader) = opened else { return Ok(None) };
         blocking(move || reader.stretch(offset, size))
             .await
-            .map(Some)
+            .map(|bytes| Some(bytes.into()))
             .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })
     }
 
@@ -333,6 +334,12 @@ impl ObjectReader {
     pub fn from_bytes(bytes: Bytes) -> Self {
         let size = bytes.len() as u64;
         Self::new(Box::new(Cursor::new(bytes)), size)
+    }
+
+    /// Returns a reader of bytes as they came.
+    pub fn from_frames(frames: Frames) -> Self {
+        let size = frames.len() as u64;
+        Self::new(Box::new(frames.into_reader()), size)
     }
 
     /// Returns a reader of `size` bytes from `offset` on.

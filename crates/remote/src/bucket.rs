@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use opendal::{HttpTransporter, Metadata, OperationContext, Operator};
-use prunella_objects::{Listed, ObjectKey, ObjectsError};
+use prunella_objects::{Frames, Listed, ObjectKey, ObjectsError};
 use prunella_sys::{Sys, mutated};
 
 use crate::answer::{Answer, answer, is_unsigned};
@@ -161,13 +161,13 @@ impl Bucket {
     pub(crate) async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Option<Bytes>, ObjectsError> {
         match self.get_begin(key, limit).await? {
             None => Ok(None),
-            Some((bytes, size)) if size == bytes.len() as u64 => Ok(Some(bytes)),
+            Some((frames, size)) if size == frames.len() as u64 => Ok(Some(frames.into_bytes())),
             Some((_, size_bytes)) => Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: limit }),
         }
     }
 
     /// Returns an object's first bytes, all of it if it has at most `limit`, and its size; nothing only if it is definitely absent.
-    pub(crate) async fn get_begin(&self, key: &ObjectKey, limit: u64) -> Result<Option<(Bytes, u64)>, ObjectsError> {
+    pub(crate) async fn get_begin(&self, key: &ObjectKey, limit: u64) -> Result<Option<(Frames, u64)>, ObjectsError> {
         let read = || {
             let (op, key) = (self.op.clone(), key.clone());
             async move {
@@ -183,7 +183,7 @@ impl Bucket {
                     let cut = format!("{have} bytes came of {size}");
                     return Err(opendal::Error::new(opendal::ErrorKind::Unexpected, cut).set_temporary());
                 }
-                Ok((join(parts), size))
+                Ok((Frames::from_iter(parts), size))
             }
         };
         let read = self.unconditional(self.tried(None, limit.min(SIZE_UNKNOWN), read).await)?;
@@ -202,7 +202,7 @@ impl Bucket {
         key: &ObjectKey,
         offset: u64,
         size: u64,
-    ) -> Result<Option<Bytes>, ObjectsError> {
+    ) -> Result<Option<Frames>, ObjectsError> {
         let read = || {
             let (op, key) = (self.op.clone(), key.clone());
             async move {
@@ -216,7 +216,7 @@ impl Bucket {
             }
         };
         self.line(size).await;
-        Ok(self.unconditional(self.tried(None, size, read).await)?.map(|bytes| bytes.to_bytes()))
+        Ok(self.unconditional(self.tried(None, size, read).await)?.map(Frames::from_iter))
     }
 
     /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.
@@ -432,14 +432,6 @@ struct Page<T> {
 
 /// How many names one listing asks for; the most that S3 gives.
 const PAGE: usize = 1000;
-
-fn join(mut parts: Vec<Bytes>) -> Bytes {
-    match parts.len() {
-        0 => Bytes::new(),
-        1 => parts.remove(0),
-        _ => parts.concat().into(),
-    }
-}
 
 /// Returns what an error says, in one line and without what the library adds for its own authors.
 fn said(error: &opendal::Error, status: Option<u16>) -> String {

@@ -1,9 +1,9 @@
 //! Many small requests as few: listings of neighbours share their pages, and what does not depend on each other runs abreast,
 //! as far as it is small.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use prunella_objects::{Created, Listed, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Frames, Listed, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
 
 use crate::remote::{ABREAST, Remote};
 
@@ -29,7 +29,7 @@ impl Remote {
         let Some((first, size_bytes)) = self.bucket().get_begin(key, RECORD_BYTES).await? else { return Ok(None) };
         let have = first.len() as u64;
         if size_bytes == have {
-            return Ok(Some(first));
+            return Ok(Some(first.into_bytes()));
         }
         if size_bytes > MAX_GET_BYTES {
             return Err(ObjectsError::TooLarge { key: key.clone(), size_bytes, limit_bytes: MAX_GET_BYTES });
@@ -37,10 +37,8 @@ impl Remote {
         let _turn = self.large.lock().await;
         // What may be read so never changes.
         let Some(rest) = self.bucket().get_range(key, have, size_bytes - have).await? else { return Ok(None) };
-        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&rest);
-        Ok(Some(whole.freeze()))
+        let whole: Frames = first.pieces().chain(rest.pieces()).cloned().collect();
+        Ok(Some(whole.into_bytes()))
     }
 
     /// Lists each prefix, in order.

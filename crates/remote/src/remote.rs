@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
-    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
+    Created, CreatedFile, Frames, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
     Packing, SMALL_BYTES, TakeIn, is_store_id, new_store_id,
 };
 use prunella_sys::{Sys, blocking, mutated};
@@ -158,10 +158,11 @@ impl Remote {
     async fn download(&self, key: &ObjectKey, keep: Keep) -> Result<Option<ObjectReader>, ObjectsError> {
         let Some((first, size)) = self.bucket.get_begin(key, BEGIN_BYTES).await? else { return Ok(None) };
         if size <= SMALL_BYTES as u64 {
+            let all = first.into_bytes();
             if keep == Keep::Copy {
-                self.cache.keep(key, &first);
+                self.cache.keep(key, &all);
             }
-            return Ok(Some(ObjectReader::from_bytes(first)));
+            return Ok(Some(ObjectReader::from_bytes(all)));
         }
         let io = |source| ObjectsError::Io { path: key.as_str().into(), source };
         let mut filling = self.cache.fill(key, keep).map_err(io)?;
@@ -173,8 +174,9 @@ impl Remote {
         }));
         let mut rest = rest.buffered(RANGES_AT_ONCE);
         let mut next = Some(first);
-        while let Some(bytes) = next {
-            filling = blocking(move || filling.write(&bytes).map(|()| filling)).await.map_err(io)?;
+        while let Some(frames) = next {
+            let write = move || frames.pieces().try_for_each(|piece| filling.write(piece)).map(|()| filling);
+            filling = blocking(write).await.map_err(io)?;
             next = match rest.try_next().await? {
                 None => None,
                 Some(Some(bytes)) => Some(bytes),
@@ -418,14 +420,14 @@ impl Objects for Remote {
         offset: u64,
         size: usize,
         freshness: Freshness,
-    ) -> Result<Option<Bytes>, ObjectsError> {
+    ) -> Result<Option<Frames>, ObjectsError> {
         if freshness == Freshness::Fresh {
             let _none = self.cache.forget(key);
         } else if let Some((reader, len)) = self.cache.open(key) {
             let reader = ObjectReader::new(reader, len);
             return blocking(move || reader.stretch(offset, size))
                 .await
-                .map(Some)
+                .map(|bytes| Some(bytes.into()))
                 .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
         }
         let read = self.bucket.get_range(key, offset, size as u64).await;
@@ -440,7 +442,7 @@ impl Objects for Remote {
         // What it has of the range is the answer.
         match self.size(key).await? {
             None => Ok(None),
-            Some(there) if there <= offset => Ok(Some(Bytes::new())),
+            Some(there) if there <= offset => Ok(Some(Frames::default())),
             Some(there) => self.bucket.get_range(key, offset, (there - offset).min(size as u64)).await,
         }
     }

@@ -121,7 +121,7 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     m(69, "whatever is asked for is there", "store/src/pins.rs", Schedules(50)),
     m(70, "a commit is reused although it was retired meanwhile", "store/src/guard.rs", Schedules(1500)),
-    m(71, "a chunk is not compared before it is used", "store/src/in_chunks.rs", Protocol("chunks::")),
+    m(71, "a file in chunks is not compared before it is used", "store/src/in_chunks.rs", Protocol("chunks::")),
     m(72, "what is condemned or gone is leaned on", "store/src/there.rs", Protocol("gc_handovers")),
     m(73, "what is made anew after damage leans on what is lost", "store/src/there.rs", Protocol("chunks::")),
     m(74, "a chunk is cut before enough was seen", "store/src/chunk.rs", Unit("store", "chunk::")),

@@ -1,15 +1,16 @@
-//! Reading files that lie in chunks: fetched in ranges, several ahead, each chunk compared before a byte of it is used.
+//! Reading files that lie in chunks: fetched in ranges, several ahead, and compared before a byte is used.
 
 use std::{
     collections::VecDeque,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
+    path::PathBuf,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use prunella_model::{Digest, Hasher, TreeNode, shown};
-use prunella_objects::{Freshness, ObjectKey, ObjectReader, ObjectsError};
+use prunella_objects::{Frames, Freshness, ObjectKey, ObjectReader, ObjectsError};
 use prunella_sys::{blocking, mutated};
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -26,8 +27,28 @@ const RANGE_BYTES: u64 = 8 << 20;
 /// So many ranges of one file are fetched ahead.
 const AHEAD: usize = 10;
 
+/// What is compared with what was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// Each chunk, before a byte of it is handed on, and then the file.
+    Chunks,
+    /// The file alone, after all of it was handed on: to hash every byte once is enough where nobody looks before the end.
+    File,
+}
+
 /// Where the bytes of a file go, in order.
-pub(crate) type Out = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
+pub(crate) struct Out {
+    /// What an error is about.
+    about: PathBuf,
+    write: Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>,
+}
+
+impl Out {
+    /// Returns what gives bytes to `write`, which is about `about`.
+    pub(crate) fn new(about: impl Into<PathBuf>, write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static) -> Self {
+        Self { about: about.into(), write: Box::new(write) }
+    }
+}
 
 /// A file that lies in chunks.
 #[derive(Debug, Clone)]
@@ -54,6 +75,11 @@ impl InChunks {
         };
         let chunks = chunks.iter().map(&mut with_object).collect();
         Some(Self { name: entry.path.clone(), digest: *digest, chunks })
+    }
+
+    /// Returns what people call it: its path in a tree; nothing for a file alone.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns which chunks are fetched together: neighbours in one object, in order.
@@ -87,7 +113,7 @@ impl InChunks {
 }
 
 /// A range that is being fetched; not any more once it is dropped.
-struct Ahead(JoinHandle<Result<(Bytes, Room), StoreError>>);
+struct Ahead(JoinHandle<Result<(Frames, Room), StoreError>>);
 
 impl Drop for Ahead {
     fn drop(&mut self) {
@@ -97,30 +123,36 @@ impl Drop for Ahead {
 
 /// What has been handed on of a file, and to whom.
 struct Hand {
+    compare: Compare,
     hasher: Hasher,
     out: Out,
 }
 
 impl Hand {
-    /// Hands these chunks on; returns the first one that is not in `bytes` as it should be, or their end.
-    fn on(&mut self, file: &InChunks, chunks: Range<usize>, bytes: &[u8]) -> io::Result<usize> {
-        let mut left = bytes;
+    /// Hands these chunks on; returns the first one that is not in `frames` as it should be, or their end.
+    fn on(&mut self, file: &InChunks, chunks: Range<usize>, mut frames: Frames) -> io::Result<usize> {
         for at in chunks.clone() {
             let (_, chunk) = &file.chunks[at];
-            let Some((bytes, rest)) =
-                usize::try_from(chunk.size_bytes).ok().and_then(|size| left.split_at_checked(size))
-            else {
-                return Ok(at);
-            };
-            if Digest::of(bytes) != chunk.digest && !mutated(71) {
+            let bytes = frames.split_to(usize::try_from(chunk.size_bytes).unwrap_or(usize::MAX));
+            if bytes.len() as u64 != chunk.size_bytes {
                 return Ok(at);
             }
-            self.hasher.update(bytes);
-            (self.out)(bytes)?;
-            left = rest;
+            if self.compare == Compare::Chunks && digest(&bytes) != chunk.digest && !mutated(71) {
+                return Ok(at);
+            }
+            for piece in bytes.pieces() {
+                self.hasher.update(piece);
+                (self.out.write)(piece)?;
+            }
         }
         Ok(chunks.end)
     }
+}
+
+fn digest(frames: &Frames) -> Digest {
+    let mut hasher = Hasher::new();
+    frames.pieces().for_each(|piece| hasher.update(piece));
+    hasher.finish()
 }
 
 impl Store {
@@ -129,9 +161,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if a chunk is missing or wrong in two fresh reads; what `out` got until then is right.
     pub(crate) async fn read_in_chunks(&self, source: Source, file: &InChunks, out: Out) -> Result<(), StoreError> {
+        match self.hand_all(source, file, Compare::Chunks, out).await? {
+            true => Ok(()),
+            false => {
+                let object = file.chunks.first().map_or("", |(object, _)| object);
+                Err(file.damaged(object, "its chunks are whole, and together they are another file"))
+            }
+        }
+    }
+
+    /// Gives the bytes of a file to `out`, in order, and says then whether they are the file's; what is wrong is not read again.
+    pub(crate) async fn read_at_once(&self, source: Source, file: &InChunks, out: Out) -> Result<bool, StoreError> {
+        self.hand_all(source, file, Compare::File, out).await
+    }
+
+    async fn hand_all(&self, source: Source, file: &InChunks, compare: Compare, out: Out) -> Result<bool, StoreError> {
         let mut left = file.ranges();
         let mut ahead: VecDeque<(Range<usize>, Ahead)> = VecDeque::new();
-        let mut hand = Hand { hasher: Hasher::new(), out };
+        let mut hand = Hand { compare, hasher: Hasher::new(), out };
         loop {
             while ahead.len() < AHEAD && !left.is_empty() {
                 let room = match ahead.is_empty() {
@@ -148,23 +195,23 @@ impl Store {
             }
             let Some((range, mut fetched)) = ahead.pop_front() else { break };
             let fetched = (&mut fetched.0).await;
-            let (bytes, _room) = fetched.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            let (frames, _room) = fetched.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
             let (mut at, first) = (range.start, file.chunks[range.start].1.place.offset);
             while at < range.end {
                 let from = usize::try_from(file.chunks[at].1.place.offset - first).unwrap_or(usize::MAX);
-                let rest = bytes.slice(from.min(bytes.len())..);
+                let mut rest = frames.clone();
+                drop(rest.split_to(from));
                 (hand, at) = self.hand_on(hand, file, at..range.end, rest).await?;
                 if at < range.end {
+                    if compare == Compare::File {
+                        return Ok(false);
+                    }
                     let anew = self.fetch_anew(file, at).await?;
                     (hand, at) = self.hand_on(hand, file, at..at + 1, anew).await?;
                 }
             }
         }
-        if hand.hasher.finish() != file.digest {
-            let object = file.chunks.first().map_or("", |(object, _)| object);
-            return Err(file.damaged(object, "its chunks are whole, and together they are another file"));
-        }
-        Ok(())
+        Ok(hand.hasher.finish() == file.digest || (compare == Compare::File && mutated(71)))
     }
 
     async fn hand_on(
@@ -172,19 +219,20 @@ impl Store {
         mut hand: Hand,
         file: &InChunks,
         chunks: Range<usize>,
-        bytes: Bytes,
+        frames: Frames,
     ) -> Result<(Hand, usize), StoreError> {
         let of = file.clone();
         let handed = blocking(move || {
-            let handed = hand.on(&of, chunks, &bytes);
+            let handed = hand.on(&of, chunks, frames);
             (hand, handed)
         });
         let (hand, handed) = handed.await;
-        Ok((hand, handed.map_err(StoreError::io(file.name.as_str()))?))
+        let at = handed.map_err(StoreError::io(&hand.out.about))?;
+        Ok((hand, at))
     }
 
     /// Fetches neighbouring chunks; fewer bytes if their object is shorter or absent.
-    async fn fetch(&self, source: Source, file: &InChunks, chunks: Range<usize>) -> Result<Bytes, StoreError> {
+    async fn fetch(&self, source: Source, file: &InChunks, chunks: Range<usize>) -> Result<Frames, StoreError> {
         let ((object, first), (_, last)) = (&file.chunks[chunks.start], &file.chunks[chunks.end - 1]);
         let offset = first.place.offset;
         // No more than a range, or one chunk.
@@ -193,9 +241,9 @@ impl Store {
             Source::Nearest => match self.open(source, object).await {
                 Ok((key, reader)) => {
                     let read = blocking(move || reader.stretch(offset, size)).await;
-                    read.map_err(StoreError::io(key.as_str()))
+                    read.map(Frames::from).map_err(StoreError::io(key.as_str()))
                 }
-                Err(StoreError::Damaged { .. }) => Ok(Bytes::new()),
+                Err(StoreError::Damaged { .. }) => Ok(Frames::default()),
                 Err(error) => Err(error),
             },
             Source::Passing => Ok(self.range(object, offset, size, Freshness::CopyWillDo).await?.unwrap_or_default()),
@@ -204,17 +252,17 @@ impl Store {
     }
 
     /// Reads a chunk twice from the store itself before it is called damaged.
-    async fn fetch_anew(&self, file: &InChunks, at: usize) -> Result<Bytes, StoreError> {
+    async fn fetch_anew(&self, file: &InChunks, at: usize) -> Result<Frames, StoreError> {
         let (object, chunk) = &file.chunks[at];
         let size = usize::try_from(chunk.size_bytes).unwrap_or(usize::MAX);
         let mut problem = String::new();
         for _ in 0..2 {
             problem = match self.range(object, chunk.place.offset, size, Freshness::Fresh).await? {
-                Ok(bytes) if bytes.len() != size => format!("it ends {} bytes too early", size - bytes.len()),
-                Ok(bytes) => {
-                    let digest = Digest::of(&bytes);
+                Ok(frames) if frames.len() != size => format!("it ends {} bytes too early", size - frames.len()),
+                Ok(frames) => {
+                    let digest = digest(&frames);
                     if digest == chunk.digest {
-                        return Ok(bytes);
+                        return Ok(frames);
                     }
                     format!("its bytes are {}, {} was recorded", digest.short(), chunk.digest.short())
                 }
@@ -231,10 +279,10 @@ impl Store {
         offset: u64,
         size: usize,
         freshness: Freshness,
-    ) -> Result<Result<Bytes, String>, StoreError> {
+    ) -> Result<Result<Frames, String>, StoreError> {
         let Ok(key) = ObjectKey::new(object) else { return Ok(Err("the record names no object".to_owned())) };
         match self.objects.read_range(&key, offset, size, freshness).await {
-            Ok(Some(bytes)) => Ok(Ok(bytes)),
+            Ok(Some(frames)) => Ok(Ok(frames)),
             Ok(None) => Ok(Err("it is missing".to_owned())),
             Err(ObjectsError::Corrupt { what, .. }) => Ok(Err(what)),
             Err(error) => Err(error.into()),
@@ -257,7 +305,7 @@ impl Store {
         out: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
     ) -> Result<(), StoreError> {
         let file = self.single_in_chunks(stored).await?;
-        self.read_in_chunks(Source::Passing, &file, Box::new(out)).await
+        self.read_in_chunks(Source::Passing, &file, Out::new(stored.object.as_str(), out)).await
     }
 
     /// Opens a file in chunks; it is to be read where blocking is allowed, since the store is asked meanwhile.
@@ -294,13 +342,13 @@ impl Reader {
         }
         let (store, file) = (&self.store, &self.file);
         let fetched = self.runtime.block_on(async {
-            let bytes = store.fetch(Source::Nearest, file, number..number + 1).await?;
-            match Digest::of(&bytes) == file.chunks[number].1.digest {
-                true => Ok(bytes),
+            let frames = store.fetch(Source::Nearest, file, number..number + 1).await?;
+            match digest(&frames) == file.chunks[number].1.digest {
+                true => Ok(frames),
                 false => store.fetch_anew(file, number).await,
             }
         });
-        let bytes: Bytes = fetched.map_err(|error: StoreError| io::Error::other(error))?;
+        let bytes = fetched.map_err(|error: StoreError| io::Error::other(error))?.into_bytes();
         self.here = Some((number, bytes.clone()));
         Ok(bytes)
     }

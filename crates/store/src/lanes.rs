@@ -10,6 +10,9 @@ const UP: usize = 6;
 /// So many ranges are fetched, or wait to be written, at once.
 const DOWN: usize = 12;
 
+/// So many files in chunks are fetched at once: while one is hashed and written, others are on their way.
+const FILES: usize = 8;
+
 /// At most so many processors cut, hash and lay out at once, with a window of memory each.
 const AT_WORK: usize = 4;
 
@@ -32,6 +35,11 @@ impl Lanes {
     /// Returns how many processors work at a transfer.
     pub(crate) fn at_work(&self) -> usize {
         self.at_work
+    }
+
+    /// Returns how many files in chunks are fetched at once.
+    pub(crate) fn files(&self) -> usize {
+        FILES
     }
 
     /// Waits for room for an object.

@@ -14,7 +14,7 @@ use crate::{
     Store, StoreError,
     abreast::abreast,
     hashing::{buffer_for, hash_either},
-    in_chunks::InChunks,
+    in_chunks::{InChunks, Out},
     pack::cut,
     pieces::{Piece, Sink, Source},
     records::{StoredArtifact, StoredEntry, TREE_FORMAT, TreeManifest},
@@ -100,7 +100,7 @@ impl Store {
                     Arc::new(Lay { fs, processors, transfers: self.transfers.clone(), files })
                 })
                 .await?;
-                abreast(in_chunks, self.lanes.at_work(), |(file, to, executable)| {
+                abreast(in_chunks, self.lanes.files(), |(file, to, executable)| {
                     let store = self.clone();
                     async move { store.lay_in_chunks(source, &file, &to, executable).await }
                 })
@@ -118,13 +118,25 @@ impl Store {
         executable: bool,
     ) -> Result<(), StoreError> {
         let fs = &self.sys.fs;
-        let mut out = fs.create_new(to).map_err(StoreError::io(to))?;
-        let transfers = self.transfers.clone();
-        let write = move |bytes: &[u8]| {
-            transfers.fetching().done(bytes.len() as u64);
-            out.write_all(bytes)
+        let write = || {
+            let (fs, transfers, to, mut file) = (fs.clone(), self.transfers.clone(), to.to_owned(), None);
+            // Made where it is written: to make a file takes long enough to keep the network waiting.
+            Out::new(to.clone(), move |bytes| {
+                transfers.fetching().done(bytes.len() as u64);
+                let file = match &mut file {
+                    Some(file) => file,
+                    none => none.insert(fs.create_new(&to)?),
+                };
+                file.write_all(bytes)
+            })
         };
-        self.read_in_chunks(source, file, Box::new(write)).await?;
+        // Nobody looks at it before it is whole.
+        if !self.read_at_once(source, file, write()).await? {
+            if fs.metadata(to).map_err(StoreError::io(to))?.is_some() {
+                fs.remove_file(to).map_err(StoreError::io(to))?;
+            }
+            self.read_in_chunks(source, file, write()).await?;
+        }
         make_executable(&**fs, to, executable).map_err(StoreError::io(to))
     }
 
@@ -141,9 +153,9 @@ impl Store {
                 let manifest = self.manifest_itself(stored).await?;
                 let in_chunks: Vec<_> = manifest.chunks.keys().filter_map(|at| InChunks::of(&manifest, *at)).collect();
                 self.pieces_of(Source::Store, manifest, move |_, _| Arc::new(self.check(&stored.object))).await?;
-                abreast(in_chunks, self.lanes.at_work(), |file| {
+                abreast(in_chunks, self.lanes.files(), |file| {
                     let store = self.clone();
-                    async move { store.read_in_chunks(Source::Store, &file, Box::new(|_| Ok(()))).await }
+                    async move { store.read_in_chunks(Source::Store, &file, Out::new(file.name(), |_| Ok(()))).await }
                 })
                 .await?;
             }

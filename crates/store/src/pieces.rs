@@ -121,7 +121,7 @@ impl Store {
             Some((from, size)) => {
                 let room = self.lanes.down().await;
                 match self.range(object, from, size, Freshness::CopyWillDo).await? {
-                    Ok(bytes) => (ObjectReader::from_bytes(bytes), from, None, Some(room)),
+                    Ok(frames) => (ObjectReader::from_frames(frames), from, None, Some(room)),
                     Err(problem) => return all_are(problem),
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 
 use prunella_model::{ArtifactKind, Digest};
 
-use crate::{Store, StoreError, pieces::Source, records::StoredArtifact};
+use crate::{Store, StoreError, in_chunks::Out, pieces::Source, records::StoredArtifact};
 
 impl Store {
     /// Returns the bytes of a file of at most `most` bytes, compared with their digest; nothing of anything else.
@@ -26,7 +26,7 @@ impl Store {
                 into.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend_from_slice(bytes);
                 Ok(())
             };
-            self.read_in_chunks(Source::Nearest, &file, Box::new(out)).await?;
+            self.read_in_chunks(Source::Nearest, &file, Out::new(stored.object.as_str(), out)).await?;
             return Ok(Some(std::mem::take(&mut *read.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))));
         }
         // One wrong read is no damage: a bad cable is no bad object (protocol: Damage).

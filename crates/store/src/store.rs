@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use prunella_model::WriterId;
-use prunella_objects::{Created, Elsewhere, Freshness, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
+use prunella_objects::{Created, Elsewhere, Frames, Freshness, MAX_GET_BYTES, ObjectKey, Objects, ObjectsError, Op};
 use prunella_sys::{Sys, mutated, random_hex};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -115,7 +115,7 @@ impl Store {
         }
         let size = usize::try_from(MAX_GET_BYTES).unwrap_or(usize::MAX);
         // One that was deleted meanwhile is what it was.
-        Ok(self.objects.read_range(key, 0, size, Freshness::Fresh).await?.unwrap_or(bytes))
+        Ok(self.objects.read_range(key, 0, size, Freshness::Fresh).await?.map_or(bytes, Frames::into_bytes))
     }
 
     /// Returns records that a listing has just shown, in order; nothing for those deleted meanwhile.

@@ -52,8 +52,8 @@ steps:
         for n in 1 2; do
           echo $n >$PRUNELLA_CHECKPOINT_DIR/c$n
           {PRUNELLA} tell checkpoint c$n --sealed --wait durable >/dev/null
+          echo begun >{begun}
         done
-        echo begun >{begun}
         sleep 1000
       fi
       echo done >out
@@ -209,9 +209,12 @@ impl<S: Shelf> Scene<S> {
         let of_whole = scene.shelf.all().keys().filter(|key| kind(key) == "journal").count();
         let engine = scene.shelf.command(&scene.home, &["run", "patient.yaml"]);
         let mut engine = { engine }.stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
-        assert_eq!(hear(&begun), "begun\n");
-        // Its journal is written beside the work.
+        // Its journal is written beside the work: the second checkpoint waits until there is a segment before it.
         let segments = || scene.shelf.all().keys().filter(|key| kind(key) == "journal").count();
+        for n in 0..2 {
+            scene.home.until(|| segments() > of_whole + n);
+            assert_eq!(hear(&begun), "begun\n");
+        }
         scene.home.until(|| segments() > of_whole + 1);
         engine.kill().expect("it runs");
         engine.wait().expect("it ran");

@@ -325,6 +325,9 @@ impl<'a> Sim<'a> {
             Command::DoEffects { step, slot } => {
                 assert!(self.state.stopping().is_none(), "nothing is published while the run stops");
                 assert!(!self.plan.step(step).publish.is_empty(), "it publishes nothing");
+                let scope = KeyScope { run: RunId::new("run-1").expect("a run id"), driver: self.driver };
+                let key = self.plan.key(&self.state, step, &scope);
+                assert_eq!(key, Ok(slot.key), "{} goes out, made of what is replaced", self.plan.id(step));
                 let at = self.now + self.random(20);
                 self.publishing.insert(step, (at, slot));
             }

@@ -19,6 +19,7 @@ mod engines;
 mod fan_out;
 mod frameworks;
 mod limits;
+mod lives;
 mod mounts;
 mod notices;
 mod output;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         fan_out::TESTS,
         frameworks::TESTS,
         limits::TESTS,
+        lives::TESTS,
         mounts::TESTS,
         accelerators::TESTS,
         checkpoints::TESTS,

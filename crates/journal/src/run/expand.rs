@@ -20,6 +20,7 @@ impl RunState {
         self.grow();
         for (group, expansion) in expansions {
             self.exchange(group, &expansion);
+            self.turn(group);
             let entry = &mut self.steps[group.as_usize()];
             (entry.issued, entry.stale) = (false, false);
             self.put(group, StepState::Gathering);
@@ -41,9 +42,11 @@ impl RunState {
                 let gone = matches!(need.state, StepState::Failed { .. } | StepState::Blocked { .. });
                 (missing + u32::from(!need.settled), dead + u32::from(gone))
             });
-            let absent = self.topology.reads(step).iter().filter(|need| self.steps[need.as_usize()].skipped).count();
+            let reads = || self.topology.reads(step).iter().map(|need| &self.steps[need.as_usize()]);
+            let absent = reads().filter(|need| need.skipped).count();
+            let gone = reads().filter(|need| need.is_gone).count() as u32;
             let state = open_state(missing == 0, self.topology.is_conditional(step));
-            let entry = Entry { dead, absent: absent as u32, ..Entry::new(state, missing) };
+            let entry = Entry { dead, gone, absent: absent as u32, ..Entry::new(state, missing) };
             self.counts[entry.state.stage() as usize] += 1;
             self.open += 1;
             self.steps.push(entry);

@@ -39,11 +39,15 @@ impl RunState {
         }
         if is_end(was) != is_end(is) {
             self.count_dead(step, is_end(is));
+            self.count_gone(step);
         }
         self.follow_key(step, was_keyed, is_keyed);
         self.settle(step, Outcome::of(&old));
         self.close_or_open(step);
         self.refresh(step);
+        if let (Stage::Queued, Some(key)) = was_keyed {
+            self.refresh_leader(key);
+        }
         if was != is && (was == Stage::Queued || is == Stage::Queued) {
             // Whether one that needs it goes first depends on that.
             let topology = Arc::clone(&self.topology);
@@ -102,6 +106,7 @@ impl RunState {
         }
         let mut changed = false;
         if settled {
+            entry.turned = false;
             if let (Some(basis), Some(outcome)) = (entry.basis.take(), Outcome::of(&entry.state)) {
                 changed = basis != outcome;
             }
@@ -195,12 +200,15 @@ impl RunState {
     pub(super) fn refresh(&mut self, step: StepIndex) {
         let todo = self.todo_of(step);
         self.agenda.set(step, todo);
+        if let StepState::Queued { key } = *self.state(step) {
+            self.refresh_leader(key);
+        }
     }
 
     /// Returns whether all that a step still waits for waits itself for it: another step of the same work, made anew.
     ///
     /// Its attempt is theirs as well; without this the two would wait for each other for ever (I10).
-    fn goes_first(&self, step: StepIndex) -> bool {
+    pub(super) fn goes_first(&self, step: StepIndex) -> bool {
         let Some(key) = self.state(step).key().filter(|_| self.topology.handler(step).is_none()) else { return false };
         let behind = |step: &StepIndex| *self.state(*step) == StepState::Queued { key };
         self.topology.needs(step).iter().all(|need| {
@@ -218,7 +226,7 @@ impl RunState {
         self.topology.needs(step).iter().chain(items).any(blocked)
     }
 
-    fn todo_of(&self, step: StepIndex) -> Option<Todo> {
+    pub(super) fn todo_of(&self, step: StepIndex) -> Option<Todo> {
         use StepState as S;
         let entry = &self.steps[step.as_usize()];
         if entry.issued {
@@ -227,7 +235,7 @@ impl RunState {
         match &entry.state {
             S::Running(_) | S::Failed { .. } | S::Blocked { .. } | S::Dropped => None,
             _ if entry.stale => Some(Todo::Rebind),
-            S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => None,
+            S::Done(_) | S::Skipped { .. } | S::Gathered { .. } => entry.rests_on_nothing().then_some(Todo::Rebind),
             // An item that was given up counts no more once the list is read anew.
             S::Bindable if self.topology.is_group(step) && entry.absent > 0 => Some(Todo::Skip),
             S::Bindable if self.topology.leads(step) => Some(Todo::Expand),
@@ -239,7 +247,7 @@ impl RunState {
             S::Undecided => Some(Todo::Decide),
             S::Bindable => Some(Todo::Bind),
             S::Held { .. } => Some(Todo::Watch),
-            _ if entry.missing > 0 && !self.goes_first(step) => None,
+            _ if entry.missing > 0 && !self.goes_first(step) => self.holds_up(step).then_some(Todo::Rebind),
             S::Keyed { .. } => Some(Todo::Guard),
             S::Ended(_) => Some(Todo::Heal),
             S::Ready { not_before, .. } if *not_before > self.whole.clock => Some(Todo::Wait(*not_before)),
@@ -310,7 +318,7 @@ impl RunState {
     }
 }
 
-const fn is_end(stage: Stage) -> bool {
+pub(super) const fn is_end(stage: Stage) -> bool {
     matches!(stage, Stage::Failed | Stage::Blocked)
 }
 

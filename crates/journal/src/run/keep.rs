@@ -20,6 +20,7 @@ const LEADS: u8 = 4;
 const HAS_SPENT: u8 = 8;
 const BASIS_NOTHING: u8 = 16;
 const BASIS_MADE: u8 = 32;
+const TURNED: u8 = 64;
 
 impl RunState {
     /// Writes what is not to be worked out from the topology. `clock` is the driver's time of the newest event: what
@@ -52,14 +53,16 @@ impl RunState {
         // Whoever adds a field chooses: it is kept here, or worked out below.
         #[rustfmt::skip]
         let Entry {
-            state, attempts, stale, spent, basis, dropped,
+            state, attempts, stale, spent, basis, dropped, turned,
             missing: _, unsettled_items: _, queued_items: _, dead: _, absent: _, settled: _, skipped: _, closed: _, issued: _,
+            is_gone: _, gone: _,
         } = entry;
         let leads = state.key().is_some_and(|key| state.stage() != Stage::Done && self.keys.leads(key, step));
         let mut flags = 0;
         for (flag, holds) in [
             (STALE, *stale),
             (DROPPED, *dropped),
+            (TURNED, *turned),
             (LEADS, leads),
             (HAS_SPENT, spent.is_some()),
             (BASIS_NOTHING, matches!(basis, Some(Outcome::Nothing))),
@@ -93,6 +96,7 @@ impl RunState {
             let mut entry = Entry::new(state, 0);
             entry.stale = flags & STALE != 0;
             entry.dropped = flags & DROPPED != 0;
+            entry.turned = flags & TURNED != 0;
             entry.attempts = from.small()?;
             if flags & HAS_SPENT != 0 {
                 entry.spent = Some(from.json()?);
@@ -148,6 +152,7 @@ impl RunState {
             entry.settled = stands && !entry.stale;
             entry.skipped = entry.settled && matches!(entry.state, S::Skipped { .. });
             entry.closed = entry.settled || entry.is_dead() || entry.state == S::Dropped;
+            entry.is_gone = entry.turned && entry.is_dead();
         }
         let due: BTreeSet<StepIndex> =
             self.whole.concluded.map(|status| self.due(status).collect()).unwrap_or_default();
@@ -161,6 +166,7 @@ impl RunState {
             let handler = topology.handler(step).is_some();
             missing += u32::from(handler && !due.contains(&step));
             let absent = topology.reads(step).iter().map(at).filter(|need| need.skipped).count() as u32;
+            let gone = topology.reads(step).iter().map(at).filter(|need| need.is_gone).count() as u32;
             let members = topology.members(step).unwrap_or_default();
             let unsettled_items = members.iter().map(at).filter(|member| !member.settled).count() as u32;
             let queued = |member: &&Entry| member.state.stage() == Stage::Queued;
@@ -175,7 +181,7 @@ impl RunState {
                 self.running.insert(step);
             }
             let entry = &mut self.steps[step.as_usize()];
-            (entry.missing, entry.dead, entry.absent) = (missing, dead, absent);
+            (entry.missing, entry.dead, entry.absent, entry.gone) = (missing, dead, absent, gone);
             (entry.unsettled_items, entry.queued_items) = (unsettled_items, queued_items);
         }
         if self.whole.stopping.is_some() {

@@ -38,13 +38,30 @@ pub fn audit(run: &RunState) {
             settled(*need) || matches!(run.state(*need), StepState::Queued { key } if state.key() == Some(*key))
         };
         let goes_first = due && topology.needs(step).iter().all(behind);
+        let lets_go = |led: StepKey| {
+            let ready = |other: StepIndex| {
+                let needs = topology.needs(other);
+                *run.state(other) == (StepState::Queued { key: led })
+                    && !run.is_stale(other)
+                    && needs.iter().all(|need| settled(*need))
+            };
+            topology.indices().any(ready)
+        };
         let todo = match state {
             _ if run.is_issued(step) => matches!(state, StepState::Ready { .. }).then_some(Todo::Starting),
             StepState::Running(_) | StepState::Failed { .. } | StepState::Blocked { .. } => None,
             _ if run.is_stale(step) => Some(Todo::Rebind),
-            StepState::Done(_) | StepState::Skipped { .. } => None,
+            StepState::Done(_) | StepState::Skipped { .. } => {
+                let gone = |need: &StepIndex| ended(*need) && run.is_turned(*need);
+                topology.reads(step).iter().any(gone).then_some(Todo::Rebind)
+            }
             _ if dead => Some(Todo::Block),
             StepState::Held { .. } => Some(Todo::Watch),
+            // Whoever waits lets those of the same work go first that could go on.
+            StepState::Keyed { key: led } | StepState::Ready { key: led, .. } if !bound && !goes_first => {
+                lets_go(*led).then_some(Todo::Rebind)
+            }
+            StepState::Ended(ended) if !bound && !goes_first => lets_go(ended.slot.key).then_some(Todo::Rebind),
             _ if !bound && !goes_first => None,
             StepState::Undecided | StepState::Bindable if absent(step) => Some(Todo::Skip),
             StepState::Undecided => Some(Todo::Decide),
