@@ -2,16 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One thing that goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum Fault {
     /// The machine is told that it goes away (SIGTERM to the engine); when the time is over, everything on it is killed.
     Notice {
         /// How long it has, in milliseconds.
-        #[serde(rename = "grace_ms", serialize_with = "millis")]
+        #[serde(rename = "grace_ms", with = "millis")]
         grace: Duration,
     },
     /// Everything on the machine is killed at once.
@@ -25,15 +25,24 @@ pub enum Fault {
     /// All processes of a step stand still for a while.
     Freeze {
         /// For how long, in milliseconds.
-        #[serde(rename = "for_ms", serialize_with = "millis")]
+        #[serde(rename = "for_ms", with = "millis")]
         lasting: Duration,
     },
     /// The engine stands still, another one takes the run over, and the first one comes back.
     Zombie,
 }
 
-fn millis<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+/// Times as whole milliseconds.
+mod millis {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
 }
 
 impl Fault {
@@ -61,10 +70,10 @@ impl fmt::Display for Fault {
 }
 
 /// A fault and its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strike {
     /// How long after the one before, or after the begin, in milliseconds.
-    #[serde(rename = "after_ms", serialize_with = "millis")]
+    #[serde(rename = "after_ms", with = "millis")]
     pub after: Duration,
     /// What happens.
     #[serde(flatten)]

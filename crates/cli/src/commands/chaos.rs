@@ -51,6 +51,10 @@ pub struct Chaos {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     faults: u32,
 
+    /// Do exactly this to every run: a file with a JSON list of faults and times, as `--output json` shows each run's `plan`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "faults", "speed"])]
+    plan: Option<PathBuf>,
+
     /// The seed of the first run; the ones after it have the numbers that follow (default: a random one).
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -105,8 +109,9 @@ impl Chaos {
         self.publishes_only_here(&pipeline)?;
         let dir = self.scratch(context)?;
         let subject = self.subject(&pipeline, &place.file, &targets)?;
+        let given = self.plan.as_deref().map(|file| given(context, file)).transpose()?;
         tokio::select! {
-            judged = self.judge(context, &pipeline, &subject, &dir) => judged,
+            judged = self.judge(context, &pipeline, &subject, &dir, given.as_deref()) => judged,
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
             stopped = tokio::signal::ctrl_c() => {
                 stopped.map_err(CliError::io("the signal"))?;
@@ -124,6 +129,7 @@ impl Chaos {
         pipeline: &Pipeline,
         subject: &Subject,
         dir: &Path,
+        given: Option<&[Strike]>,
     ) -> Result<u8, CliError> {
         let sys = &context.sys;
         let first = self.seed.unwrap_or_else(|| sys.random.u64() >> 16);
@@ -146,7 +152,10 @@ impl Chaos {
         for n in 0..u64::from(self.runs) {
             let seed = first.wrapping_add(n);
             let random = SeededRandom::new(seed);
-            let plan = self.profile.draw(&random, self.faults as usize, undisturbed.wall, self.speed);
+            let plan = match given {
+                Some(given) => given.to_vec(),
+                None => self.profile.draw(&random, self.faults as usize, undisturbed.wall, self.speed),
+            };
             let home = dir.join(n.to_string());
             let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
             let mut problems: Vec<String> = Vec::new();
@@ -251,8 +260,8 @@ impl Chaos {
     ) -> Result<(), CliError> {
         match context.output {
             Output::Json => say_json(&json!({
-                "profile": self.profile.name(),
-                "speed": self.speed,
+                "profile": self.plan.is_none().then(|| self.profile.name()),
+                "speed": self.plan.is_none().then_some(self.speed),
                 "undisturbed_ms": millis(undisturbed),
                 "runs": all.iter().map(as_json).collect::<Vec<_>>(),
                 "prunella": row.json(),
@@ -278,17 +287,27 @@ impl Chaos {
         if let Some(kept) = &first.kept {
             text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
         }
-        let words: Vec<&str> = self.which.words.iter().map(String::as_str).collect();
-        text.push_str(&format!(
-            "  again: prunella chaos {} --profile {} --seed {} --runs 1 --faults {} --speed {}\n",
-            words.join(" "),
-            self.profile,
-            first.seed,
-            self.faults,
-            self.speed
-        ));
+        let mut again = String::from("prunella chaos");
+        self.which.words.iter().for_each(|word| again.push_str(&format!(" {word}")));
+        self.which.set.iter().for_each(|set| again.push_str(&format!(" --set {set}")));
+        match &self.plan {
+            Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
+            None => {
+                again.push_str(&format!(" --profile {} --faults {} --speed {}", self.profile, self.faults, self.speed))
+            }
+        }
+        text.push_str(&format!("  again: {again} --seed {} --runs 1\n", first.seed));
         text
     }
+}
+
+/// Reads a plan.
+fn given(context: &Context, file: &Path) -> Result<Vec<Strike>, CliError> {
+    let text = context.sys.fs.read(file).map_err(CliError::io(file))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        let hint = "a list as in `[{\"after_ms\": 300, \"fault\": \"notice\", \"grace_ms\": 2000}]`; docs/cli.md has the faults";
+        CliError::Usage(format!("{}: {error}", file.display()), Some(hint.to_owned()))
+    })
 }
 
 fn millis(time: Duration) -> u64 {

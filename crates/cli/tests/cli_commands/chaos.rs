@@ -54,6 +54,28 @@ fn under_all_faults_nothing_is_lost_and_the_table_is_measured() {
 }
 
 #[test]
+fn a_plan_is_carried_out_as_it_is_and_told_as_it_was() {
+    let home = Home::with(SMALL);
+    let plan = serde_json::json!([
+        { "after_ms": 150, "fault": "notice", "grace_ms": 5000 },
+        { "after_ms": 150, "fault": "step" },
+        { "after_ms": 100, "fault": "freeze", "for_ms": 50 },
+    ]);
+    home.write("plan.json", &plan.to_string());
+    let answer = home.json(&["chaos", "--plan", "plan.json", "--runs", "1", "--seed", "1"]);
+    let run = &answer["runs"][0];
+    assert_eq!(
+        (&run["plan"], &run["wrong"], &answer["profile"]),
+        (&plan, &serde_json::json!([]), &().into()),
+        "{answer}"
+    );
+    let told: Vec<&str> =
+        run["timeline"].as_array().expect("a list").iter().filter_map(|at| at["what"].as_str()).collect();
+    assert!(told[0].starts_with("notice, 5.0 s") && told[1].starts_with("the engine was ready before"), "{told:?}");
+    assert!(told.contains(&"step killed: train"), "{told:?}");
+}
+
+#[test]
 fn a_step_that_forgets_where_it_was_is_found_and_the_command_that_shows_it_again_is_named() {
     // It appends to what lies outside: whoever interrupts it sees its work twice.
     let home = Home::new();
@@ -68,7 +90,7 @@ fn a_step_that_forgets_where_it_was_is_found_and_the_command_that_shows_it_again
     let told = home.run(&["chaos", "--profile", "kills", "--runs", "2", "--faults", "2", "--seed", "5"]).exits(1);
     for part in [
         "I1 visible does not hold: `count.lines` is not what the undisturbed run made",
-        "again: prunella chaos  --profile kills --seed 5 --runs 1 --faults 2 --speed 1",
+        "again: prunella chaos --profile kills --faults 2 --speed 1 --seed 5 --runs 1\n",
         "its store: ",
     ] {
         assert!(told.out.contains(part), "{part}: {}", told.out);
@@ -98,6 +120,15 @@ fn what_cannot_be_compared_or_would_reach_others_is_refused() {
     let told = home.run(&["chaos", "--publish", "--dir", "full"]).exits(2);
     assert!(told.err.contains("is not empty"), "{}", told.err);
     assert!(home.run(&["chaos", "--speed", "0"]).exits(2).err.contains("above 0"));
+    home.write("plan.json", "[\n  { \"after_ms\": 1, \"fault\": \"rain\" } ]");
+    let told = home.run(&["chaos", "--publish", "--plan", "plan.json"]).exits(2);
+    assert!(
+        told.err.contains("plan.json: unknown variant `rain`, expected one of `notice`, `machine`"),
+        "{}",
+        told.err
+    );
+    assert!(told.err.contains("at line 2"), "{}", told.err);
+    home.run(&["chaos", "--plan", "plan.json", "--profile", "kills"]).exits(2);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod referencing;
 mod rights;
 mod rotting;
 mod shells;
+mod shelves;
 mod starting;
 mod stopping;
 mod summaries;
