@@ -11,6 +11,7 @@ mod lengths;
 mod licences;
 mod mutations;
 mod purity;
+mod radosgw;
 mod schedules;
 mod servers;
 #[cfg(feature = "soak")]
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
 
   check [--quick]    everything that must hold before a commit; --quick leaves out tests and examples
   examples           builds, then runs the examples, in peace and killed, and compares what they made
+  servers COMMAND…   runs a command beside real servers of object stores, with their addresses in its environment
   soak [OPTIONS]     kills real runs at random and checks that nothing is lost (docs/testing.md):
                      --minutes N, --kills N, --seed S, --parallel N, --binary FILE, --state FILE, --new
   mutations [NUMBER…] [--write]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["check", "--quick"] => check::check(check::Extent::Quick),
         ["examples"] => check::check(check::Extent::Examples),
         ["mutations", options @ ..] => mutations::main(options),
+        ["servers", command, arguments @ ..] => servers::main(command, arguments),
         ["soak", options @ ..] if options.contains(&"--schedules") => schedules::main(options),
         #[cfg(feature = "soak")]
         ["soak", options @ ..] => soak::main(options),

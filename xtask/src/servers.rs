@@ -6,12 +6,12 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use crate::workspace::target;
+use crate::{radosgw::Ceph, workspace::target};
 
 /// The versions that are tested against.
 const MOTO: &str = "5.2.5";
@@ -20,6 +20,10 @@ const AZURITE: &str = "3.35.0";
 /// Servers that get conditions wrong: the probe must refuse them.
 const S3RVER: &str = "3.7.1";
 const GCP_EMULATOR: &str = "2026.7.19";
+const S3S_FS: &str = "0.14.1";
+const RADOSGW: &str = "16.2.15";
+/// Key and secret of those that want some: s3rver takes no others.
+const WRONG_KEY: &str = "S3RVER";
 
 /// What Azurite's documentation gives everybody: it opens nothing but Azurite.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -45,6 +49,20 @@ impl Drop for Servers {
     }
 }
 
+/// Runs a command beside all servers that there are.
+pub fn main(command: &str, arguments: &[&str]) -> ExitCode {
+    let servers = Servers::start();
+    let variables = servers.variables.iter().map(|(name, value)| (name, value));
+    match Command::new(command).args(arguments).envs(variables).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{command}: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 impl Servers {
     /// Installs what is not installed yet, and starts all that there are.
     pub fn start() -> Self {
@@ -58,8 +76,13 @@ impl Servers {
         if let Err(problem) = servers.azurite(&dir, &python) {
             println!("skipped: azurite: {problem}");
         }
-        for (name, started) in [("s3rver", servers.s3rver(&dir)), ("gcp-storage-emulator", servers.gcp_emulator(&dir))]
-        {
+        let wrong = [
+            ("s3rver", servers.s3rver(&dir)),
+            ("gcp-storage-emulator", servers.gcp_emulator(&dir)),
+            ("s3s-fs", servers.s3s_fs(&dir)),
+            ("radosgw", servers.radosgw(&dir, &python)),
+        ];
+        for (name, started) in wrong {
             if let Err(problem) = started {
                 println!("skipped: {name}: {problem}");
             }
@@ -90,6 +113,45 @@ impl Servers {
         self.child(command.arg(format!("--port={port}")))?;
         listens(port)?;
         self.variables.push(("PRUNELLA_TEST_GCP_EMULATOR", format!("http://127.0.0.1:{port}")));
+        Ok(())
+    }
+
+    /// Takes ten minutes to build, so that nobody has to.
+    fn s3s_fs(&mut self, dir: &Path) -> Result<(), String> {
+        let program = dir.join(format!("s3s-fs-{S3S_FS}/bin/s3s-fs"));
+        if !program.exists() {
+            return Err(format!("it is not in `{}` (docs/testing.md)", program.display()));
+        }
+        let (port, data) = (free_port()?, fresh(&dir.join("s3s-fs-data"))?);
+        // A bucket is a folder.
+        fs::create_dir_all(data.join("bucket")).map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.args(["--host", "127.0.0.1", "--access-key", WRONG_KEY, "--secret-key", WRONG_KEY, "--port"]);
+        self.child(command.arg(port.to_string()).arg(data))?;
+        listens(port)?;
+        self.variables.push(("PRUNELLA_TEST_S3S_FS", format!("http://127.0.0.1:{port}")));
+        Ok(())
+    }
+
+    /// Comes as 50 packages of Debian, so that nobody has to.
+    fn radosgw(&mut self, dir: &Path, python: &Path) -> Result<(), String> {
+        let root = dir.join(format!("radosgw-{RADOSGW}"));
+        if !root.join("usr/bin/radosgw").exists() {
+            return Err(format!("it is not in `{}` (docs/testing.md)", root.display()));
+        }
+        let (ports, data) = ([free_port()?, free_port()?], fresh(&dir.join("radosgw-data"))?);
+        let ceph = Ceph::new(&root, &data, ports)?;
+        self.child(&mut ceph.monitor())?;
+        self.children.push(ceph.keeper()?);
+        self.child(&mut ceph.gateway())?;
+        ceph.user(WRONG_KEY)?;
+        listens(ports[1])?;
+        let endpoint = format!("http://127.0.0.1:{}", ports[1]);
+        let make = "import sys, boto3
+key = sys.argv[2]
+boto3.client('s3', endpoint_url=sys.argv[1], aws_access_key_id=key, aws_secret_access_key=key, region_name='us-east-1').create_bucket(Bucket='bucket')";
+        quietly(Command::new(python.join("bin/python")).args(["-c", make, &endpoint, WRONG_KEY]))?;
+        self.variables.push(("PRUNELLA_TEST_RADOSGW", endpoint));
         Ok(())
     }
 

@@ -26,8 +26,9 @@ pub enum Conditions {
     Ignored,
     /// Checked before the body is taken, and not again.
     Racing,
-    /// Atomic for single uploads, ignored when an upload in parts is completed.
-    IgnoredForParts,
+    /// As Ceph's radosgw 16: atomic for single uploads, where a tag in quotes is never the one that is there; ignored when an
+    /// upload in parts is completed.
+    Radosgw,
 }
 
 /// S3 over a map.
@@ -74,12 +75,15 @@ fn write(
 #[async_trait::async_trait]
 impl S3 for Service {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let quoted = req.headers.get("if-match").is_some_and(|tag| tag.as_bytes().starts_with(b"\""));
         let input = req.input;
         let bytes = whole(input.body).await?;
         let (metadata, at) = (input.metadata.unwrap_or_default(), (input.bucket.as_str(), input.key.as_str()));
         let (mut if_match, mut if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
         match self.1 {
-            Conditions::Atomic | Conditions::IgnoredForParts => {}
+            // It compares a tag as it is written, and its own have no quotes.
+            Conditions::Radosgw if quoted => return Err(s3_error!(PreconditionFailed)),
+            Conditions::Atomic | Conditions::Radosgw => {}
             Conditions::Ignored => (if_match, if_none_match) = (None, None),
             Conditions::Racing => {
                 if if_none_match.is_some() && self.find(at.0, at.1).is_ok() {
@@ -223,7 +227,7 @@ impl S3 for Service {
         }
         let (metadata, at) = (upload.metadata.clone(), (input.bucket.as_str(), input.key.as_str()));
         let (if_match, if_none_match) = match self.1 {
-            Conditions::Ignored | Conditions::IgnoredForParts => (None, None),
+            Conditions::Ignored | Conditions::Radosgw => (None, None),
             _ => (input.if_match.as_ref(), input.if_none_match.as_ref()),
         };
         let e_tag = write(&mut held, at, bytes.freeze(), metadata, if_match, if_none_match)?;

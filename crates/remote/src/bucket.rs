@@ -26,6 +26,7 @@ use crate::url::{Kind, StoreUrl};
 use hints::HINT;
 use others::Versions;
 pub(crate) use parts::PART_BYTES;
+pub(crate) use shown::{Asks, unquoted};
 
 /// A bucket, and how patient its user is.
 #[derive(Clone)]

@@ -188,12 +188,16 @@ impl Remote {
     }
 }
 
+/// Which questions a bucket was asked that counts as fit here; another word when there are more.
+const PROBED: &str = "parts";
+
 /// Refuses a bucket whose conditions do not hold; found out once a machine, bucket and endpoint.
 async fn is_fit(sys: &Sys, bucket: &Bucket, options: &Options) -> Result<(), ObjectsError> {
     let url = bucket.url();
     let place = format!("{:?}-{}-{}", url.kind, bucket.endpoint(), url.bucket);
     let name: String = place.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(200).collect();
-    let known = options.cache.join("fit").join(name);
+    let parent = options.cache.join("fit").join(PROBED);
+    let known = parent.join(name);
     if matches!(sys.fs.metadata(&known), Ok(Some(_))) {
         return Ok(());
     }
@@ -202,7 +206,6 @@ async fn is_fit(sys: &Sys, bucket: &Bucket, options: &Options) -> Result<(), Obj
         return Err(unfit(url, &reason));
     }
     // Not remembered, it is found out again by the next.
-    let parent = options.cache.join("fit");
     let _not_remembered = sys.fs.create_dir_all(&parent).and_then(|_| sys.fs.create_new(&known).map(drop));
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Service {
             return Err(Refusal::Invalid);
         }
         let condition = match self.conditions {
-            Conditions::Atomic | Conditions::IgnoredForParts => condition,
+            Conditions::Atomic | Conditions::Radosgw => condition,
             Conditions::Ignored => None,
             Conditions::Racing => {
                 holds(&self.objects.held(), bucket, &name, condition)?;
@@ -95,7 +95,7 @@ impl Service {
     ) -> Result<Response<Body>, Refusal> {
         let name = name(query, about)?;
         let mut held = self.objects.held();
-        if !matches!(self.conditions, Conditions::Ignored | Conditions::IgnoredForParts) {
+        if !matches!(self.conditions, Conditions::Ignored | Conditions::Radosgw) {
             holds(&held, bucket, &name, condition)?;
         }
         // Who looks only now does not look again when the bytes are there.

@@ -228,14 +228,21 @@ fn a_run_gets_over_a_store_that_stumbles() {
 
 #[test]
 fn a_bucket_that_would_break_the_protocol_is_refused_before_anything_is_written() {
-    let server = S3Server::with_conditions("bucket", Conditions::Ignored);
-    let machine = Machine::new(&server);
-    small(&machine);
-    let refused = machine.run(&["run"]).exits(78).err;
-    assert!(refused.contains("ignores the condition of a create"), "{refused}");
-    assert_eq!(server.objects().keys("bucket"), Vec::<String>::new());
-    let checked = machine.run(&["store", "check", "--output", "json"]).exits(78).json();
-    assert_eq!(checked["fit"], false);
+    for (conditions, reason) in [
+        (Conditions::Ignored, "it ignores the condition of a create (`If-None-Match: *`)"),
+        (Conditions::Racing, "it checks the condition of a create beside the write: of 50 at once"),
+        (Conditions::Radosgw, "it ignores the condition of an upload in parts: a second one replaced the first"),
+    ] {
+        let server = S3Server::with_conditions("bucket", conditions);
+        let machine = Machine::new(&server);
+        small(&machine);
+        let refused = machine.run(&["run"]).exits(78).err;
+        assert!(refused.contains(reason), "{refused}");
+        assert_eq!(server.objects().keys("bucket"), Vec::<String>::new());
+        let checked = machine.run(&["store", "check"]).exits(78).out;
+        assert!(checked.contains(reason) && checked.contains("no store can be here"), "{checked}");
+        assert_eq!(machine.run(&["store", "check", "--output", "json"]).exits(78).json()["fit"], false);
+    }
     let good = S3Server::start("bucket");
     let machine = Machine::new(&good);
     let checked = machine.run(&["store", "check"]).exits(0).out;

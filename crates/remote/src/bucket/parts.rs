@@ -20,12 +20,26 @@ impl Bucket {
     where
         F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
     {
+        self.put_new_in_parts_of(PART_BYTES, key, size, parts).await
+    }
+
+    /// As [`Bucket::put_new_in_parts`], in parts of so many bytes.
+    pub(crate) async fn put_new_in_parts_of<F>(
+        &self,
+        part_bytes: usize,
+        key: &ObjectKey,
+        size: u64,
+        parts: F,
+    ) -> Result<Put, ObjectsError>
+    where
+        F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
+    {
         let by_part = self.by_part();
         let write = || {
             let (op, key, parts) = (by_part.clone(), key.clone(), parts.clone());
             async move {
                 let write = op.writer_with(key.as_str()).if_not_exists(true);
-                send(write.chunk(PART_BYTES).concurrent(PARTS_AT_ONCE).await?, size, parts).await
+                send(write.chunk(part_bytes).concurrent(PARTS_AT_ONCE).await?, size, parts).await
             }
         };
         self.line(size).await;
@@ -43,6 +57,11 @@ impl Bucket {
             key: key.clone(),
             message: "its uploads were lost one after the other".to_owned(),
         })
+    }
+
+    /// Returns the smallest part that is not the last one.
+    pub(crate) fn smallest_part_bytes(&self) -> usize {
+        self.op.info().capability().write_multi_min_size.unwrap_or(1)
     }
 
     /// Each part is made again by itself: to begin a large upload anew for one of them would never end in a bad network.

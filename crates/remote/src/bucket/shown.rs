@@ -10,6 +10,17 @@ use super::{Bucket, Ended, Put};
 /// What stands beside an object's bytes: the digest of what it shows; letters only, as Azure wants it.
 const DIGEST: &str = "prunelladigest";
 
+/// What a service is asked for before it writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asks<'a> {
+    /// Nothing: the last writer wins, always whole.
+    Nothing,
+    /// That the name is free.
+    Absent,
+    /// That the object has this entity tag.
+    Tag(&'a str),
+}
+
 impl Bucket {
     /// Returns what stands under a name; nothing only if it is definitely absent.
     pub(crate) async fn look(&self, name: &str) -> Result<Option<Shown>, ObjectsError> {
@@ -25,24 +36,38 @@ impl Bucket {
         digest: &str,
         instead: &Instead,
     ) -> Result<Put, ObjectsError> {
+        for asks in self.ways_to_ask(instead) {
+            let put = self.put_shown_asking(name, bytes.clone(), digest, asks).await?;
+            if put == Put::New || !self.stands(name, instead).await? {
+                return Ok(put);
+            }
+        }
+        Ok(Put::There)
+    }
+
+    /// As [`Bucket::put_shown`], with this condition and no other.
+    pub(crate) async fn put_shown_asking(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        digest: &str,
+        asks: Asks<'_>,
+    ) -> Result<Put, ObjectsError> {
         let (size, mark) = (bytes.len() as u64, [(DIGEST.to_owned(), digest.to_owned())]);
-        let version = self.version(instead);
         let write = || {
             let (op, bytes, name, mark) = (self.op.clone(), bytes.clone(), name.to_owned(), mark.clone());
-            let (version, fresh) = (version.clone(), *instead == Instead::OfNothing);
             async move {
                 let mut write = op.write_with(&name, bytes).user_metadata(mark);
-                if fresh {
-                    write = write.if_not_exists(true);
-                }
-                if let Some(version) = &version {
-                    write = write.if_match(version);
+                match asks {
+                    Asks::Nothing => {}
+                    Asks::Absent => write = write.if_not_exists(true),
+                    Asks::Tag(tag) => write = write.if_match(tag),
                 }
                 write.await.map(drop)
             }
         };
         self.line(size).await;
-        self.replaced(self.tried(None, size, write).await)
+        replaced(self.tried(None, size, write).await)
     }
 
     /// Puts a large object under a name, from pieces; all of it is visible at once, or nothing.
@@ -57,18 +82,36 @@ impl Bucket {
     where
         F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
     {
+        for asks in self.ways_to_ask(instead) {
+            let sent = (PART_BYTES, size, parts.clone());
+            let put = self.put_shown_in_parts_asking(name, sent, digest, asks).await?;
+            if put == Put::New || !self.stands(name, instead).await? {
+                return Ok(put);
+            }
+        }
+        Ok(Put::There)
+    }
+
+    /// As [`Bucket::put_shown_in_parts`], with this condition and no other: parts of so many bytes, of so many in all.
+    pub(crate) async fn put_shown_in_parts_asking<F>(
+        &self,
+        name: &str,
+        (part_bytes, size, parts): (usize, u64, F),
+        digest: &str,
+        asks: Asks<'_>,
+    ) -> Result<Put, ObjectsError>
+    where
+        F: Fn(u64, usize) -> std::io::Result<Bytes> + Send + Sync + Clone + 'static,
+    {
         let (op, mark) = (self.by_part(), [(DIGEST.to_owned(), digest.to_owned())]);
-        let version = self.version(instead);
         let write = || {
             let (op, name, parts, mark) = (op.clone(), name.to_owned(), parts.clone(), mark.clone());
-            let (version, fresh) = (version.clone(), *instead == Instead::OfNothing);
             async move {
-                let mut write = op.writer_with(&name).user_metadata(mark).chunk(PART_BYTES).concurrent(PARTS_AT_ONCE);
-                if fresh {
-                    write = write.if_not_exists(true);
-                }
-                if let Some(version) = &version {
-                    write = write.if_match(version);
+                let mut write = op.writer_with(&name).user_metadata(mark).chunk(part_bytes).concurrent(PARTS_AT_ONCE);
+                match asks {
+                    Asks::Nothing => {}
+                    Asks::Absent => write = write.if_not_exists(true),
+                    Asks::Tag(tag) => write = write.if_match(tag),
                 }
                 send(write.await?, size, parts).await
             }
@@ -77,8 +120,28 @@ impl Bucket {
         match self.tried(None, size, write).await {
             Ok(Ok(())) => Ok(Put::New),
             Ok(Err(source)) => Err(ObjectsError::Io { path: name.into(), source }),
-            Err(ended) => self.replaced(Err(ended)),
+            Err(ended) => replaced(Err(ended)),
         }
+    }
+
+    /// Returns what to ask for, one after the other as long as it is refused although it stands there.
+    ///
+    /// Some services know a tag without its quotes only (radosgw 16), some may know none. Whoever went on to ask them for the same
+    /// would do so for ever.
+    fn ways_to_ask<'a>(&self, instead: &'a Instead) -> Vec<Asks<'a>> {
+        match instead {
+            Instead::OfNothing => vec![Asks::Absent],
+            Instead::Of(version) if self.op.info().capability().write_with_if_match => {
+                vec![Asks::Tag(version), Asks::Tag(unquoted(version)), Asks::Nothing]
+            }
+            Instead::Of(_) | Instead::OfAnything => vec![Asks::Nothing],
+        }
+    }
+
+    /// Returns whether what a write may replace stands there, so that it was refused for nothing.
+    async fn stands(&self, name: &str, instead: &Instead) -> Result<bool, ObjectsError> {
+        let Instead::Of(version) = instead else { return Ok(false) };
+        Ok(self.look(name).await?.is_some_and(|there| there.version == *version))
     }
 
     /// Returns the names that begin so and the sizes of their objects, in byte order.
@@ -99,22 +162,19 @@ impl Bucket {
         };
         self.unconditional(self.tried(None, 0, delete).await).map(drop)
     }
+}
 
-    /// Returns the version that a write asks for, where the service knows such a condition.
-    fn version(&self, instead: &Instead) -> Option<String> {
-        match instead {
-            Instead::Of(version) if self.op.info().capability().write_with_if_match => Some(version.clone()),
-            Instead::Of(_) | Instead::OfNothing | Instead::OfAnything => None,
-        }
-    }
+/// Returns a tag as services write it down that keep none of its quotes.
+pub(crate) fn unquoted(tag: &str) -> &str {
+    tag.trim_matches('"')
+}
 
-    fn replaced(&self, outcome: Result<(), Ended>) -> Result<Put, ObjectsError> {
-        match outcome {
-            Ok(()) => Ok(Put::New),
-            // Asked to replace what is gone, some services say that it is absent.
-            Err(Ended::There | Ended::Absent) => Ok(Put::There),
-            Err(Ended::Error(error)) => Err(error),
-        }
+fn replaced(outcome: Result<(), Ended>) -> Result<Put, ObjectsError> {
+    match outcome {
+        Ok(()) => Ok(Put::New),
+        // Asked to replace what is gone, some services say that it is absent.
+        Err(Ended::There | Ended::Absent) => Ok(Put::There),
+        Err(Ended::Error(error)) => Err(error),
     }
 }
 

@@ -6,6 +6,7 @@
 mod bucket_rules;
 mod conditions;
 mod figures;
+mod replacement;
 mod rules;
 
 use std::time::Duration;
@@ -20,9 +21,9 @@ use crate::url::StoreUrl;
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// The condition, alone and in one race: what every machine asks once before it writes.
+    /// The condition, alone, in races and for an upload in parts: what every machine asks once before it writes.
     Quick,
-    /// Everything, with several races, large objects and figures.
+    /// Everything, with large objects and figures.
     Thorough,
 }
 
