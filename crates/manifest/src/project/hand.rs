@@ -171,7 +171,7 @@ impl<'s> Hand<'s> {
             }
             Err(error) => {
                 self.error("wrong-unit", &value.span(), format!("{what} is a size, but `{}` is none", clip(&text)))
-                    .help(&error.to_string());
+                    .help(error.to_string());
                 None
             }
         }
