@@ -26,6 +26,7 @@ mod progress;
 mod project;
 mod publications;
 mod referenced;
+mod resilience;
 mod room;
 mod settings;
 mod signals;

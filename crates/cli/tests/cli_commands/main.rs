@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod buckets;
+mod chaos;
 mod clouds;
 mod comparing;
 mod completing;
