@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{commands, project::pipeline_file};
+use crate::{commands, project::pipeline_file, transfers::TransferWords};
 
 /// Machine-learning pipelines that finish correctly although machines vanish.
 #[derive(Debug, Parser)]
@@ -36,6 +36,10 @@ pub struct Args {
     /// The project file [default: `prunella.toml` beside the pipeline file, or the nearest above it].
     #[arg(long, global = true, value_name = "FILE", env = "PRUNELLA_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// What limits transfers.
+    #[command(flatten)]
+    pub transfers: TransferWords,
 }
 
 /// How a command answers.

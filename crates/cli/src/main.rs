@@ -32,6 +32,7 @@ mod settings;
 mod signals;
 mod skips;
 mod to_read;
+mod transfers;
 mod warm;
 
 use std::process::ExitCode;
