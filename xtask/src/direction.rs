@@ -5,7 +5,7 @@ use crate::workspace::{Package, Workspace};
 /// The places from the top to the bottom. A crate may be built with crates of lower places only.
 const PLACES: [&[&str]; 10] = [
     &["prunella"],
-    &["prunella-cluster", "prunella-web"],
+    &["prunella-chaos", "prunella-cluster", "prunella-web"],
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
     &["prunella-attempt"],
     &["prunella-environment", "prunella-journal", "prunella-manifest"],
@@ -24,7 +24,7 @@ const PLACES: [&[&str]; 10] = [
 ];
 
 /// Crates that wrap the traits of others; only tests may be built with them.
-const FOR_TESTS: [&str; 4] = ["prunella-bucketkit", "prunella-testkit", "prunella-chaos", "prunella-simulation"];
+const FOR_TESTS: [&str; 3] = ["prunella-bucketkit", "prunella-testkit", "prunella-simulation"];
 
 /// What the innermost crates may be built with: nothing that reaches out.
 const PURE: [(&str, &[&str]); 3] = [

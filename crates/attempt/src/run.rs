@@ -16,6 +16,7 @@ use crate::{
     end::{self, fail, spent_before, trouble},
     interval::Known,
     life::Life,
+    moving::Moving,
     needs::lacks,
     promote::Finished,
     snapshots::millis,
@@ -58,7 +59,9 @@ pub async fn attempt(
         Ok(Claimed::Ours(slot, view)) => (slot, view),
         Err(error) => return unclaimed(&error),
     };
-    let life = Life::default();
+    // What is told of its transfers is its own.
+    let host = &Host { store: host.store.counting(), ..host.clone() };
+    let (life, moving, told) = (Life::default(), Moving::default(), tell.clone());
     let rest = async {
         let before = spent_before(&view, &request.run, &request.step, &request.budgets);
         let known = match &step.checkpoint {
@@ -76,6 +79,7 @@ pub async fn attempt(
             control,
             tell,
             life: &life,
+            moving: &moving,
             begun: host.sys.clock.monotonic(),
         };
         // Before anybody hears of an attempt: what is copied was made elsewhere.
@@ -85,7 +89,16 @@ pub async fn attempt(
         run.tell.tell(Told::Claimed { slot });
         run.go().await
     };
-    life.during(host, slot, rest).await
+    let rest = life.during(host, slot, rest);
+    // Of a store on this machine nothing is far away.
+    if !host.store.objects().is_remote() {
+        return rest.await;
+    }
+    tokio::select! {
+        biased;
+        verdict = rest => verdict,
+        () = moving.tell(host, told) => unreachable!("it goes on for ever"),
+    }
 }
 
 /// Returns what is known of an attempt that was told to end before its program ran: there is nothing to save or wait for.
@@ -148,6 +161,7 @@ pub(crate) struct Run<'a> {
     control: watch::Receiver<Control>,
     pub(crate) tell: Arc<dyn Tell>,
     life: &'a Life,
+    moving: &'a Moving,
     begun: Duration,
 }
 
@@ -310,7 +324,9 @@ impl Run<'_> {
             restored,
             known: self.known,
         };
+        self.moving.program_runs();
         let mut watched = supervision.run(running, socket, watcher).await;
+        self.moving.program_ran(self.host);
         watched.evidence.checkpoint_damaged = skipped;
         timeline.checkpoints = watched.checkpoints;
         timeline.ended_ms = watched.ended_ms;

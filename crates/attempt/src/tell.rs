@@ -2,6 +2,7 @@
 
 use prunella_model::{CheckpointId, RunId, SlotId};
 use prunella_process::Stream;
+use prunella_store::Moved;
 
 /// Something that happened in an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +98,13 @@ pub enum Told {
     },
     /// No process of it runs any more: what it made is valid and being stored.
     Storing,
+    /// So much of what it fetches before its program, or sends after it, is done; told from time to time.
+    Moving {
+        /// Which way.
+        way: Way,
+        /// How far.
+        moved: Moved,
+    },
     /// A notice was passed on.
     Noticed {
         /// Where it came from.
@@ -104,6 +112,15 @@ pub enum Told {
         /// Until the kill.
         grace_ms: u64,
     },
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Into the store.
+    Sending,
+    /// Out of it.
+    Fetching,
 }
 
 /// Hears what an attempt tells; must not block.

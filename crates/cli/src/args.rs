@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{commands, project::pipeline_file};
+use crate::{commands, project::pipeline_file, transfers::TransferWords};
 
 /// Machine-learning pipelines that finish correctly although machines vanish.
 #[derive(Debug, Parser)]
@@ -36,6 +36,10 @@ pub struct Args {
     /// The project file [default: `prunella.toml` beside the pipeline file, or the nearest above it].
     #[arg(long, global = true, value_name = "FILE", env = "PRUNELLA_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// What limits transfers.
+    #[command(flatten)]
+    pub transfers: TransferWords,
 }
 
 /// How a command answers.
@@ -71,6 +75,7 @@ pub enum Command {
     Tell(commands::tell::Tell),
     Verify(commands::verify::Verify),
     Heal(commands::heal::Heal),
+    Chaos(commands::chaos::Chaos),
     Gc(commands::gc::Gc),
     Store(commands::store::StoreCommand),
     Index(commands::index::Index),
@@ -88,6 +93,7 @@ impl Command {
             Self::Graph(graph) => pipeline_file(&graph.which.words),
             Self::Plan(plan) => pipeline_file(&plan.which.words),
             Self::Run(run) => pipeline_file(&run.which.words),
+            Self::Chaos(chaos) => pipeline_file(&chaos.which.words),
             Self::Pin(pin) => return Some(directory(pin.file.as_deref())),
             Self::Validate(validate) => return Some(directory(validate.file.as_deref())),
             Self::Init(_) | Self::Tell(_) | Self::Completions(_) | Self::Man(_) | Self::Complete(_) => return None,

@@ -12,6 +12,7 @@ use crate::{
     error::CliError,
     project::StoreAt,
     settings::{Origin, Settings},
+    transfers::TransferWords,
 };
 
 /// What every command starts from.
@@ -28,6 +29,8 @@ pub struct Context {
     pub read_from: Vec<StoreAt>,
     /// Who named them.
     pub read_from_by: Origin,
+    /// What the command line says of transfers.
+    pub transfers: TransferWords,
     /// What the project file says.
     pub settings: Settings,
     /// What is wrong with the project file, for the command that says what is wrong.
@@ -44,8 +47,17 @@ impl Context {
         let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
         let (sys, store) = (Sys::real(), args.store.as_deref().map(StoreAt::named).transpose()?);
         let (read_from, read_from_by) = others(&sys, &args.read_from)?;
-        let mut context =
-            Self { sys, output: args.output, store, store_from, read_from, read_from_by, settings, unread };
+        let mut context = Self {
+            sys,
+            output: args.output,
+            store,
+            store_from,
+            read_from,
+            read_from_by,
+            transfers: args.transfers.clone(),
+            settings,
+            unread,
+        };
         if let Some(base) = args.command.base() {
             let color = context.is_terminal();
             match Settings::read(&context.sys, args.config.as_deref(), &base, color) {
@@ -81,6 +93,7 @@ impl Context {
             store_from: Origin::BuiltIn,
             read_from: Vec::new(),
             read_from_by: Origin::BuiltIn,
+            transfers: TransferWords::default(),
             settings,
             unread: None,
         })

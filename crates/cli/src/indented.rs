@@ -15,6 +15,11 @@ pub struct Indented {
 const LINE: &[u8] = b"\n                                ";
 
 impl Indented {
+    /// Returns one for a value that stands so deep in others.
+    pub fn within(depth: usize) -> Self {
+        Self { depth, has_value: false }
+    }
+
     /// Begins a line, behind a comma if it is not the first.
     fn line<W: ?Sized + Write>(&self, out: &mut W, first: bool) -> Result<()> {
         if !first {

@@ -26,11 +26,13 @@ mod progress;
 mod project;
 mod publications;
 mod referenced;
+mod resilience;
 mod room;
 mod settings;
 mod signals;
 mod skips;
 mod to_read;
+mod transfers;
 mod warm;
 
 use std::process::ExitCode;

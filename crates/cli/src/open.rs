@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,13 +9,13 @@ use std::{
 
 use prunella_attempt::{EnvironmentUse, Host, Redactor, Secret};
 use prunella_environment::{PythonLock, ensure, environment_variables};
-use prunella_model::{ByteSize, EnvName, Graph, Step, StepName};
+use prunella_model::{EnvName, Graph, Step, StepName};
 use prunella_objects::{Directory, Embedded, Objects};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_remote::{Lakes, Published, Rate, Remote};
 use prunella_store::{OtherStore, Store, records::ProcessId};
 
-use crate::{answer::note, context::Context, error::CliError, progress, project::StoreAt};
+use crate::{answer::note, context::Context, error::CliError, progress, project::StoreAt, transfers::Transfers};
 
 /// Time kept back before a deadline.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -93,41 +92,21 @@ pub fn met(context: &Context) -> PathBuf {
     context.cache().join("met")
 }
 
-/// How many bytes a second may go over the network.
-const RATE: &str = "PRUNELLA_TRANSFER_RATE";
-/// How many processors transfers may use.
-const PROCESSORS: &str = "PRUNELLA_TRANSFER_PROCESSORS";
-
 /// Returns how buckets are used on this machine.
 ///
 /// # Errors
-/// [`CliError::Usage`] if the environment says something that cannot be.
+/// [`CliError::Usage`] if command line or environment say something that cannot be.
 pub fn bucket(context: &Context) -> Result<prunella_remote::Options, CliError> {
+    let limits = Transfers::of(context)?;
     let mut options = prunella_remote::Options::new(context.cache().join("objects"));
-    let hint = "write a size, such as `50MiB`: so many bytes may go over the network in a second";
-    let rate = said(context, RATE, hint, |text| NonZeroU64::new(text.parse::<ByteSize>().ok()?.bytes()))?;
-    options.rate = Rate::new(rate);
+    options.rate = Rate::new(limits.rate);
+    options.at_once = limits.requests.unwrap_or(options.at_once);
     Ok(options)
 }
 
 fn limited(context: &Context, store: Store) -> Result<Store, CliError> {
-    let hint = "write how many processors may cut, hash and lay out at once, such as `1`";
-    let processors = said(context, PROCESSORS, hint, |text| text.parse().ok().filter(|number: &usize| *number > 0))?;
-    Ok(match processors {
-        Some(processors) => store.with_processors(processors),
-        None => store,
-    })
-}
-
-/// Returns what a variable of the environment says, if it says anything.
-fn said<T>(context: &Context, name: &str, hint: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, CliError> {
-    match context.sys.env.var(name).filter(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => match read(text.trim()) {
-            Some(value) => Ok(Some(value)),
-            None => Err(CliError::Usage(format!("{name} is `{text}`"), Some(hint.to_owned()))),
-        },
-    }
+    let limits = Transfers::of(context)?;
+    Ok(store.limited(limits.processors, limits.memory))
 }
 
 /// Starts a guardian and returns what attempts share; of secrets those of the steps that `runs` names.

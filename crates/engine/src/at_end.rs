@@ -7,7 +7,7 @@ use prunella_journal::{RunState, RunStatus, StepIndex, StepState, metrics, read_
 use prunella_model::{EnvName, Step, StepId};
 use serde_json::{Value, json};
 
-use crate::{EngineError, Plan, driver::Driver};
+use crate::{EngineError, Plan, driver::Driver, reported::publications};
 
 /// The version of the report.
 const REPORT_FORMAT: u32 = 1;
@@ -64,13 +64,15 @@ impl Driver<'_> {
         let Some(variables) = variables(&self.plan, &self.state) else { return Ok(None) };
         self.notebook.flush().await?;
         let events = read_all(&**self.host.store.objects(), &self.run).await?.events;
-        let report = self.report(serde_json::to_value(metrics(&events)).unwrap_or(Value::Null));
+        let published = self.host.store.published(&self.run).await?;
+        let publications = publications(&self.plan, &self.state, &published, &events);
+        let report = self.report(serde_json::to_value(metrics(&events)).unwrap_or(Value::Null), publications);
         let at_end = Arc::new(AtEnd { variables, report: report.to_string().into_bytes() });
         self.at_end = Some(at_end.clone());
         Ok(Some(at_end))
     }
 
-    fn report(&self, metrics: Value) -> Value {
+    fn report(&self, metrics: Value, publications: Vec<Value>) -> Value {
         let (plan, state) = (&self.plan, &self.state);
         let failed: Vec<Value> = plan
             .indices()
@@ -108,6 +110,7 @@ impl Driver<'_> {
             "status": state.concluded().map(word),
             "failed": failed,
             "steps": steps,
+            "publications": publications,
             "metrics": metrics,
         })
     }

@@ -30,6 +30,7 @@ mod plan_items;
 mod plan_when;
 mod rack;
 mod recover;
+mod reported;
 mod reuse_walk;
 mod seen;
 mod summarize;

@@ -49,6 +49,7 @@ pub(crate) fn event_of(step: &StepId, slot: Option<SlotId>, writer: &WriterId, t
         Told::Line { .. }
         | Told::Progress { .. }
         | Told::Storing
+        | Told::Moving { .. }
         | Told::Unprotected { .. }
         | Told::NotCopied { .. } => return None,
     })

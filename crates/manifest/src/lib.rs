@@ -40,8 +40,8 @@ use prunella_model::Pipeline;
 pub use diagnostic::{Diagnostic, Severity, SourceSpan, to_json};
 pub use params::Overrides;
 pub use project::{
-    Cluster, Defaults, Effect, Engine, Gpus, Inject, MAX_PROJECT_BYTES, NoticesOf, Placed, ProjectFile, Target,
-    Toleration, project_source, read_project,
+    Cluster, Defaults, Effect, Engine, Gpus, Inject, LEAST_TRANSFER_MEMORY, MAX_PROJECT_BYTES, NoticesOf, Placed,
+    ProjectFile, Target, Toleration, TransferLimits, project_source, read_project,
 };
 pub use render::render;
 pub use schema::json_schema;

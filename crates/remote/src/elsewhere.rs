@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -18,6 +19,7 @@ use crate::url::{Kind, StoreUrl};
 pub struct Lakes {
     sys: Sys,
     options: Options,
+    fetched: AtomicU64,
 }
 
 /// How many objects are fetched at once, and how many pieces of each.
@@ -90,7 +92,12 @@ fn wanted_versions(text: &str) -> (String, Versions) {
 impl Lakes {
     /// Returns the clouds as this machine reaches them; nothing is asked yet.
     pub fn new(sys: &Sys, options: Options) -> Self {
-        Self { sys: sys.clone(), options }
+        Self { sys: sys.clone(), options, fetched: AtomicU64::new(0) }
+    }
+
+    /// Returns how many bytes this handle has fetched.
+    pub fn fetched(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     async fn fetch_object(&self, bucket: &Bucket, object: &ListedObject, to: &Path) -> Result<(), ObjectsError> {
@@ -108,7 +115,9 @@ impl Lakes {
                 let message = format!("`{}` was changed while it was fetched", object.name);
                 return Err(ObjectsError::Unfit { store: bucket.url().to_string(), message });
             };
+            let size = bytes.len() as u64;
             file = blocking(move || file.write_all(&bytes).map(|()| file)).await.map_err(io)?;
+            self.fetched.fetch_add(size, Ordering::Relaxed);
         }
         blocking(move || file.sync()).await.map_err(io)
     }

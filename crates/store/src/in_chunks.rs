@@ -40,8 +40,10 @@ pub(crate) enum Compare {
 pub(crate) struct Out {
     /// What an error is about.
     about: PathBuf,
-    write: Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>,
+    write: Box<Write>,
 }
+
+type Write = dyn FnMut(&[u8]) -> io::Result<()> + Send;
 
 impl Out {
     /// Returns what gives bytes to `write`, which is about `about`.

@@ -16,11 +16,15 @@ const FILES: usize = 8;
 /// At most so many processors cut, hash and lay out at once, with a window of memory each.
 const AT_WORK: usize = 4;
 
+/// So much memory do transfers take at most with all of these.
+const MEMORY: u64 = 256 << 20;
+
 /// What bounds the memory of transfers; shared by all clones of a handle.
 pub(crate) struct Lanes {
     up: Arc<Semaphore>,
     down: Arc<Semaphore>,
     at_work: usize,
+    files: usize,
 }
 
 /// Room for one object or range, until it is dropped.
@@ -28,8 +32,18 @@ pub(crate) struct Room(#[expect(dead_code, reason = "it is held")] OwnedSemaphor
 
 impl Lanes {
     pub(crate) fn new(processors: usize) -> Self {
-        let at_work = processors.clamp(1, AT_WORK);
-        Self { up: Arc::new(Semaphore::new(UP)), down: Arc::new(Semaphore::new(DOWN)), at_work }
+        Self::within(processors, MEMORY)
+    }
+
+    /// Returns lanes for transfers that take at most so much memory; more than there is built in changes nothing.
+    pub(crate) fn within(processors: usize, memory: u64) -> Self {
+        let share = |of: usize| usize::try_from(of as u64 * memory.min(MEMORY) / MEMORY).unwrap_or(of).max(1);
+        Self {
+            up: Arc::new(Semaphore::new(share(UP))),
+            down: Arc::new(Semaphore::new(share(DOWN))),
+            at_work: processors.clamp(1, share(AT_WORK)),
+            files: share(FILES),
+        }
     }
 
     /// Returns how many processors work at a transfer.
@@ -39,7 +53,7 @@ impl Lanes {
 
     /// Returns how many files in chunks are fetched at once.
     pub(crate) fn files(&self) -> usize {
-        FILES
+        self.files
     }
 
     /// Waits for room for an object.
@@ -57,5 +71,20 @@ impl Lanes {
     /// Waits for room for a range.
     pub(crate) async fn down(&self) -> Room {
         Room(self.down.clone().acquire_owned().await.expect("it is never closed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_memory_means_fewer_lanes_and_never_none() {
+        let of =
+            |lanes: &Lanes| (lanes.up.available_permits(), lanes.down.available_permits(), lanes.at_work, lanes.files);
+        assert_eq!(of(&Lanes::new(8)), (UP, DOWN, AT_WORK, FILES));
+        assert_eq!(of(&Lanes::within(8, u64::MAX)), (UP, DOWN, AT_WORK, FILES));
+        assert_eq!(of(&Lanes::within(8, MEMORY / 4)), (1, 3, 1, 2));
+        assert_eq!(of(&Lanes::within(0, 0)), (1, 1, 1, 1));
     }
 }

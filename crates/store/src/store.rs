@@ -51,11 +51,19 @@ impl Store {
         Self { writer: fresh_writer(&self.sys), ..self.clone() }
     }
 
-    /// Lets at most so many processors cut, hash and lay out at once.
+    /// Lets at most so many processors cut, hash and lay out at once, and transfers take at most so many bytes of memory; without
+    /// a number as many as there are, and 256 MiB.
     #[must_use]
-    pub fn with_processors(mut self, processors: usize) -> Self {
-        self.lanes = Arc::new(Lanes::new(processors));
+    pub fn limited(mut self, processors: Option<usize>, memory: Option<u64>) -> Self {
+        let processors = processors.unwrap_or_else(|| self.sys.machine.cpu_count());
+        self.lanes = Arc::new(Lanes::within(processors, memory.unwrap_or(u64::MAX)));
         self
+    }
+
+    /// Returns a handle that counts its transfers by itself, and is otherwise the same.
+    #[must_use]
+    pub fn counting(&self) -> Self {
+        Self { transfers: Arc::default(), ..self.clone() }
     }
 
     /// Returns how far the transfers of this handle and its clones are.

@@ -10,6 +10,7 @@ use crate::{
     present::{Line, Paint, Tone, columns, count, path},
     project::Place,
     settings::{NAME, Origin, Setting},
+    transfers::Transfers,
 };
 
 /// Says which project file counts here, and what targets it has.
@@ -51,14 +52,16 @@ pub fn settings(context: &Context, place: &Place) -> Vec<Setting> {
     let notices = said.notices.as_ref().map(|notices| (word(notices.value).to_owned(), notices.line));
     let keep_runs = said.keep_runs.as_ref().map(|runs| (runs.value.to_string(), runs.line));
     let processors = context.sys.machine.cpu_count().to_string();
-    vec![
+    let mut settings = vec![
         store(context, place),
         read_from(context),
         one("jobs", Some("PRUNELLA_JOBS"), jobs, processors),
         one("gpus", Some("PRUNELLA_GPUS"), gpus, "all that are found".to_owned()),
         one("notices", Some("PRUNELLA_NOTICES"), notices, word(NoticesOf::Auto).to_owned()),
         one("keep_runs", None, keep_runs, KEPT.to_string()),
-    ]
+    ];
+    settings.extend(Transfers::settings(context));
+    settings
 }
 
 fn store(context: &Context, place: &Place) -> Setting {

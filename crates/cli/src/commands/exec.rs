@@ -172,7 +172,8 @@ impl Exec {
             | Told::Progress { .. }
             | Told::Taken { .. }
             | Told::Durable { .. }
-            | Told::Storing => {}
+            | Told::Storing
+            | Told::Moving { .. } => {}
         });
         let verdict = attempt(&host, request, control, tell).await;
         let sockets = host.sockets.clone();

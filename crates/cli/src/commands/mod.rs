@@ -1,5 +1,6 @@
 //! One command, one file.
 
+pub mod chaos;
 pub mod complete;
 pub mod completions;
 pub mod diff;
@@ -81,6 +82,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Tell(command) => command.run(&context),
         Command::Verify(command) => command.run(&context).await,
         Command::Heal(command) => command.run(&context).await,
+        Command::Chaos(command) => command.run(&context).await,
         Command::Gc(command) => command.run(&context).await,
         Command::Store(command) => command.run(&context).await,
         Command::Index(command) => command.run(&context).await,

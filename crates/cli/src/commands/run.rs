@@ -1,6 +1,6 @@
 //! `prunella run`: run the pipeline, or go on with its newest unfinished run.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use prunella_attempt::Host;
@@ -45,6 +45,10 @@ pub struct Run {
     /// Accept data that is not in prunella.lock or has changed; it is recorded.
     #[arg(long)]
     allow_unpinned: bool,
+
+    /// Publish to paths below this directory, instead of beside the pipeline file.
+    #[arg(long, value_name = "DIR")]
+    publish_below: Option<PathBuf>,
 }
 
 /// How a run is driven.
@@ -85,7 +89,11 @@ impl Run {
         let mut prepared = prepare(context, &place, pipeline, strictness, Footprint::Write, &force).await?;
         let store = open::store(context, &place.store).await?;
         prepared.begin_with(warm::find(&store, &prepared.graph.pipeline, &self.warm).await?);
-        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
+        if let Some(below) = &self.publish_below {
+            context.sys.fs.create_dir_all(below).map_err(CliError::io(below))?;
+        }
+        let base = self.publish_below.as_ref().unwrap_or(&place.base);
+        let base = std::path::absolute(base).map_err(CliError::io(base))?;
         let unfinished = if self.new || !force.is_empty() {
             None
         } else {
@@ -94,7 +102,7 @@ impl Run {
         let (run, record) = match unfinished {
             Some(found) => found,
             None => {
-                let bring_in = prepared.create_run(context, &store, &place, &targets);
+                let bring_in = prepared.create_run(context, &store, &place, &targets, &base);
                 moving(context, &store, Way::Sending, bring_in).await?
             }
         };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{reading, which_run};
 use crate::{
-    answer::{leave, say, say_json},
+    answer::{leave, say, say_json_rows},
     args::Output,
     condition::{self, Binding, Bound, Condition, Driver, StepCondition},
     context::Context,
@@ -60,16 +60,8 @@ struct RunShown<'a> {
     run: &'a RunId,
     started_at_ms: i64,
     status: Condition,
-    steps: StepsShown<'a>,
-}
-
-/// How all steps are, made one by one as they are written.
-struct StepsShown<'a>(&'a Answer<'a>);
-
-impl Serialize for StepsShown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.plan.indices().map(|step| self.0.step_json(step)))
-    }
+    /// Written behind the others: there may be a hundred thousand.
+    steps: [(); 0],
 }
 
 /// How a step is, for programs.
@@ -139,7 +131,10 @@ impl Status {
         };
         history::tell_damage(seen.damage.as_deref(), "shown");
         match context.output {
-            Output::Json => say_json(&answer.as_json())?,
+            Output::Json => {
+                let steps: Vec<StepIndex> = answer.plan.indices().collect();
+                say_json_rows(&answer.as_json(), steps.len(), |row| answer.step_json(steps[row]))?;
+            }
             Output::Text => say(&answer.text(Paint::of(context)))?,
         }
         let code = if self.exit_status { condition.code(&seen.state) } else { 0 };
@@ -161,7 +156,7 @@ impl Answer<'_> {
             run: self.run,
             started_at_ms: self.started_at_ms,
             status: self.condition,
-            steps: StepsShown(self),
+            steps: [],
         }
     }
 
@@ -233,6 +228,8 @@ impl Answer<'_> {
             }
             StepState::Bindable | StepState::Keyed { .. } => {}
             StepState::Queued { .. } => out.push_str("waits for an equal step"),
+            // One that has never been tried has not failed.
+            StepState::Ready { .. } if self.state.attempts(step) == 0 => {}
             StepState::Ready { .. } => out.push_str(&self.last_failure(step)),
             StepState::Held { slot, holder } => {
                 put(out, format_args!("waits for {id}@{} of run {}", slot.epoch, short(holder)));

@@ -230,8 +230,13 @@ pub fn words(shown: &Shown, now: Span) -> String {
         Phase::Reused => vec!["reused".to_owned()],
         Phase::Starting => {
             let restoring = shown.story.as_ref().map(|story| format!("{story}, coming back"));
-            vec![restoring.unwrap_or_else(|| "starting".to_owned())]
+            match (shown.moving(), restoring) {
+                (Some(moving), story) => story.into_iter().chain([moving]).collect(),
+                (None, restoring) => vec![restoring.unwrap_or_else(|| "starting".to_owned())],
+            }
         }
+        // Its program has ended by then: what it said is no news.
+        Phase::Running if shown.moving().is_some() => shown.moving().into_iter().chain(story).collect(),
         Phase::Running => {
             let said = shown.said().map_or_else(|| format!("runs {}", ago(shown.running_since)), str::to_owned);
             let checkpoint = shown.checkpoint.map(|then| format!("checkpoint {} ago", ago(then)));

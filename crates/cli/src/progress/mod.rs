@@ -34,7 +34,8 @@ use prunella_sys::{Clock, Fs};
 
 pub use coverage::Coverage;
 pub use environment::environment;
-pub use transfer::{Way, moving};
+pub use prunella_attempt::Way;
+pub use transfer::{following, moving};
 
 use self::{
     ending::{End, GivenUp},
@@ -347,6 +348,9 @@ impl Spectator for Screen {
         match &mut inner.mode {
             Mode::InPlace { above, verbose, .. } => {
                 inner.model.tell(step, told);
+                if let Told::Moving { way, moved } = told {
+                    inner.model.moves(step, self.clock.monotonic(), *way, *moved);
+                }
                 if let (true, Told::Line { text, .. }) = (*verbose, told) {
                     above.push(output_line(&plan.id(step).to_string(), 0, text));
                     if above.len() >= 1000 {

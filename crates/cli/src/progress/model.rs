@@ -3,17 +3,22 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use prunella_attempt::Told;
+use prunella_attempt::{Told, Way};
 use prunella_healing::Ending;
 use prunella_journal::{
     Event, MetricsFold, RunState, SkippedBy, Stage, Stamped, StepIndex, StepState, StopHow, Topology,
 };
 use prunella_model::{CheckpointId, Class, RunId, Span, StepId};
 use prunella_process::Stream;
+use prunella_store::Moved;
 
-use super::text::{line, value};
+use super::{
+    text::{line, value},
+    transfer::{self, Speed},
+};
 use crate::present::lasting;
 
 /// Runs with at most this many steps are known step by step; of larger ones only what goes on, failed or ended last.
@@ -87,6 +92,8 @@ pub struct Shown {
     spoke: Spoke,
     marks: VecDeque<(CheckpointId, String)>,
     restored: Option<CheckpointId>,
+    /// What it fetches before its program runs, or sends after it, and how fast.
+    moving: Option<(Way, Moved, Speed)>,
 }
 
 /// How its last words came; what is further down counts more.
@@ -110,7 +117,14 @@ impl Shown {
             spoke: Spoke::Stderr,
             marks: VecDeque::new(),
             restored: None,
+            moving: None,
         }
+    }
+
+    /// Returns how far its transfer is, as long as something is left to do of it.
+    pub fn moving(&self) -> Option<String> {
+        let (way, moved, speed) = self.moving.as_ref()?;
+        (moved.done < moved.all).then(|| transfer::line(*way, *moved, speed.per_second()))
     }
 
     /// Returns the last words of its attempt: the progress that it told, else its last line.
@@ -229,6 +243,7 @@ impl Model {
                 let shown = self.show(step, Phase::Starting, now);
                 shown.epoch = slot.epoch.0;
                 (shown.said, shown.spoke, shown.checkpoint, shown.restored) = (None, Spoke::Stderr, None, None);
+                shown.moving = None;
             }
             Event::StateRestored { checkpoint, .. } => {
                 self.shown.entry(step).and_modify(|shown| shown.restored = Some(*checkpoint));
@@ -306,6 +321,17 @@ impl Model {
         }
     }
 
+    /// Takes how far the transfer of a step's attempt is, at this time of the machine's clock.
+    pub fn moves(&mut self, step: StepIndex, now: Duration, way: Way, moved: Moved) {
+        let Some(shown) = self.shown.get_mut(&step) else { return };
+        let mut speed = match shown.moving.take() {
+            Some((same, _, speed)) if same == way => speed,
+            _ => Speed::default(),
+        };
+        speed.see(now, moved.done);
+        shown.moving = Some((way, moved, speed));
+    }
+
     /// Counts the steps: each item of one that fans out, and one for those whose items nobody knows yet.
     fn size(&mut self, state: &RunState) {
         let topology = state.topology();
@@ -338,7 +364,7 @@ impl Model {
     fn run(&mut self, step: StepIndex, id: &StepId, now: Span) {
         let recovered = self.figures.recovered(id).and_then(|interruption| interruption.recovery);
         let shown = self.show(step, Phase::Running, now);
-        shown.running_since = now;
+        (shown.running_since, shown.moving) = (now, None);
         let (Some(recovery), Some(story)) = (recovered, shown.story.take()) else { return };
         let place = match shown.restored {
             None => "from the beginning".to_owned(),

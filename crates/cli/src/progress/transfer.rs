@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use prunella_attempt::Way;
 use prunella_model::ByteSize;
 use prunella_store::{Moved, Store};
 
@@ -21,40 +22,39 @@ const WRITE: Duration = Duration::from_secs(10);
 /// The speed is that of so long a time.
 const LATELY: Duration = Duration::from_secs(5);
 
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy)]
-pub enum Way {
-    /// Into the store.
-    Sending,
-    /// Out of it.
-    Fetching,
+fn of(way: Way, store: &Store) -> Moved {
+    match way {
+        Way::Sending => store.transfers().sent(),
+        Way::Fetching => store.transfers().fetched(),
+    }
 }
 
-impl Way {
-    fn of(self, store: &Store) -> Moved {
-        match self {
-            Self::Sending => store.transfers().sent(),
-            Self::Fetching => store.transfers().fetched(),
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Sending => "sending",
-            Self::Fetching => "fetching",
-        }
+const fn word(way: Way) -> &'static str {
+    match way {
+        Way::Sending => "sending",
+        Way::Fetching => "fetching",
     }
 }
 
 /// Does `work`, and shows how far its transfer is: speed, and how long it will still take.
 pub async fn moving<T>(context: &Context, store: &Store, way: Way, work: impl Future<Output = T>) -> T {
+    let before = of(way, store);
+    let far = || {
+        let now = of(way, store);
+        Moved { done: now.done - before.done, all: now.all - before.all }
+    };
+    following(context, way, far, work).await
+}
+
+/// As [`moving`], of a transfer that is `far`.
+pub async fn following<T>(context: &Context, way: Way, far: impl Fn() -> Moved, work: impl Future<Output = T>) -> T {
     if context.output != Output::Text {
         return work.await;
     }
     let clock = &context.sys.clock;
     let dumb = matches!(context.sys.env.var("TERM").as_deref(), None | Some("" | "dumb"));
     let in_place = std::io::stderr().is_terminal() && !dumb;
-    let (began, before) = (clock.monotonic(), way.of(store));
+    let began = clock.monotonic();
     let (mut speed, mut written, mut drawn) = (Speed::default(), began, false);
     tokio::pin!(work);
     let done = loop {
@@ -64,8 +64,7 @@ pub async fn moving<T>(context: &Context, store: &Store, way: Way, work: impl Fu
             () = clock.sleep(REDRAW) => {}
         }
         let now = clock.monotonic();
-        let moved = way.of(store);
-        let moved = Moved { done: moved.done - before.done, all: moved.all - before.all };
+        let moved = far();
         speed.see(now, moved.done);
         let soon = now.saturating_sub(began) < PATIENCE || moved.all == 0;
         match in_place {
@@ -88,11 +87,11 @@ pub async fn moving<T>(context: &Context, store: &Store, way: Way, work: impl Fu
 }
 
 /// What was done lately.
-#[derive(Debug, Default)]
-struct Speed(VecDeque<(Duration, u64)>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Speed(VecDeque<(Duration, u64)>);
 
 impl Speed {
-    fn see(&mut self, now: Duration, done: u64) {
+    pub(super) fn see(&mut self, now: Duration, done: u64) {
         self.0.push_back((now, done));
         while self.0.len() > 2 && now.saturating_sub(self.0[1].0) >= LATELY {
             self.0.pop_front();
@@ -100,17 +99,17 @@ impl Speed {
     }
 
     /// Returns the speed; nothing as long as nothing moves.
-    fn per_second(&self) -> Option<u64> {
+    pub(super) fn per_second(&self) -> Option<u64> {
         let ((first, before), (last, after)) = (self.0.front()?, self.0.back()?);
         let seconds = last.saturating_sub(*first).as_secs_f64();
-        let bytes = after - before;
+        let bytes = after.saturating_sub(*before);
         (seconds > 0.0 && bytes > 0).then(|| (bytes as f64 / seconds) as u64).filter(|speed| *speed > 0)
     }
 }
 
-fn line(way: Way, moved: Moved, per_second: Option<u64>) -> String {
+pub(super) fn line(way: Way, moved: Moved, per_second: Option<u64>) -> String {
     let Moved { done, all } = moved;
-    let mut text = format!("{}: {} of {}", way.word(), ByteSize(done.min(all)), ByteSize(all));
+    let mut text = format!("{}: {} of {}", word(way), ByteSize(done.min(all)), ByteSize(all));
     if let Some(per_second) = per_second {
         let left_ms = all.saturating_sub(done).saturating_mul(1000) / per_second;
         text += &format!(" · {}/s", ByteSize(per_second));

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use prunella_attempt::Way;
 use prunella_model::{ByteSize, DataName, Digest, FOLDER, Listing};
 use prunella_objects::Elsewhere;
 use prunella_remote::Lakes;
+use prunella_store::Moved;
 use prunella_sys::random_hex;
 
-use crate::{answer::note, context::Context, error::CliError, open, present::count};
+use crate::{answer::note, context::Context, error::CliError, open, present::count, progress::following};
 
 /// Returns the path that an address of this machine names.
 pub fn folder(address: &str) -> Option<&str> {
@@ -64,7 +66,9 @@ pub async fn fetched(context: &Context, name: &DataName, url: &str) -> Result<Pa
     fs.create_dir_all(&all).map_err(CliError::io(&all))?;
     let part = all.join(format!("{}-{}", open::owned_name(context, PART), random_hex(&*context.sys.random, 4)));
     fs.create_dir(&part).map_err(CliError::io(&part))?;
-    let fetched = lakes(context)?.fetch(url, &listing, &part.join(base_name(url))).await;
+    let (lakes, to) = (lakes(context)?, part.join(base_name(url)));
+    let far = || Moved { done: lakes.fetched(), all: listing.size_bytes() };
+    let fetched = following(context, Way::Fetching, far, lakes.fetch(url, &listing, &to)).await;
     // Whoever was faster has fetched the same.
     let named = fetched.map_err(CliError::from).and_then(|()| {
         fs.sync_dir(&part).map_err(CliError::io(&part))?;

@@ -1,6 +1,7 @@
 //! From the pipeline to the graph: data checked against the lock, code digested, environment locked.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use prunella_environment::{PythonLock, PythonRequest, lock};
 use prunella_model::{
@@ -171,7 +172,7 @@ impl Prepared {
         }
     }
 
-    /// Brings code and data into the store and creates the run.
+    /// Brings code and data into the store and creates the run, whose paths to publish to are relative to `base`.
     ///
     /// # Errors
     /// [`CliError`] if the store refuses, or data changed meanwhile.
@@ -181,6 +182,7 @@ impl Prepared {
         store: &Store,
         place: &Place,
         targets: &[StepName],
+        base: &Path,
     ) -> Result<(RunId, GraphRecord), CliError> {
         let run = new_run_id(context);
         let known: HashMap<_, _> = store.brought_before(&self.graph.pipeline.name).await?;
@@ -215,13 +217,12 @@ impl Prepared {
             }
             brought.push(stored.clone());
         }
-        let base = std::path::absolute(&place.base).map_err(CliError::io(&place.base))?;
         let new = NewRun {
             run: run.clone(),
             graph: self.graph.clone(),
             brought,
             targets: targets.to_vec(),
-            base: Some(base),
+            base: Some(base.to_owned()),
         };
         let record = store.create_run(new).await?;
         for measured in self.data.values() {

@@ -54,6 +54,44 @@ fn a_word_wins_over_the_environment_that_over_the_file_and_that_over_what_is_bui
 }
 
 #[test]
+fn limits_of_transfers_come_from_a_word_the_environment_or_the_file() {
+    let home = Home::with(PIPELINE);
+    let told = doctor(&home, &[], &[]);
+    assert_eq!(setting(&told, "transfers.memory"), ("256MiB".into(), "built-in".into(), String::new()));
+    home.write("prunella.toml", "[transfers]\nrate = \"50MiB\"\nmemory = \"96MiB\"\nrequests = 8\n");
+    let variables = [("PRUNELLA_TRANSFER_MEMORY", "128MiB"), ("PRUNELLA_TRANSFER_REQUESTS", "")];
+    let told = doctor(&home, &["--transfer-processors", "1"], &variables);
+    assert_eq!(setting(&told, "transfers.rate"), ("50 MiB".into(), "file".into(), "prunella.toml:2".into()));
+    let memory = ("128MiB".into(), "environment".into(), "PRUNELLA_TRANSFER_MEMORY".into());
+    assert_eq!(setting(&told, "transfers.memory"), memory);
+    assert_eq!(setting(&told, "transfers.requests"), ("8".into(), "file".into(), "prunella.toml:4".into()));
+    let processors = ("1".into(), "flag".into(), "--transfer-processors".into());
+    assert_eq!(setting(&told, "transfers.processors"), processors);
+}
+
+#[test]
+fn all_that_is_wrong_with_limits_of_transfers_is_said_at_once() {
+    let home = Home::with(PIPELINE);
+    let mut command = home.command(&["run", "--transfer-requests", "0", "--transfer-memory", "1MiB"]);
+    command.env("PRUNELLA_TRANSFER_RATE", "fast").env("PRUNELLA_TRANSFER_PROCESSORS", "-1");
+    let said = crate::home::Answer::from(command.output().expect("the binary starts")).exits(2).err;
+    for wrong in [
+        "PRUNELLA_TRANSFER_RATE is `fast`",
+        "--transfer-memory is `1MiB`",
+        "PRUNELLA_TRANSFER_PROCESSORS is `-1`",
+        "--transfer-requests is `0`",
+        "at least `64MiB`",
+    ] {
+        assert!(said.contains(wrong), "{wrong}: {said}");
+    }
+    home.write("prunella.toml", "[transfers]\nrate = 5\nmemory = \"1MiB\"\nprocessors = 0\n");
+    let said = home.run(&["run"]).exits(2).err;
+    for place in ["prunella.toml:2:", "prunella.toml:3:", "prunella.toml:4:"] {
+        assert!(said.contains(place), "{place}: {said}");
+    }
+}
+
+#[test]
 fn the_store_of_the_file_may_be_in_a_bucket() {
     let home = Home::with(PIPELINE);
     let server = prunella_bucketkit::S3Server::start("bucket");

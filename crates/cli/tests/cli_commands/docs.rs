@@ -31,7 +31,18 @@ fn every_command_and_every_option_is_documented() {
     let home = Home::new();
     let commands = listed(&home.run(&["--help"]).exits(0).out, "Commands:");
     assert!(commands.len() > 14, "{commands:?}");
-    let everywhere = ["--output", "--store", "--read-from", "--config", "--help", "--version"];
+    let everywhere = [
+        "--output",
+        "--store",
+        "--read-from",
+        "--config",
+        "--transfer-rate",
+        "--transfer-memory",
+        "--transfer-processors",
+        "--transfer-requests",
+        "--help",
+        "--version",
+    ];
     for option in everywhere {
         assert!(DOCS.contains(&format!("`{option}")), "{option}");
     }

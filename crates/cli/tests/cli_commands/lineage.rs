@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use prunella_chaos::{Broken, Lineage, Walked};
 use prunella_environment::PythonLock;
 use prunella_model::Digest;
 use prunella_objects::{Created, Embedded, Memory, Objects};
 use prunella_store::Store;
 use prunella_sys::Sys;
-use prunella_testkit::kills::{Broken, Lineage, Walked};
 use serde_json::{Value, json};
 
 use crate::home::Home;

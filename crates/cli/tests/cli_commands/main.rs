@@ -4,6 +4,7 @@
 mod accelerators;
 mod again;
 mod buckets;
+mod chaos;
 mod clouds;
 mod comparing;
 mod completing;
@@ -32,6 +33,7 @@ mod referencing;
 mod rights;
 mod rotting;
 mod shells;
+mod shelves;
 mod starting;
 mod stopping;
 mod summaries;

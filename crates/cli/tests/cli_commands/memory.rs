@@ -49,6 +49,28 @@ fn peak(mut command: Command) -> u64 {
     peak
 }
 
+/// What a process has beside its transfers.
+const BESIDE: u64 = 48 * MIB;
+
+#[test]
+fn transfers_take_no_more_memory_than_the_project_file_allows() {
+    let server = S3Server::start("bucket");
+    let (one, other) = (Machine::new(&server), Machine::new(&server));
+    let noisy = one.home.beside("noise");
+    noise(&noisy, 300 * MIB);
+    let steps = format!("  make: {{ run: 'mv {} noise', outputs: {{ noise: noise }} }}\n", noisy.display());
+    for machine in [&one, &other] {
+        machine.home.write("pipeline.yaml", &format!("prunella: v1\nname: limited\nsteps:\n{steps}"));
+        machine.home.write("prunella.toml", "[transfers]\nmemory = \"64MiB\"\n");
+    }
+    let sent = peak(one.command(&["run"]));
+    let fetched = peak(other.command(&["get", "make.noise", "got"]));
+    println!("run {} MiB, get {} MiB", sent / MIB, fetched / MIB);
+    for (what, peak) in [("run", sent), ("get", fetched)] {
+        assert!(peak <= 64 * MIB + BESIDE, "{what} had {} MiB", peak / MIB);
+    }
+}
+
 #[test]
 fn a_gibibyte_goes_into_a_bucket_and_comes_back_with_less_memory_than_256_mib() {
     let server = S3Server::start("bucket");

@@ -9,6 +9,7 @@ use crate::scene::*;
 
 crate::tests![
     what_runs_at_the_end_sees_how_the_run_ended,
+    what_runs_at_the_end_is_told_what_was_published_where_and_what_was_not_and_why,
     a_failure_at_the_end_is_retried_and_shown_and_none_of_the_runs,
     an_engine_that_dies_while_the_end_is_told_has_it_told_by_the_next,
     an_end_that_was_told_is_not_told_again_for_the_same_end,
@@ -74,6 +75,45 @@ async fn what_runs_at_the_end_sees_how_the_run_ended() {
     assert_eq!(report["steps"][2]["state"], "blocked");
     // The run's end is recorded only behind what belongs to it.
     assert!(matches!(engine.eye.events().last(), Some(Event::RunEnded { status: RunStatus::Failed })));
+}
+
+async fn what_runs_at_the_end_is_told_what_was_published_where_and_what_was_not_and_why() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    std::fs::create_dir_all(scene.outside("out/site")).unwrap();
+    std::fs::write(scene.outside("out/site/theirs"), "x").unwrap();
+    let work = "
+good:
+  run: echo page > page.html
+  outputs: { page: page.html }
+  publish: { page: out/report.html }
+occupied:
+  run: mkdir site; echo a > site/a; echo b > z.txt
+  outputs: { site: site/, z: z.txt }
+  publish: { site: { path: out/site }, z: out/z.txt }
+never:
+  run: exit 1
+  retry: 0
+  outputs: { o: o.txt }
+  publish: { o: out/o.txt }
+";
+    let outcome = engine.complete("r", &scene.graph_with(work, TELLS)).await;
+    assert_eq!(outcome.status, RunStatus::Failed, "{:?}", engine.eye.events());
+    let report: Value = serde_json::from_slice(&std::fs::read(scene.outside("report")).unwrap()).unwrap();
+    let [page, site, z, o] = report["publications"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let done = serde_json::json!({
+        "step": "good", "output": "page", "path": "out/report.html", "state": "done", "how": "created",
+        "target": scene.outside("out/report.html"),
+    });
+    assert_eq!(*page, done);
+    assert_eq!((&site["state"], &site["target"]), (&"given_up".into(), &scene.outside("out/site").into()));
+    assert!(site["why"].as_str().unwrap().contains("out/site"), "{site}");
+    let of = |one: &Value| [&one["step"], &one["output"], &one["state"]].map(|text| text.as_str().unwrap().to_owned());
+    assert_eq!(
+        (of(z), of(o)),
+        (["occupied", "z", "given_up"].map(Into::into), ["never", "o", "waiting"].map(Into::into))
+    );
+    assert!(z["why"].is_string() && z["target"].is_null(), "what comes behind a failure was not tried: {z}");
 }
 
 async fn a_failure_at_the_end_is_retried_and_shown_and_none_of_the_runs() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use prunella_attempt::Way;
 use prunella_journal::{Event, RunStatus};
 use prunella_objects::*;
 use prunella_store::Store;
@@ -17,6 +18,7 @@ use crate::scene::*;
 crate::tests![
     an_attempt_gives_signs_of_life_while_inputs_are_laid_out_and_outputs_are_sent,
     an_attempt_gives_signs_of_life_while_a_checkpoint_is_restored,
+    what_an_attempt_fetches_and_sends_is_told_where_the_store_is_far_away,
 ];
 
 /// A clock on which long waits are over soon.
@@ -31,7 +33,7 @@ impl Clock for Swift {
         RealClock.wall_ms()
     }
     async fn sleep(&self, d: Duration) {
-        let long = d >= Duration::from_secs(5);
+        let long = d >= Duration::from_millis(200);
         RealClock.sleep(if long { d / 1000 } else { d }).await;
     }
 }
@@ -39,6 +41,7 @@ impl Clock for Swift {
 /// A store in which nothing of the data is read or written before the attempt has given another sign of life.
 struct Slow {
     inner: Arc<dyn Objects>,
+    far: bool,
     signs: watch::Sender<u64>,
 }
 
@@ -89,28 +92,34 @@ impl Objects for Slow {
         self.wait(key).await;
         self.inner.open(key).await
     }
+    fn is_remote(&self) -> bool {
+        self.far
+    }
+    fn packing(&self) -> Packing {
+        if self.far { Packing::Chunks } else { self.inner.packing() }
+    }
     fn store_id(&self) -> &str {
         self.inner.store_id()
     }
 }
 
-fn slow(scene: &Scene) -> Store {
+fn slow(scene: &Scene, far: bool) -> Store {
     let sys = Sys { clock: Arc::new(Swift), ..scene.sys.clone() };
     let inner = Arc::new(Embedded::open(&sys, scene.store_dir()).unwrap());
-    Store::new(Arc::new(Slow { inner, signs: watch::Sender::new(0) }), sys)
+    Store::new(Arc::new(Slow { inner, far, signs: watch::Sender::new(0) }), sys)
 }
 
 /// An engine on such a store.
-async fn patient() -> (Scene, Engine) {
+async fn patient(far: bool) -> (Scene, Engine) {
     let mut scene = Scene::new();
     scene.sys.clock = Arc::new(Swift);
-    let store = slow(&scene);
+    let store = slow(&scene, far);
     let engine = scene.engine_on(store).await;
     (scene, engine)
 }
 
 async fn an_attempt_gives_signs_of_life_while_inputs_are_laid_out_and_outputs_are_sent() {
-    let (scene, engine) = patient().await;
+    let (scene, engine) = patient(false).await;
     let graph = scene.graph(
         "a: { run: 'head -c 200000 /dev/urandom > out.bin', outputs: { out: out.bin } }
 b: { run: 'cp inputs/in/out.bin out.bin', inputs: { in: a.out }, outputs: { out: out.bin } }
@@ -120,7 +129,7 @@ b: { run: 'cp inputs/in/out.bin out.bin', inputs: { in: a.out }, outputs: { out:
 }
 
 async fn an_attempt_gives_signs_of_life_while_a_checkpoint_is_restored() {
-    let (scene, engine) = patient().await;
+    let (scene, engine) = patient(false).await;
     let graph = scene.graph(
         "train:
   run: |
@@ -140,4 +149,21 @@ async fn an_attempt_gives_signs_of_life_while_a_checkpoint_is_restored() {
     assert_eq!(outcome.status, RunStatus::Succeeded);
     let restored = |event: &Event| matches!(event, Event::StateRestored { .. });
     assert!(engine.eye.events().iter().any(restored));
+}
+
+async fn what_an_attempt_fetches_and_sends_is_told_where_the_store_is_far_away() {
+    for far in [true, false] {
+        let (scene, engine) = patient(far).await;
+        let graph = scene.graph(
+            "a: { run: 'head -c 1000000 /dev/urandom > out.bin', outputs: { out: out.bin } }
+b: { run: 'cp inputs/in/out.bin out.bin; echo b >> out.bin', inputs: { in: a.out }, outputs: { out: out.bin } }
+",
+        );
+        assert_eq!(engine.complete("r", &graph).await.status, RunStatus::Succeeded);
+        let moved = engine.eye.moved();
+        let all = |wanted: Way| moved.iter().filter(|(way, _)| *way == wanted).map(|(_, moved)| moved.all).max();
+        let wanted = if far { (Some(1_000_002), Some(1_000_000)) } else { (None, None) };
+        assert_eq!((all(Way::Sending), all(Way::Fetching)), wanted, "each attempt counts for itself: {moved:?}");
+        assert!(moved.iter().all(|(_, moved)| moved.done <= moved.all), "{moved:?}");
+    }
 }

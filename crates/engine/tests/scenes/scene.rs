@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told};
+use prunella_attempt::{Control, EnvironmentUse, Host, Redactor, Secret, Told, Way};
 use prunella_engine::{
     Again, Capacity, DriveOptions, EngineError, Loaded, Outcome, Plan, Seen, Spectator, drive, load_state, summarize,
 };
@@ -17,7 +17,7 @@ use prunella_model::*;
 use prunella_objects::{Embedded, ObjectKey};
 use prunella_process::{Guardian, GuardianOptions};
 use prunella_store::records::{Closed, End, Owner, ProcessId, StoredArtifact};
-use prunella_store::{NewRun, Store};
+use prunella_store::{Moved, NewRun, Store};
 use prunella_sys::{Accelerators, Sys};
 use tokio::sync::{Notify, watch};
 
@@ -171,6 +171,7 @@ impl Files for NoFiles {
 pub struct Eye {
     seen: Mutex<(Vec<Event>, Vec<String>)>,
     not_copied: Mutex<Vec<String>>,
+    moved: Mutex<Vec<(Way, Moved)>>,
     watched: Mutex<Vec<Owner>>,
     more: Notify,
 }
@@ -190,6 +191,9 @@ impl Spectator for Eye {
         if let Told::NotCopied { why, .. } = told {
             self.not_copied.lock().unwrap().push(why.clone());
         }
+        if let Told::Moving { way, moved } = told {
+            self.moved.lock().unwrap().push((*way, *moved));
+        }
         if let Told::Line { text, .. } = told {
             self.seen.lock().unwrap().1.push(text.clone());
             self.more.notify_waiters();
@@ -201,6 +205,11 @@ impl Eye {
     /// Why commits of other stores were not used.
     pub fn not_copied(&self) -> Vec<String> {
         self.not_copied.lock().unwrap().clone()
+    }
+
+    /// How far transfers of attempts were, as they were told.
+    pub fn moved(&self) -> Vec<(Way, Moved)> {
+        self.moved.lock().unwrap().clone()
     }
 
     pub fn events(&self) -> Vec<Event> {

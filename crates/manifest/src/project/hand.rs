@@ -7,6 +7,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use prunella_model::ByteSize;
+
 use crate::{
     Diagnostic, Source,
     diagnostic::{clip, clip_to},
@@ -149,6 +151,27 @@ impl<'s> Hand<'s> {
             }
             _ => {
                 self.wrong_type(value, what, "a whole number").maybe_help(None);
+                None
+            }
+        }
+    }
+
+    /// Returns a size of at least `least`.
+    pub fn size(&mut self, value: &Value<'_>, what: &str, least: ByteSize) -> Option<ByteSize> {
+        if value.get_ref().as_str().is_none() {
+            self.wrong_type(value, what, "a size").help("write it with its unit, in quotes: `\"64MiB\"`");
+            return None;
+        }
+        let text = self.text(value, what)?;
+        match text.parse::<ByteSize>() {
+            Ok(size) if size >= least => Some(size),
+            Ok(_) => {
+                self.error("out-of-range", &value.span(), format!("{what} is a size of at least {least}"));
+                None
+            }
+            Err(error) => {
+                self.error("wrong-unit", &value.span(), format!("{what} is a size, but `{}` is none", clip(&text)))
+                    .help(error.to_string());
                 None
             }
         }

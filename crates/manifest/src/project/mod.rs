@@ -8,6 +8,7 @@ mod defaults;
 mod hand;
 mod kubernetes;
 mod targets;
+mod transfers;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use toml::{Spanned, de::DeTable};
 
 pub use defaults::{Defaults, Gpus, NoticesOf, Placed};
 pub use targets::{Cluster, Effect, Engine, Inject, Target, Toleration};
+pub use transfers::{LEAST_TRANSFER_MEMORY, TransferLimits};
 
 use crate::{Diagnostic, Source, diagnostic::clip, read_source, section::Section};
 use hand::Hand;
@@ -27,11 +29,13 @@ pub const MAX_PROJECT_BYTES: usize = 1 << 20;
 pub struct ProjectFile {
     /// What commands do unless they are told otherwise.
     pub defaults: Defaults,
+    /// What limits transfers to and from buckets.
+    pub transfers: TransferLimits,
     /// Where pipelines of the project may run, by name.
     pub targets: BTreeMap<String, Target>,
 }
 
-const PROJECT: Section = Section { name: "a project file", keys: &["defaults", "targets"] };
+const PROJECT: Section = Section { name: "a project file", keys: &["defaults", "transfers", "targets"] };
 
 /// Returns the bytes of a project file as a source; it may be empty.
 ///
@@ -71,6 +75,7 @@ fn project(hand: &mut Hand<'_>, document: &Spanned<DeTable<'_>>) -> ProjectFile 
     for (key, value) in hand.known(document.get_ref(), &PROJECT) {
         match key {
             "defaults" => file.defaults = defaults::defaults(hand, value),
+            "transfers" => file.transfers = transfers::transfers(hand, value),
             _ => file.targets = targets::targets(hand, value),
         }
     }

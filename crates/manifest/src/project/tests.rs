@@ -1,6 +1,7 @@
 //! What a project file says, and that no text makes the reader panic.
 
 use proptest::prelude::*;
+use prunella_model::ByteSize;
 use serde_json::json;
 
 use super::*;
@@ -31,6 +32,20 @@ fn defaults_are_read_with_their_lines() {
     assert_eq!(
         read("defaults.gpus = 2").map(|file| file.defaults.gpus),
         Ok(Some(Placed { value: Gpus::Number(2), line: 1 }))
+    );
+}
+
+#[test]
+fn limits_of_transfers_are_read_with_their_lines() {
+    let text = "[transfers]\nrate = \"50MiB\"\nmemory = \"64MiB\"\nprocessors = 1\nrequests = 8\n";
+    let limits = read(text).expect("it is right").transfers;
+    assert_eq!(limits.rate, Some(Placed { value: ByteSize(50 << 20), line: 2 }));
+    assert_eq!(limits.memory, Some(Placed { value: LEAST_TRANSFER_MEMORY, line: 3 }));
+    assert_eq!(limits.processors, Some(Placed { value: 1, line: 4 }));
+    assert_eq!(limits.requests, Some(Placed { value: 8, line: 5 }));
+    assert_eq!(
+        codes("[transfers]\nrate = 5\nmemory = \"63MiB\"\nrequests = 0\n"),
+        ["wrong-type", "out-of-range", "out-of-range"]
     );
 }
 
@@ -104,7 +119,7 @@ proptest! {
 
     #[test]
     fn no_value_in_its_place_makes_it_panic(
-        key in "(defaults|targets\\.a)\\.(store|jobs|gpus|notices|engine|labels|pod|tolerations|inject|allow_init|image)",
+        key in "(defaults|transfers|targets\\.a)\\.(rate|memory|store|jobs|gpus|notices|engine|labels|pod|tolerations|inject|allow_init|image)",
         value in "(\"[a-zß:/ ]{0,9}\"|-?[0-9]{1,25}|0x[0-9a-f]{1,9}|nan|inf|true|1979-05-27|\\[\\{\\}\\]|\\{ a = 1 \\})",
     ) {
         let _either = read(&format!("{key} = {value}\n"));

@@ -126,7 +126,7 @@ impl Scene<'_> {
         let first = self.bucket.put_new_in_parts(&key, size, part(1)).await?;
         let again = self.bucket.put_new_in_parts(&key, size, part(2)).await?;
         let kept = self.bucket.get_begin(&key, 1).await?;
-        let kept = kept.is_some_and(|(begin, all)| *begin.into_bytes() == [1] && all == size);
+        let kept = kept.is_some_and(|(begin, all)| begin.into_bytes().first() == Some(&1) && all == size);
         Ok(if first == Put::New && again == Put::There && kept {
             finding("large objects", Verdict::Good, "an upload in parts is complete or absent, and keeps the condition")
         } else {

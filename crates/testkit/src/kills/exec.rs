@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use prunella_chaos::{Broken, broken};
 use prunella_model::RunId;
 use prunella_sys::Random;
 
 use super::Action;
-use super::oracle::{Broken, Oracle, broken};
+use super::oracle::Oracle;
 use super::round::{DEADLINE, Live};
 
 impl Live<'_> {

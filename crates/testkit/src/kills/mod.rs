@@ -7,9 +7,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod exec;
-mod find;
 mod latency;
-mod lineage;
 mod oracle;
 mod project;
 mod round;
@@ -20,8 +18,7 @@ use std::path::Path;
 use prunella_sys::Random;
 
 pub use latency::Latencies;
-pub use lineage::{Lineage, Walked};
-pub use oracle::Broken;
+pub use prunella_chaos::Broken;
 pub use round::Round;
 
 /// What is done to a run.

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use prunella_chaos::{Broken, Found, broken, mains, processes};
 use prunella_model::{Digest, Epoch, SlotId, StepKey};
 use prunella_sys::{Random, SeededRandom};
 use rustix::process::Signal;
 
-use super::find::{Found, mains, processes};
 use super::latency::Latencies;
-use super::oracle::{Broken, Oracle, Started, broken, has_checkpoint};
+use super::oracle::{Oracle, Started, has_checkpoint};
 use super::project::{Params, Project};
 use super::{Action, Failure};
 

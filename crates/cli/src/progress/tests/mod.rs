@@ -2,13 +2,14 @@
 
 mod scene;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use prunella_attempt::Told;
+use prunella_attempt::{Told, Way};
 use prunella_engine::Plan;
 use prunella_healing::{Ending, Evidence, Phase as AttemptPhase};
 use prunella_journal::{Event, Position, RunStatus, StopHow};
 use prunella_model::{CheckpointId, Class, Digest, Span};
+use prunella_store::Moved;
 
 use crate::present::Paint;
 use crate::progress::{
@@ -106,6 +107,31 @@ fn told_progress_counts_more_than_lines() {
     run.model.tell(run.index("train"), &told);
     run.says("train", "a warning about nothing");
     assert!(run.screen(60, 80, 24).contains("↻ train     epoch 3\n"));
+}
+
+#[test]
+fn what_is_fetched_before_a_program_and_sent_after_it_is_shown_with_speed_and_what_is_left() {
+    let mut run = Watched::new(DIGITS);
+    run.reused(10, "split");
+    run.started(20, "train", 1);
+    let moves = |run: &mut Watched, seconds: u64, way, done: u64| {
+        let step = run.index("train");
+        run.model.moves(step, Duration::from_secs(seconds), way, Moved { done: done << 20, all: 1 << 30 });
+    };
+    moves(&mut run, 1, Way::Fetching, 100);
+    moves(&mut run, 2, Way::Fetching, 200);
+    let fetching = "↻ train     fetching: 200 MiB of 1 GiB · 100 MiB/s · 8.2 s left\n";
+    assert!(run.screen(2000, 80, 24).contains(fetching), "{}", run.screen(2000, 80, 24));
+    moves(&mut run, 9, Way::Fetching, 1024);
+    assert!(run.screen(9000, 80, 24).contains("↻ train     starting\n"), "all is there");
+    run.runs(9050, "train", 1);
+    run.says("train", "epoch 30/30");
+    assert!(run.screen(9100, 80, 24).contains("↻ train     epoch 30/30\n"));
+    moves(&mut run, 20, Way::Sending, 0);
+    moves(&mut run, 22, Way::Sending, 512);
+    let sending = "↻ train     sending: 512 MiB of 1 GiB · 256 MiB/s · 2.0 s left\n";
+    assert!(run.screen(22_000, 80, 24).contains(sending), "{}", run.screen(22_000, 80, 24));
+    assert!(!run.log().contains("sending"), "nothing of it where nobody watches");
 }
 
 #[test]

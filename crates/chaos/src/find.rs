@@ -7,19 +7,22 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// A process as `/proc` showed it.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) pid: u32,
-    pub(crate) parent: u32,
+pub struct Found {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's number.
+    pub parent: u32,
     start_ticks: u64,
     /// What `PRUNELLA_ATTEMPT_ID` says.
-    pub(crate) attempt: Option<String>,
+    pub attempt: Option<String>,
     /// What `PRUNELLA_STEP` says.
-    pub(crate) step: Option<String>,
-    pub(crate) guardian: bool,
+    pub step: Option<String>,
+    /// Whether it is a guardian.
+    pub guardian: bool,
 }
 
 /// Returns every living process whose environment has a variable that `wanted` wants, written `NAME=VALUE`.
-pub(crate) fn processes(wanted: impl Fn(&[u8]) -> bool) -> Vec<Found> {
+pub fn processes(wanted: impl Fn(&[u8]) -> bool) -> Vec<Found> {
     let Ok(listed) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
@@ -53,7 +56,7 @@ fn stat(pid: u32) -> Option<(u32, u64)> {
 
 impl Found {
     /// Sends a signal if it is still the same process; says whether it was.
-    pub(crate) fn signal(&self, signal: Signal) -> bool {
+    pub fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
         let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
         // The descriptor holds the number while it is looked whose it is.
@@ -62,7 +65,7 @@ impl Found {
 }
 
 /// Returns the main process of every attempt: the one whose parent belongs to no attempt.
-pub(crate) fn mains(all: &[Found]) -> Vec<&Found> {
+pub fn mains(all: &[Found]) -> Vec<&Found> {
     let attempts: HashMap<u32, &Option<String>> = all.iter().map(|found| (found.pid, &found.attempt)).collect();
     let of_guardian = |found: &&Found| {
         all.iter().any(|parent| parent.pid == found.parent && parent.guardian)

@@ -12,7 +12,7 @@ use prunella_store::{
     records::{Committed, End, GraphRecord, InputProvenance, Provenance, StoredArtifact},
 };
 
-use super::oracle::{Broken, broken, unreadable};
+use crate::oracle::{Broken, broken, unreadable};
 
 /// What was walked to, so that a test can say what it saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,21 @@
+//! Faults on real runs, and the oracle that judges what they leave.
+//!
+//! A [`Profile`] draws a plan of [`Strike`]s from a seed; [`play`] starts the real binary on the real pipeline, carries the plan out on
+//! its processes, starts it again as somebody would who sees it gone, and asks the [`Oracle`] after every strike whether the
+//! invariants of docs/design/protocol.md hold. What was done and what came out is a [`Played`].
+
+mod fault;
+mod find;
+mod lineage;
+mod oracle;
+mod play;
+mod profile;
+mod subject;
+
+pub use fault::{Fault, Strike};
+pub use find::{Found, mains, processes};
+pub use lineage::{Lineage, Walked};
+pub use oracle::{Broken, Oracle, Seen, broken};
+pub use play::{Made, Patience, Played, kill_all, play};
+pub use profile::{Profile, UnknownProfile};
+pub use subject::Subject;

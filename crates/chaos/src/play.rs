@@ -1,0 +1,362 @@
+//! One run, from its start through its strikes to its end.
+
+use std::{collections::BTreeMap, io, os::unix::process::ExitStatusExt, path::Path, process::Child, time::Duration};
+
+use prunella_model::Digest;
+use prunella_process::Signal;
+use prunella_sys::{Random, Sys};
+
+use crate::{
+    fault::{Fault, Strike},
+    find::{Found, mains, processes},
+    oracle::{Broken, Oracle, broken},
+    subject::{Arena, Subject},
+};
+
+/// How long one waits for what must come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the end of a run that nobody disturbs any more.
+    pub end: Duration,
+    /// For an engine to end that was told to, or found itself replaced.
+    pub engine: Duration,
+}
+
+/// What a run made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// The content of every output, by name.
+    pub results: BTreeMap<String, Digest>,
+    /// The content of every file that was published to a path.
+    pub published: BTreeMap<String, Digest>,
+}
+
+/// What was done to a run, and what came out.
+#[derive(Debug)]
+pub struct Played {
+    /// What happened, in order: milliseconds since the begin, and words.
+    pub timeline: Vec<(u64, String)>,
+    /// How many strikes hit something.
+    pub strikes: u32,
+    /// How often an engine was started.
+    pub engines: u32,
+    /// How long it took, by the clock on the wall.
+    pub wall: Duration,
+    /// What the run made; nothing if it did not succeed.
+    pub made: Option<Made>,
+    /// How the run ended: the exit code of its last engine.
+    pub code: Option<i32>,
+    /// The first invariant that did not hold.
+    pub broken: Option<Broken>,
+    /// The last words of the engines, if not all is well.
+    pub last_words: Vec<String>,
+}
+
+const TICK: Duration = Duration::from_millis(2);
+
+struct Live<'a> {
+    sys: &'a Sys,
+    subject: &'a Subject,
+    arena: Arena,
+    oracle: Oracle,
+    random: &'a dyn Random,
+    patience: Patience,
+    engine: Child,
+    /// An engine that was taken over from, until it has ended.
+    replaced: Option<Child>,
+    began: Duration,
+    played: Played,
+}
+
+/// Runs the pipeline once in the empty directory `dir`, disturbed as the plan says, and checks that nothing was lost.
+///
+/// Nothing of the run is left running afterwards, whatever came out. `random` chooses which step is hit.
+///
+/// # Errors
+/// The program cannot be started.
+pub async fn play(
+    sys: &Sys,
+    subject: &Subject,
+    dir: &Path,
+    plan: &[Strike],
+    random: &dyn Random,
+    patience: Patience,
+) -> io::Result<Played> {
+    sys.fs.create_dir_all(dir)?;
+    let arena = Arena::new(dir);
+    let oracle = Oracle::new(sys, &arena.store());
+    let engine = arena.start(subject, false)?;
+    let played = Played {
+        timeline: Vec::new(),
+        strikes: 0,
+        engines: 1,
+        wall: Duration::ZERO,
+        made: None,
+        code: None,
+        broken: None,
+        last_words: Vec::new(),
+    };
+    let began = sys.clock.monotonic();
+    let mut live = Live { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played };
+    let outcome = live.whole(plan).await;
+    live.kill_everything().await;
+    live.played.wall = sys.clock.monotonic() - began;
+    match outcome {
+        Ok(()) => {}
+        Err(Ended::Broken(broken)) => live.played.broken = Some(broken),
+        Err(Ended::Start(error)) => return Err(error),
+    }
+    if live.played.made.is_none() || live.played.broken.is_some() {
+        live.played.last_words = live.arena.last_words(40);
+    }
+    Ok(live.played)
+}
+
+enum Ended {
+    Broken(Broken),
+    Start(io::Error),
+}
+
+impl From<Broken> for Ended {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// The exit code of an engine that ended and can be gone on from.
+const RESUMABLE: i32 = 75;
+
+impl Live<'_> {
+    async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
+        for strike in plan {
+            if self.wait(strike.after).await?.is_some() {
+                return self.end().await;
+            }
+            if self.carry_out(strike.fault).await? {
+                self.played.strikes += 1;
+            }
+            self.oracle.check().await?;
+        }
+        if self.wait(self.patience.end).await?.is_none() {
+            return Err(broken("I10 ends", "the run does not end").into());
+        }
+        self.end().await
+    }
+
+    /// Looks at what a run left that has ended.
+    async fn end(&mut self) -> Result<(), Ended> {
+        self.oracle.check().await?;
+        let published = self.arena.published();
+        if self.played.code == Some(0) {
+            let results = self.oracle.results(&self.subject.pipeline).await?;
+            self.played.made = Some(Made { results, published });
+        }
+        let until = self.sys.clock.monotonic() + self.patience.engine;
+        loop {
+            match self.ours().first() {
+                None => return Ok(()),
+                Some(_) if self.sys.clock.monotonic() < until => self.sys.clock.sleep(TICK).await,
+                Some(left) => {
+                    let what = format!("process {} of {:?} is left running", left.pid, left.attempt);
+                    return Err(broken("I5 fence", what).into());
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, what: impl std::fmt::Display) {
+        let at = self.sys.clock.monotonic() - self.began;
+        self.played.timeline.push((u64::try_from(at.as_millis()).unwrap_or(u64::MAX), what.to_string()));
+    }
+
+    fn ours(&self) -> Vec<Found> {
+        ours(&self.arena, &self.oracle)
+    }
+
+    /// Waits so long, or until the run has ended; an engine that ended and can be gone on from is started again.
+    async fn wait(&mut self, patience: Duration) -> Result<Option<i32>, Ended> {
+        let until = self.sys.clock.monotonic() + patience;
+        loop {
+            if let Some(status) = self.engine.try_wait().map_err(Ended::Start)? {
+                match status.code() {
+                    Some(RESUMABLE) => {
+                        self.note("the engine ended, and can be gone on from");
+                        self.go_on()?;
+                    }
+                    Some(code) => {
+                        self.note(format!("the run ended with {code}"));
+                        self.played.code = Some(code);
+                        return Ok(Some(code));
+                    }
+                    None => return Err(broken("I10 ends", format!("an engine ended by itself with {status}")).into()),
+                }
+            }
+            if self.sys.clock.monotonic() >= until {
+                return Ok(None);
+            }
+            self.sys.clock.sleep(TICK).await;
+        }
+    }
+
+    fn go_on(&mut self) -> Result<(), Ended> {
+        self.engine = self.arena.start(self.subject, false).map_err(Ended::Start)?;
+        self.played.engines += 1;
+        Ok(())
+    }
+
+    /// Carries a fault out; says whether there was something to do it to.
+    async fn carry_out(&mut self, fault: Fault) -> Result<bool, Ended> {
+        let all = self.ours();
+        let engine = all.iter().find(|found| found.pid == self.engine.id()).cloned();
+        let guardian = all.iter().find(|found| found.guardian && found.parent == self.engine.id()).cloned();
+        let step = {
+            let mains = mains(&all);
+            let at = usize::try_from(self.random.u64() % mains.len().max(1) as u64).unwrap_or(0);
+            mains.get(at).map(|found| (*found).clone())
+        };
+        let name = step.as_ref().and_then(|found| found.step.clone()).unwrap_or_default();
+        let hit = match fault {
+            Fault::Notice { .. } => engine.is_some_and(|engine| engine.signal(Signal::TERM)),
+            Fault::Machine => kill(&all),
+            Fault::Engine => engine.is_some_and(|engine| engine.signal(Signal::KILL)),
+            Fault::Guardian => guardian.is_some_and(|guardian| guardian.signal(Signal::KILL)),
+            Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
+            Fault::Freeze { .. } => step.as_ref().is_some_and(|step| of_attempt(&all, step, Signal::STOP)),
+            Fault::Zombie => engine.is_some_and(|engine| engine.signal(Signal::STOP)),
+        };
+        if !hit {
+            return Ok(false);
+        }
+        match fault {
+            Fault::Step | Fault::Freeze { .. } => self.note(format!("{fault}: {name}")),
+            _ => self.note(fault),
+        }
+        match fault {
+            Fault::Notice { grace } => self.machine_goes(grace).await?,
+            Fault::Machine | Fault::Engine => self.engine_is_gone().await?,
+            Fault::Freeze { lasting } => {
+                let ended = self.wait(lasting).await;
+                let _gone = step.is_some_and(|step| of_attempt(&self.ours(), &step, Signal::CONT));
+                ended?;
+            }
+            Fault::Zombie => self.come_back().await?,
+            Fault::Guardian | Fault::Step => {}
+        }
+        Ok(true)
+    }
+
+    /// The engine has been told; when the time is over, all is killed that is still there.
+    async fn machine_goes(&mut self, grace: Duration) -> Result<(), Ended> {
+        let until = self.sys.clock.monotonic() + grace;
+        let mut status = None;
+        while status.is_none() && self.sys.clock.monotonic() < until {
+            self.sys.clock.sleep(TICK).await;
+            status = self.engine.try_wait().map_err(Ended::Start)?;
+        }
+        match status {
+            None => self.note("the time of the notice is over: killed"),
+            Some(status) => self.note(format!("the engine was ready before: {status}")),
+        }
+        kill(&self.ours());
+        // It may have been done with everything at that very moment.
+        if let Some(code @ 0) = status.and_then(|status| status.code()) {
+            self.played.code = Some(code);
+        }
+        let code = status.and_then(|status| status.code());
+        let early = status.is_some_and(|status| status.signal().is_some());
+        if !matches!(code, None | Some(0 | RESUMABLE)) && !early {
+            return Err(broken("I10 ends", format!("after a notice the engine ended with {code:?}")).into());
+        }
+        self.engine_is_gone().await
+    }
+
+    /// Waits until the engine that was killed is gone, and starts another one as an orchestrator would.
+    async fn engine_is_gone(&mut self) -> Result<(), Ended> {
+        let until = self.sys.clock.monotonic() + self.patience.engine;
+        while self.engine.try_wait().map_err(Ended::Start)?.is_none() {
+            if self.sys.clock.monotonic() > until {
+                return Err(broken("I10 ends", "a killed engine does not end").into());
+            }
+            self.sys.clock.sleep(TICK).await;
+        }
+        self.go_on()
+    }
+
+    /// Another engine takes the run over from one that stands still, which then wakes and must end by itself.
+    async fn come_back(&mut self) -> Result<(), Ended> {
+        let other = self.arena.start(self.subject, true).map_err(Ended::Start)?;
+        self.played.engines += 1;
+        let pid = self.engine.id();
+        self.replaced = Some(std::mem::replace(&mut self.engine, other));
+        // It has taken over as soon as it works; if the run ends meanwhile, so much the better.
+        let ended = self.wait(Duration::from_millis(500)).await;
+        let held = processes(|_| true).into_iter().find(|found| found.pid == pid);
+        if let Some(held) = held {
+            held.signal(Signal::CONT);
+        }
+        ended?;
+        let until = self.sys.clock.monotonic() + self.patience.engine;
+        while let Some(zombie) = &mut self.replaced {
+            if let Some(status) = zombie.try_wait().map_err(Ended::Start)? {
+                self.replaced = None;
+                self.note(format!("the engine that came back ended with {status}"));
+            } else if self.sys.clock.monotonic() > until {
+                return Err(broken("I10 ends", "an engine that was replaced does not end").into());
+            }
+            self.sys.clock.sleep(TICK).await;
+        }
+        Ok(())
+    }
+
+    async fn kill_everything(&mut self) {
+        let until = self.sys.clock.monotonic() + self.patience.engine;
+        for child in self.replaced.iter_mut().chain([&mut self.engine]) {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+        while self.sys.clock.monotonic() < until {
+            let left = self.ours();
+            if left.is_empty() {
+                return;
+            }
+            kill(&left);
+            self.sys.clock.sleep(TICK).await;
+        }
+    }
+}
+
+/// Kills all of these; says whether there was one.
+fn kill(all: &[Found]) -> bool {
+    all.iter().filter(|found| found.signal(Signal::KILL)).count() > 0
+}
+
+/// Sends a signal to every process of an attempt; says whether there was one.
+fn of_attempt(all: &[Found], main: &Found, signal: Signal) -> bool {
+    all.iter().filter(|found| found.attempt == main.attempt && found.signal(signal)).count() > 0
+}
+
+/// Kills all that runs in directories below `dir`: what was begun there and is not waited for any more.
+pub async fn kill_all(sys: &Sys, dir: &Path) {
+    let Ok(homes) = std::fs::read_dir(dir) else { return };
+    for home in homes.flatten() {
+        let arena = Arena::new(&home.path());
+        let oracle = Oracle::new(sys, &arena.store());
+        // Who is killed may have begun somebody at that moment.
+        for _ in 0..1000 {
+            let all = ours(&arena, &oracle);
+            if all.is_empty() {
+                break;
+            }
+            kill(&all);
+            sys.clock.sleep(TICK).await;
+        }
+    }
+}
+
+/// Returns the engines of a run, their guardians, and the processes of its steps.
+fn ours(arena: &Arena, oracle: &Oracle) -> Vec<Found> {
+    let marker = arena.marker();
+    let store = oracle.store().ok().flatten();
+    let attempts = store.map(|store| format!("{}={}/", prunella_process::ATTEMPT_ID, store.id()).into_bytes());
+    processes(|variable| variable == marker || attempts.as_ref().is_some_and(|prefix| variable.starts_with(prefix)))
+}

@@ -1,0 +1,99 @@
+//! What is run: the real binary on the user's pipeline, with a store and publications of its own.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use prunella_model::{Digest, PipelineName};
+
+/// Set in every engine that is started here, and in its guardian: the directory of its run.
+const MARKER: &str = "PRUNELLA_CHAOS";
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The program.
+    pub binary: PathBuf,
+    /// What follows `run`: the pipeline file, targets, parameters.
+    pub words: Vec<OsString>,
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+}
+
+/// One run's directory: its store, what it publishes, what its engines said.
+#[derive(Debug, Clone)]
+pub(crate) struct Arena {
+    dir: PathBuf,
+}
+
+impl Arena {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// Where publications to paths go.
+    fn public(&self) -> PathBuf {
+        self.dir.join("published")
+    }
+
+    /// Where the engines write.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.dir.join("engines.log")
+    }
+
+    /// What the environment of an engine of this run has.
+    pub(crate) fn marker(&self) -> Vec<u8> {
+        format!("{MARKER}={}", self.dir.display()).into_bytes()
+    }
+
+    /// Starts an engine: the first begins a run, every later one goes on with it.
+    pub(crate) fn start(&self, subject: &Subject, take_over: bool) -> io::Result<Child> {
+        let output = fs::OpenOptions::new().create(true).append(true).open(self.output())?;
+        let mut command = Command::new(&subject.binary);
+        command.arg("run").args(&subject.words);
+        command.arg("--store").arg(self.store()).arg("--publish-below").arg(self.public());
+        if take_over {
+            command.arg("--take-over");
+        }
+        command
+            .env(MARKER, &self.dir)
+            .env_remove("PRUNELLA_STORE")
+            // Sockets of killed engines end with the directory.
+            .env("XDG_RUNTIME_DIR", &self.dir)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+    }
+
+    /// Returns every file that lies where publications go, by its path; nothing if there is none.
+    pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
+        let (out, mut found, mut left) = (self.public(), BTreeMap::new(), vec![self.public()]);
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+                Err(_) => {
+                    let Ok(bytes) = fs::read(&path) else { continue };
+                    let name = path.strip_prefix(&out).unwrap_or(&path).display().to_string();
+                    found.insert(name, Digest::of(&bytes));
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the last lines that the engines said.
+    pub(crate) fn last_words(&self, lines: usize) -> Vec<String> {
+        let text = fs::read_to_string(self.output()).unwrap_or_default();
+        let last: Vec<&str> = text.lines().rev().take(lines).collect();
+        last.into_iter().rev().map(str::to_owned).collect()
+    }
+}

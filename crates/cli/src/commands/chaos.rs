@@ -1,0 +1,368 @@
+//! `prunella chaos`: run the pipeline under faults and see whether anything is lost.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use prunella_chaos::{Made, Patience, Played, Profile, Strike, Subject, play};
+use prunella_engine::load_state;
+use prunella_journal::metrics;
+use prunella_model::{Pipeline, StepName, is_address};
+use prunella_objects::Embedded;
+use prunella_store::Store;
+use prunella_sys::{SeededRandom, random_hex};
+use serde_json::{Value, json};
+
+use super::run::are_steps;
+use crate::{
+    answer::{note, say, say_json},
+    args::{Output, Which},
+    context::Context,
+    error::CliError,
+    present::{Paint, lasting},
+    progress::Coverage,
+    project::{find, read},
+    resilience::Resilience,
+};
+
+/// Run the pipeline under faults, and see whether anything is lost.
+///
+/// The pipeline is run for real, once undisturbed and then as often as asked for, each time in a store of its own; while it runs, its
+/// processes are told to end, killed and stopped as a seed says. After every fault the invariants are read from the store,
+/// and at the end everything that was made is compared with what the undisturbed run made. Publications to paths beside the
+/// pipeline file go to a directory of their own.
+#[derive(Debug, Args)]
+pub struct Chaos {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `pods`, `kills` or `everything`.
+    #[arg(long, default_value = "everything")]
+    profile: Profile,
+
+    /// How many disturbed runs.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: u32,
+
+    /// How many faults in each of them.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    faults: u32,
+
+    /// Do exactly this to every run: a file with a JSON list of faults and times, as `--output json` shows each run's `plan`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "faults", "speed"])]
+    plan: Option<PathBuf>,
+
+    /// The seed of the first run; the ones after it have the numbers that follow (default: a random one).
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+
+    /// Divides the times of notices: at 60, a notice of 120 s is one of 2 s.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    speed: f64,
+
+    /// How many steps run at once (default: the number of processors).
+    #[arg(long, short, value_name = "N", env = "PRUNELLA_JOBS")]
+    jobs: Option<usize>,
+
+    /// Accept data that is not in prunella.lock or has changed.
+    #[arg(long)]
+    allow_unpinned: bool,
+
+    /// Run although the pipeline publishes to absolute paths or addresses: every run publishes there.
+    #[arg(long)]
+    publish: bool,
+
+    /// Where the runs live while they run; it must be empty or not there (default: a new directory in $TMPDIR).
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Keep the stores of all runs, not only of those in which something was wrong.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// One disturbed run and what is wrong with it.
+struct Judged {
+    seed: u64,
+    plan: Vec<Strike>,
+    played: Played,
+    wrong: Vec<String>,
+    /// Where its store is kept.
+    kept: Option<PathBuf>,
+}
+
+impl Chaos {
+    /// Runs.
+    ///
+    /// # Errors
+    /// [`CliError`] if the pipeline cannot be run as it is.
+    pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
+        if !(self.speed.is_finite() && self.speed > 0.0) {
+            return Err(CliError::Usage("`--speed` is a number above 0".to_owned(), None));
+        }
+        let (place, targets) = find(context, &self.which)?;
+        let pipeline = read(context, &place, &self.which.set)?.pipeline;
+        are_steps(&targets, &pipeline)?;
+        self.publishes_only_here(&pipeline)?;
+        let dir = self.scratch(context)?;
+        let subject = self.subject(&pipeline, &place.file, &targets)?;
+        let given = self.plan.as_deref().map(|file| given(context, file)).transpose()?;
+        tokio::select! {
+            judged = self.judge(context, &pipeline, &subject, &dir, given.as_deref()) => judged,
+            // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
+            stopped = tokio::signal::ctrl_c() => {
+                stopped.map_err(CliError::io("the signal"))?;
+                prunella_chaos::kill_all(&context.sys, &dir).await;
+                self.clear(context, &dir);
+                note("stopped");
+                Ok(130)
+            }
+        }
+    }
+
+    async fn judge(
+        &self,
+        context: &Context,
+        pipeline: &Pipeline,
+        subject: &Subject,
+        dir: &Path,
+        given: Option<&[Strike]>,
+    ) -> Result<u8, CliError> {
+        let sys = &context.sys;
+        let first = self.seed.unwrap_or_else(|| sys.random.u64() >> 16);
+        let began = |error| CliError::Io(subject.binary.clone(), error);
+        note(&format!("{} undisturbed, to compare with …", subject.pipeline));
+        let calm = dir.join("undisturbed");
+        let end = Patience { end: Duration::from_secs(24 * 3600), engine: Duration::from_secs(30) };
+        let undisturbed = play(sys, subject, &calm, &[], &*sys.random, end).await.map_err(began)?;
+        let Some(expected) = undisturbed.made.as_ref().filter(|_| undisturbed.broken.is_none()) else {
+            let words = undisturbed.last_words.join("\n  ");
+            let why =
+                undisturbed.broken.map(|broken| format!("{}: {}\n", broken.invariant, broken.what)).unwrap_or_default();
+            let what = format!("the pipeline does not succeed when nobody disturbs it\n{why}  {words}");
+            self.clear(context, dir);
+            return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
+        };
+        note(&format!("… in {}", lasting(millis(undisturbed.wall))));
+        let patience = Patience { end: (undisturbed.wall * 20).max(Duration::from_secs(120)), ..end };
+        let (mut all, mut row, mut wrong) = (Vec::new(), Resilience::default(), 0_u32);
+        for n in 0..u64::from(self.runs) {
+            let seed = first.wrapping_add(n);
+            let random = SeededRandom::new(seed);
+            let plan = match given {
+                Some(given) => given.to_vec(),
+                None => self.profile.draw(&random, self.faults as usize, undisturbed.wall, self.speed),
+            };
+            let home = dir.join(n.to_string());
+            let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
+            let mut problems: Vec<String> = Vec::new();
+            problems.extend(
+                played.broken.iter().map(|broken| format!("{} does not hold: {}", broken.invariant, broken.what)),
+            );
+            match &played.made {
+                Some(made) => {
+                    let other = differing(expected, made, pipeline);
+                    row.add_corrupt(other.len());
+                    problems.extend(other.into_iter().map(|name| {
+                        format!("I1 visible does not hold: `{name}` is not what the undisturbed run made")
+                    }));
+                }
+                None if played.broken.is_none() => problems.push(match played.code {
+                    Some(code) => format!("the run ended with {code} and did not succeed"),
+                    None => "the run did not end".to_owned(),
+                }),
+                None => {}
+            }
+            add_runs(context, &home.join("store"), &mut row).await;
+            let kept = (self.keep || !problems.is_empty()).then(|| home.clone());
+            if kept.is_none() {
+                self.clear(context, &home);
+            }
+            note(&said(seed, &played, &problems));
+            wrong += u32::from(!problems.is_empty());
+            all.push(Judged { seed, plan, played, wrong: problems, kept });
+        }
+        self.clear(context, &calm);
+        if all.iter().all(|one| one.kept.is_none()) {
+            self.clear(context, dir);
+        }
+        self.answer(context, &all, &row, undisturbed.wall)?;
+        Ok(u8::from(wrong > 0))
+    }
+
+    /// Refuses a pipeline whose publications would go where others read them.
+    fn publishes_only_here(&self, pipeline: &Pipeline) -> Result<(), CliError> {
+        let outward = pipeline.steps.iter().flat_map(|(step, spec)| {
+            let paths = spec.publish.values().map(|publication| &publication.path);
+            paths
+                .filter(|path| is_address(path) || path.starts_with('/'))
+                .map(move |path| format!("  `{step}` publishes to {path}"))
+        });
+        let outward: Vec<String> = outward.collect();
+        if outward.is_empty() || self.publish {
+            return Ok(());
+        }
+        let what = format!("every run would publish to where others may read:\n{}", outward.join("\n"));
+        Err(CliError::Refused(what, Some("`--publish` lets it".to_owned())))
+    }
+
+    fn scratch(&self, context: &Context) -> Result<PathBuf, CliError> {
+        let fs = &context.sys.fs;
+        let dir = match &self.dir {
+            Some(dir) => std::path::absolute(dir).map_err(CliError::io(dir))?,
+            None => {
+                let parent = context
+                    .sys
+                    .env
+                    .var("TMPDIR")
+                    .filter(|dir| dir.starts_with('/'))
+                    .unwrap_or_else(|| "/tmp".to_owned());
+                Path::new(&parent).join(format!("prunella-chaos-{}", random_hex(&*context.sys.random, 4)))
+            }
+        };
+        fs.create_dir_all(&dir).map_err(CliError::io(&dir))?;
+        if std::fs::read_dir(&dir).map_err(CliError::io(&dir))?.next().is_some() {
+            return Err(CliError::Usage(format!("`{}` is not empty", dir.display()), None));
+        }
+        Ok(dir)
+    }
+
+    fn subject(&self, pipeline: &Pipeline, file: &Path, targets: &[StepName]) -> Result<Subject, CliError> {
+        let binary = std::env::current_exe().map_err(CliError::io("/proc/self/exe"))?;
+        let mut words = vec![std::path::absolute(file).map_err(CliError::io(file))?.into_os_string()];
+        words.extend(targets.iter().map(|target| target.as_str().into()));
+        for set in &self.which.set {
+            words.extend(["--set".into(), set.into()]);
+        }
+        if let Some(jobs) = self.jobs {
+            words.extend(["--jobs".into(), jobs.to_string().into()]);
+        }
+        if self.allow_unpinned {
+            words.push("--allow-unpinned".into());
+        }
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone() })
+    }
+
+    fn clear(&self, context: &Context, dir: &Path) {
+        // What cannot be removed is in the way of nobody.
+        let _left = context.sys.fs.remove_dir_all(dir);
+    }
+
+    fn answer(
+        &self,
+        context: &Context,
+        all: &[Judged],
+        row: &Resilience,
+        undisturbed: Duration,
+    ) -> Result<(), CliError> {
+        match context.output {
+            Output::Json => say_json(&json!({
+                "profile": self.plan.is_none().then(|| self.profile.name()),
+                "speed": self.plan.is_none().then_some(self.speed),
+                "undisturbed_ms": millis(undisturbed),
+                "runs": all.iter().map(as_json).collect::<Vec<_>>(),
+                "prunella": row.json(),
+            })),
+            Output::Text => {
+                let mut text = Resilience::table(Paint::of(context), &[("prunella", row)]);
+                if let Some(first) = all.iter().find(|one| !one.wrong.is_empty()) {
+                    text.push_str(&self.in_full(first));
+                }
+                say(&text)
+            }
+        }
+    }
+
+    /// Tells the first run in which something was wrong: what, when, and how to see it again.
+    fn in_full(&self, first: &Judged) -> String {
+        let mut text = format!("\nseed {}:\n", first.seed);
+        first.wrong.iter().for_each(|wrong| text.push_str(&format!("  {wrong}\n")));
+        for (at, what) in &first.played.timeline {
+            text.push_str(&format!("  {:>9}  {what}\n", lasting(*at)));
+        }
+        first.played.last_words.iter().for_each(|line| text.push_str(&format!("  | {line}\n")));
+        if let Some(kept) = &first.kept {
+            text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
+        }
+        let mut again = String::from("prunella chaos");
+        self.which.words.iter().for_each(|word| again.push_str(&format!(" {word}")));
+        self.which.set.iter().for_each(|set| again.push_str(&format!(" --set {set}")));
+        match &self.plan {
+            Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
+            None => {
+                again.push_str(&format!(" --profile {} --faults {} --speed {}", self.profile, self.faults, self.speed))
+            }
+        }
+        text.push_str(&format!("  again: {again} --seed {} --runs 1\n", first.seed));
+        text
+    }
+}
+
+/// Reads a plan.
+fn given(context: &Context, file: &Path) -> Result<Vec<Strike>, CliError> {
+    let text = context.sys.fs.read(file).map_err(CliError::io(file))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        let hint = "a list as in `[{\"after_ms\": 300, \"fault\": \"notice\", \"grace_ms\": 2000}]`; docs/cli.md has the faults";
+        CliError::Usage(format!("{}: {error}", file.display()), Some(hint.to_owned()))
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns what is other than it should be; what a step makes that is not deterministic may be anything.
+fn differing(expected: &Made, made: &Made, pipeline: &Pipeline) -> Vec<String> {
+    let step_of = |name: &str| -> String { name.chars().take_while(|c| !matches!(c, '.' | '[')).collect() };
+    let random: BTreeSet<&str> =
+        pipeline.steps.iter().filter(|(_, step)| !step.deterministic).map(|(name, _)| name.as_str()).collect();
+    let names: BTreeSet<&String> = expected.results.keys().chain(made.results.keys()).collect();
+    let results = names.into_iter().filter(|name| !random.contains(step_of(name).as_str()));
+    let mut other: Vec<String> =
+        results.filter(|name| expected.results.get(*name) != made.results.get(*name)).cloned().collect();
+    if random.is_empty() {
+        let paths: BTreeSet<&String> = expected.published.keys().chain(made.published.keys()).collect();
+        let differ = |path: &&String| expected.published.get(*path) != made.published.get(*path);
+        other.extend(paths.into_iter().filter(differ).map(|path| format!("published {path}")));
+    }
+    other
+}
+
+/// Adds the figures of all runs of a store; one that cannot be read has been told of already.
+async fn add_runs(context: &Context, dir: &Path, row: &mut Resilience) {
+    let Ok(objects) = Embedded::open_read_only(&context.sys, dir) else { return };
+    let store = Store::new(std::sync::Arc::new(objects), context.sys.clone());
+    for run in store.runs().await.unwrap_or_default() {
+        if let Ok(loaded) = load_state(&store, &run.run).await {
+            row.add(&metrics(&loaded.events), &Coverage::of(&loaded.plan, &loaded.state));
+        }
+    }
+}
+
+fn said(seed: u64, played: &Played, problems: &[String]) -> String {
+    let mark = if problems.is_empty() { "✓" } else { "✗" };
+    let faults = match played.strikes {
+        1 => "1 fault".to_owned(),
+        n => format!("{n} faults"),
+    };
+    let wrong = problems.first().map_or_else(String::new, |first| format!(" · {first}"));
+    format!("{mark} seed {seed} · {faults} · {} engines · {}{wrong}", played.engines, lasting(millis(played.wall)))
+}
+
+fn as_json(judged: &Judged) -> Value {
+    let Judged { seed, plan, played, wrong, kept } = judged;
+    json!({
+        "seed": seed,
+        "plan": plan,
+        "timeline": played.timeline.iter().map(|(at, what)| json!({ "at_ms": at, "what": what })).collect::<Vec<_>>(),
+        "faults": played.strikes,
+        "engines": played.engines,
+        "wall_ms": millis(played.wall),
+        "exit_code": played.code,
+        "wrong": wrong,
+        "kept": kept,
+    })
+}

@@ -1,0 +1,163 @@
+//! `chaos`: real runs under faults, and what it says of pipelines that do not stand them.
+
+use std::process::{Command, Stdio};
+
+use crate::home::{Home, hear};
+
+/// A training that checkpoints, and a step that reads its model.
+const SMALL: &str = "prunella: v1
+name: small
+steps:
+  train:
+    run: |
+      state=$PRUNELLA_CHECKPOINT_DIR/state; epoch=$(cat $state 2>/dev/null || echo 0)
+      while [ $epoch -lt 20 ]; do
+        epoch=$((epoch + 1)); sleep 0.02
+        echo $epoch >$state.part; mv $state.part $state
+      done
+      echo model of $epoch >model
+    outputs: { model: model }
+    publish: { model: out/model }
+    checkpoint: { format: files, every: 100ms, grace: 1s }
+  score:
+    run: 'sleep 0.2; wc -c <\"$PRUNELLA_INPUT_MODEL\" >score'
+    inputs: { model: train.model }
+    outputs: { score: score }
+";
+
+#[test]
+fn under_all_faults_nothing_is_lost_and_the_table_is_measured() {
+    let home = Home::with(SMALL);
+    for profile in ["everything", "aws-spot"] {
+        let words = ["chaos", "--profile", profile, "--runs", "3", "--faults", "3", "--seed", "11", "--speed", "60"];
+        let answer = home.json(&words);
+        let runs = answer["runs"].as_array().expect("a list");
+        assert_eq!(runs.iter().map(|run| run["seed"].as_u64()).collect::<Vec<_>>(), [Some(11), Some(12), Some(13)]);
+        let hits: u64 = runs.iter().map(|run| run["faults"].as_u64().expect("a number")).sum();
+        assert!(hits >= 3, "{answer}");
+        for run in runs {
+            assert_eq!((&run["exit_code"], &run["wrong"]), (&0.into(), &serde_json::json!([])), "{answer}");
+            assert_eq!(run["plan"].as_array().map(Vec::len), Some(3));
+        }
+        let row = &answer["prunella"];
+        let healed = (row["runs"].as_u64(), row["corrupt_artifacts"].as_u64(), &row["interruptions"]);
+        assert!(
+            matches!(healed, (Some(3..), Some(0), interruptions) if *interruptions == row["recovered"]),
+            "{answer}"
+        );
+        assert!(row["waste"].as_f64() >= row["waste_bound"].as_f64(), "{answer}");
+    }
+    // Neither what was published nor a store lies beside the pipeline, and nothing is left where the runs were.
+    assert_eq!(home.names(), ["pipeline.yaml"]);
+    let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+}
+
+#[test]
+fn a_plan_is_carried_out_as_it_is_and_told_as_it_was() {
+    let home = Home::with(SMALL);
+    let plan = serde_json::json!([
+        { "after_ms": 150, "fault": "notice", "grace_ms": 5000 },
+        { "after_ms": 150, "fault": "step" },
+        { "after_ms": 100, "fault": "freeze", "for_ms": 50 },
+    ]);
+    home.write("plan.json", &plan.to_string());
+    let answer = home.json(&["chaos", "--plan", "plan.json", "--runs", "1", "--seed", "1"]);
+    let run = &answer["runs"][0];
+    assert_eq!(
+        (&run["plan"], &run["wrong"], &answer["profile"]),
+        (&plan, &serde_json::json!([]), &().into()),
+        "{answer}"
+    );
+    let told: Vec<&str> =
+        run["timeline"].as_array().expect("a list").iter().filter_map(|at| at["what"].as_str()).collect();
+    assert!(told[0].starts_with("notice, 5.0 s") && told[1].starts_with("the engine was ready before"), "{told:?}");
+    assert!(told.contains(&"step killed: train"), "{told:?}");
+}
+
+#[test]
+fn a_step_that_forgets_where_it_was_is_found_and_the_command_that_shows_it_again_is_named() {
+    // It appends to what lies outside: whoever interrupts it sees its work twice.
+    let home = Home::new();
+    let log = home.beside("log");
+    home.write(
+        "pipeline.yaml",
+        &format!(
+            "prunella: v1\nname: careless\nsteps:\n  count:\n    run: 'echo x >>{log}; sleep 0.3; wc -l <{log} >lines'\n    outputs: {{ lines: lines }}\n",
+            log = log.display()
+        ),
+    );
+    let told = home.run(&["chaos", "--profile", "kills", "--runs", "2", "--faults", "2", "--seed", "5"]).exits(1);
+    for part in [
+        "I1 visible does not hold: `count.lines` is not what the undisturbed run made",
+        "again: prunella chaos --profile kills --faults 2 --speed 1 --seed 5 --runs 1\n",
+        "its store: ",
+    ] {
+        assert!(told.out.contains(part), "{part}: {}", told.out);
+    }
+    let kept = told.out.lines().find_map(|line| line.trim().strip_prefix("its store: ")).expect("it is named");
+    home.run(&["status", "--store", kept]).exits(0);
+}
+
+#[test]
+fn what_cannot_be_compared_or_would_reach_others_is_refused() {
+    let home = Home::with(
+        "prunella: v1\nname: bad\nsteps: { one: { run: 'echo no >&2; exit 3', retry: { error: { limit: 0 } } } }\n",
+    );
+    let told = home.run(&["chaos"]).exits(78);
+    assert!(told.err.contains("does not succeed when nobody disturbs it") && told.err.contains("no"), "{}", told.err);
+
+    home.write(
+        "pipeline.yaml",
+        "prunella: v1\nname: out\nsteps: { one: { run: 'echo x >x', outputs: { x: x }, publish: { x: /tmp/nobody/x } } }\n",
+    );
+    let told = home.run(&["chaos"]).exits(78);
+    assert!(told.err.contains("`one` publishes to /tmp/nobody/x") && told.err.contains("`--publish`"), "{}", told.err);
+
+    let told = home.run(&["chaos", "--profile", "rain"]).exits(2);
+    assert!(told.err.contains("there is no profile `rain`; there are `aws-spot`"), "{}", told.err);
+    home.write("full/x", "");
+    let told = home.run(&["chaos", "--publish", "--dir", "full"]).exits(2);
+    assert!(told.err.contains("is not empty"), "{}", told.err);
+    assert!(home.run(&["chaos", "--speed", "0"]).exits(2).err.contains("above 0"));
+    home.write("plan.json", "[\n  { \"after_ms\": 1, \"fault\": \"rain\" } ]");
+    let told = home.run(&["chaos", "--publish", "--plan", "plan.json"]).exits(2);
+    assert!(
+        told.err.contains("plan.json: unknown variant `rain`, expected one of `notice`, `machine`"),
+        "{}",
+        told.err
+    );
+    assert!(told.err.contains("at line 2"), "{}", told.err);
+    home.run(&["chaos", "--plan", "plan.json", "--profile", "kills"]).exits(2);
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_running_and_nothing_lying() {
+    let home = Home::new();
+    let begun = home.pipe("begun");
+    home.write(
+        "pipeline.yaml",
+        &format!("prunella: v1\nname: long\nsteps: {{ one: {{ run: 'echo $$ >{}; sleep 1000' }} }}\n", begun.display()),
+    );
+    let mut chaos = home.command(&["chaos"]).stderr(Stdio::null()).spawn().expect("the binary starts");
+    let pid = hear(&begun).trim().to_owned();
+    let told = Command::new("kill").args(["-INT", &chaos.id().to_string()]).status().expect("kill is everywhere");
+    assert!(told.success());
+    assert_eq!(chaos.wait().expect("it ran").code(), Some(130));
+    // Whoever inherited it may not have looked at its end yet.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "its step is gone: {stat}");
+    let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+}
+
+#[test]
+fn publications_go_below_the_directory_that_was_named() {
+    let home = Home::with(SMALL);
+    home.run(&["run", "--publish-below", "elsewhere"]).exits(0);
+    assert_eq!(home.read("elsewhere/out/model"), "model of 20\n");
+    assert!(!home.dir.join("out").exists());
+    // The run is of that place: another place is another run, with the same results.
+    home.run(&["run"]).exits(0);
+    assert_eq!(home.read("out/model"), "model of 20\n");
+}
