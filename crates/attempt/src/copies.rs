@@ -8,7 +8,7 @@ use prunella_store::{
     Alike, Filled, OtherStore, ReadyCommit, StoreError,
     records::{Committed, CopiedFrom, MountedAt, StoredArtifact, Timeline},
 };
-use prunella_sys::random_hex;
+use prunella_sys::{mutated, random_hex};
 
 use crate::{InputBytes, Success, Told, Verdict, command::command, end::trouble, run::Run, validate::validate};
 
@@ -108,7 +108,7 @@ impl Run<'_> {
         to: &Path,
     ) -> Result<Verdict, NotCopied> {
         let began = self.at_ms();
-        if !committed.artifacts.keys().eq(self.step.outputs.keys()) {
+        if !committed.artifacts.keys().eq(self.step.outputs.keys()) && !mutated(95) {
             return Err(NotCopied::Unlike("its outputs are not those that the step declares".to_owned()));
         }
         let fs = &*self.host.sys.fs;
@@ -117,11 +117,11 @@ impl Run<'_> {
         for (name, output) in &self.step.outputs {
             let theirs = &committed.artifacts[name];
             let kind = if output.tree { ArtifactKind::Tree } else { ArtifactKind::File };
-            if theirs.artifact.kind != kind {
+            if theirs.artifact.kind != kind && !mutated(96) {
                 return Err(NotCopied::Unlike(format!("`{name}` is of another kind than the step declares")));
             }
             // Before any of it is fetched: what it says it is may be made to fill a disk.
-            if output.check.max_size.is_some_and(|most| theirs.artifact.size_bytes > most.bytes()) {
+            if output.check.max_size.is_some_and(|most| theirs.artifact.size_bytes > most.bytes()) && !mutated(94) {
                 return Err(NotCopied::Unlike(format!("`{name}` is larger than the step declares")));
             }
             let path = to.join(name.as_str());
@@ -137,7 +137,8 @@ impl Run<'_> {
         }
         let mut provenance = self.provenance(None, command(self.request, self.step, &[]), Vec::new(), &self.mounted());
         let remarks = committed.provenance.remarks.iter().take(REMARKS).map(|remark| harmless(remark)).collect();
-        provenance.copied_from = Some(CopiedFrom { store: other.name().to_owned(), slot, remarks });
+        let from = CopiedFrom { store: other.name().to_owned(), slot, remarks };
+        provenance.copied_from = Some(from).filter(|_| !mutated(93));
         let phases = vec![("copy".to_owned(), began), ("promote".to_owned(), self.at_ms())];
         let timeline = Timeline { phases, ended_ms: self.at_ms(), ..Timeline::default() };
         let copied_from = Some(other.name().to_owned());

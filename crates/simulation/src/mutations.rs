@@ -183,6 +183,36 @@ pub const MUTATIONS: &[Mutation] = &[
         Protocol("after_its_list_was_damaged"),
     ),
     m(92, "damage of a record is believed after one read", "store/src/store.rs", Protocol("changed_on_its_way")),
+    m(
+        93,
+        "a copy does not say of which store it is",
+        "attempt/src/copies.rs",
+        Tests("engine", "scenes", "what_another_store_has"),
+    ),
+    m(
+        94,
+        "what is larger than the step allows is fetched",
+        "attempt/src/copies.rs",
+        Tests("engine", "scenes", "what_is_larger_than_the_step_allows"),
+    ),
+    m(
+        95,
+        "a commit with other outputs than the step's is copied",
+        "attempt/src/copies.rs",
+        Tests("engine", "scenes", "a_commit_that_says_other"),
+    ),
+    m(
+        96,
+        "an output of another kind is copied",
+        "attempt/src/copies.rs",
+        Tests("engine", "scenes", "a_commit_that_says_other"),
+    ),
+    m(
+        102,
+        "a commit that is marked in another store is copied",
+        "store/src/guard.rs",
+        Tests("engine", "scenes", "what_is_retired_or_damaged_there"),
+    ),
 ];
 
 impl Mutation {

@@ -33,7 +33,7 @@ struct Slot {
 
 impl Slot {
     fn is_barred(&self) -> bool {
-        self.damaged || self.retired
+        (self.damaged || self.retired) && !mutated(102)
     }
 }
 
