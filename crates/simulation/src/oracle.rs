@@ -54,6 +54,8 @@ struct Slot {
     writer: String,
     damaged: bool,
     retired: bool,
+    /// Whether its end is damaged, so that nobody knows any more how it was filled.
+    lost: bool,
 }
 
 impl Slot {
@@ -84,6 +86,10 @@ struct Checkpoint {
     created_ms: u64,
     durable: bool,
     deleted: bool,
+    /// Whether its record is damaged.
+    lost: bool,
+    /// Whether it was there when a list of condemned objects was damaged: no attempt relies on it anew.
+    doubtful: bool,
 }
 
 /// What the oracle knows.
@@ -99,6 +105,9 @@ pub(crate) struct Oracle {
     /// Every name of an object that was ever created, with a digest of what it held.
     ever: BTreeMap<String, Digest>,
     rotten: BTreeSet<String>,
+    /// Whether the newest list of condemned objects is damaged: the next one names all that is there (0030).
+    list_lost: bool,
+    newest_list: u64,
     /// What the target of all publications shows, and the newest run that is known to have put it there.
     published: Option<(Digest, u64)>,
     pub commits: u64,
@@ -124,8 +133,18 @@ impl Oracle {
         self.violation.get_or_insert(Violation { invariant, what });
     }
 
-    pub fn rotten(&mut self, object: &str) {
-        self.rotten.insert(object.to_owned());
+    /// The storage itself changes or loses this.
+    pub fn rotten(&mut self, key: &str) {
+        if let Some((slot, "end")) = slot_of(key) {
+            self.slots.entry(slot).or_default().lost = true;
+        }
+        if let Some(id) = checkpoint_of(key)
+            && let Some(checkpoint) = self.checkpoints.get_mut(&(id.slot.key, id.slot.epoch.0, id.seq))
+        {
+            checkpoint.lost = true;
+        }
+        self.list_lost |= key.starts_with("gc/") && number_of(key) == Some(self.newest_list);
+        self.rotten.insert(key.to_owned());
     }
 
     fn whole(&self, named: &Named, there: There<'_>) -> bool {
@@ -147,6 +166,7 @@ impl Oracle {
         match kind {
             "attempts" => self.attempt(now_ms, key, bytes, there),
             "checkpoints" => self.checkpoint(now_ms, key, bytes, there),
+            "gc" => self.condemned(key),
             "names" => self.named(key, bytes, there),
             "runs" => self.of_run(rest, bytes),
             _ => {}
@@ -182,6 +202,10 @@ impl Oracle {
             }
             "damaged" => {
                 let record: DamagedRecord = read(bytes);
+                let known = slot_of(&record.object).is_none_or(|_| self.rotten.contains(&record.object));
+                if !known {
+                    self.broken("I1", format!("{slot} is marked as damaged, and `{}` is whole", record.object));
+                }
                 let seen = self.slots.entry(slot).or_default();
                 seen.damaged = true;
                 let named = seen.committed.iter().flatten().find(|named| named.object == record.object).cloned();
@@ -218,7 +242,17 @@ impl Oracle {
             created_ms: now_ms,
             durable: false,
             deleted: false,
+            lost: false,
+            doubtful: false,
         });
+    }
+
+    fn condemned(&mut self, key: &str) {
+        let Some(n) = number_of(key) else { return };
+        if std::mem::take(&mut self.list_lost) {
+            self.checkpoints.values_mut().for_each(|checkpoint| checkpoint.doubtful = true);
+        }
+        self.newest_list = self.newest_list.max(n);
     }
 
     fn named(&mut self, key: &str, bytes: &Bytes, there: There<'_>) {
@@ -307,13 +341,14 @@ impl Oracle {
     }
 
     fn is_rotten(&self, checkpoint: &Checkpoint) -> bool {
-        self.rotten.contains(&checkpoint.named.object)
+        checkpoint.lost || checkpoint.doubtful || self.list_lost || self.rotten.contains(&checkpoint.named.object)
     }
 
     /// Nothing happens any more: what may be reused must be whole.
     pub fn at_the_end(&mut self, there: There<'_>) {
         let mut wrong = Vec::new();
-        for (slot, seen) in self.slots.iter().filter(|(_, seen)| seen.current()) {
+        // What stands in a damaged end nobody can reuse: the mark comes before the next attempt (I2).
+        for (slot, seen) in self.slots.iter().filter(|(_, seen)| seen.current() && !seen.lost) {
             let lost = seen.committed.iter().flatten().filter(|named| !self.whole(named, there));
             wrong.extend(lost.map(|named| format!("{slot} may be reused, and `{}` is not whole", named.object)));
         }

@@ -63,6 +63,8 @@ pub enum Fault {
     Rot,
     /// The store itself loses some object.
     Vanish,
+    /// The store itself changes a bit of some record.
+    RotRecord,
 }
 
 /// A fault and its place: the `nth` operation of a member.
@@ -127,6 +129,7 @@ impl Fault {
             17 => Self::Cut,
             18 => Self::Rot,
             19 => Self::Vanish,
+            20 => Self::RotRecord,
             _ => Self::Outage(240 + seconds.min(600)),
         }
     }
@@ -149,6 +152,7 @@ impl fmt::Display for Fault {
             Self::Cut => f.write_str("cut"),
             Self::Rot => f.write_str("rot"),
             Self::Vanish => f.write_str("vanish"),
+            Self::RotRecord => f.write_str("rot-record"),
         }
     }
 }
@@ -180,6 +184,7 @@ impl FromStr for Fault {
             "cut" => Self::Cut,
             "rot" => Self::Rot,
             "vanish" => Self::Vanish,
+            "rot-record" => Self::RotRecord,
             _ => {
                 let (what, seconds) = text.rsplit_once('-').ok_or_else(no)?;
                 let seconds = seconds.parse().map_err(|_| no())?;

@@ -122,8 +122,8 @@ impl Service {
                 let _nobody_hears = self.world.send(from, ask, there, back, true);
                 self.killed().await
             }
-            Some(rot @ (Fault::Rot | Fault::Vanish)) => {
-                self.world.rot(from, rot == Fault::Vanish);
+            Some(rot @ (Fault::Rot | Fault::Vanish | Fault::RotRecord)) => {
+                self.world.rot(from, rot);
                 self.heard(from, ask, there, back).await
             }
         };

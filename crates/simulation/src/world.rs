@@ -203,19 +203,22 @@ impl World {
         true
     }
 
-    /// Lets the storage itself change or lose an object, if there is one that a drawn number can mean.
-    pub fn rot(&self, from: From, vanish: bool) {
+    /// Lets the storage itself change or lose an object or a record, if there is one that a drawn number can mean.
+    pub fn rot(&self, from: From, how: Fault) {
         let mut state = self.state();
-        // What runs brought in has no producer: its loss ends a run, as it must, and shows nothing.
-        let all: Vec<ObjectKey> = state.objects.keys().filter(|key| is_made(key)).cloned().collect();
+        let all = state.objects.iter().filter(|(key, object)| match how {
+            Fault::RotRecord => !object.hint && may_rot(key.as_str()),
+            _ => is_made(key),
+        });
+        let all: Vec<ObjectKey> = all.map(|(key, _)| key.clone()).collect();
         if all.is_empty() {
             return;
         }
         let drawn = draw(state.plan.seed, 77, u64::from(from.nth));
         let key = all[drawn as usize % all.len()].clone();
-        state.note(from, "rot", key.as_str(), if vanish { "vanished" } else { "changed" });
+        state.note(from, "rot", key.as_str(), if how == Fault::Vanish { "vanished" } else { "changed" });
         state.oracle.rotten(key.as_str());
-        if vanish {
+        if how == Fault::Vanish {
             state.objects.remove(&key);
         } else if let Some(object) = state.objects.get_mut(&key) {
             object.bytes = flipped(&object.bytes, drawn);
@@ -249,8 +252,22 @@ impl World {
     }
 }
 
+/// What runs brought in has no producer: its loss ends a run, as it must, and shows nothing.
 fn is_made(key: &ObjectKey) -> bool {
     key.as_str().starts_with("data/") && !key.as_str().contains("/run-")
+}
+
+/// Returns whether a record is one of those whose damage costs work and no run (0030): the others end their run or keep
+/// collections from deleting anything, as they must, and show nothing more.
+fn may_rot(key: &str) -> bool {
+    let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+    match kind {
+        "attempts" => rest.ends_with(".end.json") || rest.ends_with(".start.json"),
+        "gc" => !rest.ends_with(".done.json"),
+        "runs" => rest.contains("/drivers/"),
+        "checkpoints" | "names" => true,
+        _ => false,
+    }
 }
 
 /// Returns the bytes with one bit changed.

@@ -86,3 +86,9 @@ fn i10_ends_a_run_whose_engine_died_goes_on_on_another_machine() {
 fn i10_ends_an_effect_whose_bytes_rotted_after_it_was_begun_is_done_with_those_made_anew() {
     holds("seed=9 members=0,2 2@80:vanish");
 }
+
+/// It may name every object that is there, so that no attempt relies on a checkpoint of before (0030): that costs work, and nothing else.
+#[test]
+fn i4_ratchet_a_damaged_list_of_condemned_objects_costs_checkpoints_of_before_and_nothing_else() {
+    holds("seed=397 members=0,1,2,3,4 2@39:kill 3@17:done-and-refused 2@87:rot-record 1@117:throttled-100");
+}

@@ -85,6 +85,12 @@ impl Oracle {
         of.map(|slot| format!("attempt {slot} is open"))
     }
 
+    /// Returns whether a record is damaged that says which objects of an attempt are needed: all of them stay.
+    fn is_obscure(&self, slot: &SlotId) -> bool {
+        let of = self.checkpoints.range((slot.key, slot.epoch.0, 0)..=(slot.key, slot.epoch.0, u64::MAX));
+        self.slots.get(slot).is_some_and(|seen| seen.lost) || of.into_iter().any(|(_, checkpoint)| checkpoint.lost)
+    }
+
     /// Returns the objects that something still names, or that belong to an open attempt or a run not given up.
     pub fn is_wanted(&self, key: &str) -> bool {
         let named = self.slots.values().flat_map(|seen| seen.committed.iter().flatten());
@@ -92,9 +98,9 @@ impl Oracle {
         let checkpoints = self.checkpoints.values().map(|checkpoint| &checkpoint.named);
         named.chain(brought).chain(checkpoints).any(|named| named.object == key)
             || key.contains("/run-")
-            || self
-                .slots
-                .iter()
-                .any(|(slot, seen)| seen.filled_ms.is_none() && key.contains(&format!("{}-{}-", slot.key, slot.epoch)))
+            || self.slots.iter().any(|(slot, seen)| {
+                (seen.filled_ms.is_none() || self.is_obscure(slot))
+                    && key.contains(&format!("{}-{}-", slot.key, slot.epoch))
+            })
     }
 }
