@@ -87,6 +87,11 @@ fn i10_ends_an_effect_whose_bytes_rotted_after_it_was_begun_is_done_with_those_m
     holds("seed=9 members=0,2 2@80:vanish");
 }
 
+#[test]
+fn i8_gc_a_checkpoint_condemned_while_a_newer_one_stood_goes_although_that_rotted_meanwhile() {
+    holds("seed=354998 members=0,1,2,3,4 3@35:done-and-refused 1@49:throttled-50 2@68:vanish");
+}
+
 /// It may name every object that is there, so that no attempt relies on a checkpoint of before (0030): that costs work, and nothing else.
 #[test]
 fn i4_ratchet_a_damaged_list_of_condemned_objects_costs_checkpoints_of_before_and_nothing_else() {

@@ -73,8 +73,9 @@ impl Oracle {
             self.slots.range(SlotId { key: place.0, epoch: Epoch(0) }..).take_while(|(slot, _)| slot.key == place.0);
         let committed = of_key.into_iter().any(|(_, seen)| seen.committed.is_some());
         let newest = self.checkpoints.range((place.0, 0, 0)..=(place.0, u64::MAX, u64::MAX));
-        // A newer one that stands without its writer having heard of it serves as well; whether it rots, no collector can know.
-        let newest = newest.rev().find(|(_, one)| !one.deleted);
+        // A newer one that stands without its writer having heard of it serves as well. Whether it rots, no collector can know: when
+        // this one was condemned the newer one may have been whole, also if it is gone by now because it rotted.
+        let newest = newest.rev().find(|(_, one)| !one.deleted || self.is_rotten(one));
         let is_it = newest.is_some_and(|(newest, one)| newest == place && one.durable && !self.is_rotten(one));
         (is_it && !committed).then(|| format!("checkpoint {}-{} is the newest durable one", place.1, place.2))
     }
