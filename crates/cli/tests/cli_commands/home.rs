@@ -162,6 +162,8 @@ impl Home {
         command.env("XDG_CACHE_HOME", self.root.path().join("cache"));
         command.env("TMPDIR", self.root.path());
         command.env("LC_ALL", "C");
+        // A deliberate bug that these tests are to notice.
+        command.envs(std::env::var_os("PRUNELLA_MUTATION").map(|number| ("PRUNELLA_MUTATION", number)));
         command
     }
 
