@@ -3,6 +3,10 @@
 
 use super::*;
 
+fn is_at_work(stage: Stage) -> bool {
+    matches!(stage, Stage::Ready | Stage::Held | Stage::Running | Stage::Ended)
+}
+
 /// Checks everything that the fold keeps up to date against what the states alone say.
 pub fn audit(run: &RunState) {
     let topology = run.topology();
@@ -12,16 +16,17 @@ pub fn audit(run: &RunState) {
         let skipped = |need: &StepIndex| settled(*need) && run.state(*need).stage() == Stage::Skipped;
         topology.reads(step).iter().any(skipped)
     };
+    let is_due = |step: StepIndex| match (topology.handler(step), run.concluded()) {
+        (None, _) | (Some(Handler::Exit), Some(_)) | (Some(Handler::Failure), Some(RunStatus::Failed)) => true,
+        (Some(_), _) => false,
+    };
     let ended = |step: StepIndex| matches!(run.state(step).stage(), Stage::Failed | Stage::Blocked);
     let mut counts = [0; Stage::ALL.len()];
     let mut open = 0;
     for step in topology.indices() {
         let state = run.state(step);
         let handler = topology.handler(step);
-        let due = match (handler, run.concluded()) {
-            (None, _) | (Some(Handler::Exit), Some(_)) | (Some(Handler::Failure), Some(RunStatus::Failed)) => true,
-            (Some(_), _) => false,
-        };
+        let due = is_due(step);
         let bound = due && topology.needs(step).iter().all(|need| settled(*need));
         let dead = topology.needs(step).iter().any(|need| ended(*need));
         counts[state.stage() as usize] += u32::from(handler.is_none());
@@ -43,9 +48,30 @@ pub fn audit(run: &RunState) {
                 let needs = topology.needs(other);
                 *run.state(other) == (StepState::Queued { key: led })
                     && !run.is_stale(other)
+                    && is_due(other)
                     && needs.iter().all(|need| settled(*need))
             };
-            topology.indices().any(ready)
+            if !topology.indices().any(ready) {
+                return false;
+            }
+            // Of several that were let go together one leads; whoever it is, it is not all of them that wait.
+            let others = || {
+                let leads = |other: StepIndex| {
+                    let stage = run.state(other).stage();
+                    run.state(other).key() == Some(led) && (is_at_work(stage) || stage == Stage::Keyed)
+                };
+                topology.indices().filter(move |other| *other != step && leads(*other))
+            };
+            match others().next() {
+                None => true,
+                Some(_) if run.todo(step) == Some(Todo::Rebind) => true,
+                Some(_) => {
+                    let goes =
+                        |other: StepIndex| run.todo(other).is_some() || run.state(other).stage() == Stage::Running;
+                    assert!(others().any(goes), "one is queued that could go on, and all before it wait");
+                    false
+                }
+            }
         };
         let todo = match state {
             _ if run.is_issued(step) => matches!(state, StepState::Ready { .. }).then_some(Todo::Starting),
@@ -87,7 +113,7 @@ pub fn audit(run: &RunState) {
         assert_eq!(run.count(stage), counts[stage as usize]);
     }
     // Equal keys within one run are one attempt.
-    let active = |stage| matches!(stage, Stage::Ready | Stage::Held | Stage::Running | Stage::Ended);
+    let active = is_at_work;
     let mut keys: Vec<_> = topology
         .indices()
         .filter(|step| active(run.state(*step).stage()))
