@@ -40,11 +40,10 @@ fn under_all_faults_nothing_is_lost_and_the_table_is_measured() {
             assert_eq!(run["plan"].as_array().map(Vec::len), Some(3));
         }
         let row = &answer["prunella"];
-        let healed = (row["runs"].as_u64(), row["corrupt_artifacts"].as_u64(), &row["interruptions"]);
-        assert!(
-            matches!(healed, (Some(3..), Some(0), interruptions) if *interruptions == row["recovered"]),
-            "{answer}"
-        );
+        let of = |name: &str| row[name].as_u64().expect("a number");
+        assert!(of("runs") >= 3 && of("corrupt_artifacts") == 0, "{answer}");
+        // An attempt that ended before its process ran was interrupted as well, and has no recovery of its own.
+        assert!(of("recovered") > 0 && of("recovered") <= of("interruptions"), "{answer}");
         assert!(row["waste"].as_f64() >= row["waste_bound"].as_f64(), "{answer}");
     }
     // Neither what was published nor a store lies beside the pipeline, and nothing is left where the runs were.
