@@ -18,4 +18,4 @@ pub use lineage::{Lineage, Walked};
 pub use oracle::{Broken, Oracle, Seen, broken};
 pub use play::{Made, Patience, Played, kill_all, play};
 pub use profile::{Profile, UnknownProfile};
-pub use subject::Subject;
+pub use subject::{Subject, contents};

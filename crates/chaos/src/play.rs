@@ -32,7 +32,7 @@ pub struct Made {
 }
 
 /// What was done to a run, and what came out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Played {
     /// What happened, in order: milliseconds since the begin, and words.
     pub timeline: Vec<(u64, String)>,
@@ -86,16 +86,7 @@ pub async fn play(
     let arena = Arena::new(dir);
     let oracle = Oracle::new(sys, &arena.store());
     let engine = arena.start(subject, false)?;
-    let played = Played {
-        timeline: Vec::new(),
-        strikes: 0,
-        engines: 1,
-        wall: Duration::ZERO,
-        made: None,
-        code: None,
-        broken: None,
-        last_words: Vec::new(),
-    };
+    let played = Played { engines: 1, ..Played::default() };
     let began = sys.clock.monotonic();
     let mut live = Live { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played };
     let outcome = live.whole(plan).await;
@@ -216,13 +207,13 @@ impl Live<'_> {
         };
         let name = step.as_ref().and_then(|found| found.step.clone()).unwrap_or_default();
         let hit = match fault {
-            Fault::Notice { .. } => engine.is_some_and(|engine| engine.signal(Signal::TERM)),
+            Fault::Notice { .. } => engine.as_ref().is_some_and(|engine| engine.signal(Signal::TERM)),
             Fault::Machine => kill(&all),
-            Fault::Engine => engine.is_some_and(|engine| engine.signal(Signal::KILL)),
+            Fault::Engine => engine.as_ref().is_some_and(|engine| engine.signal(Signal::KILL)),
             Fault::Guardian => guardian.is_some_and(|guardian| guardian.signal(Signal::KILL)),
             Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
             Fault::Freeze { .. } => step.as_ref().is_some_and(|step| of_attempt(&all, step, Signal::STOP)),
-            Fault::Zombie => engine.is_some_and(|engine| engine.signal(Signal::STOP)),
+            Fault::Zombie => engine.as_ref().is_some_and(|engine| engine.signal(Signal::STOP)),
         };
         if !hit {
             return Ok(false);
@@ -239,7 +230,7 @@ impl Live<'_> {
                 let _gone = step.is_some_and(|step| of_attempt(&self.ours(), &step, Signal::CONT));
                 ended?;
             }
-            Fault::Zombie => self.come_back().await?,
+            Fault::Zombie => self.come_back(engine).await?,
             Fault::Guardian | Fault::Step => {}
         }
         Ok(true)
@@ -258,10 +249,6 @@ impl Live<'_> {
             Some(status) => self.note(format!("the engine was ready before: {status}")),
         }
         kill(&self.ours());
-        // It may have been done with everything at that very moment.
-        if let Some(code @ 0) = status.and_then(|status| status.code()) {
-            self.played.code = Some(code);
-        }
         let code = status.and_then(|status| status.code());
         let early = status.is_some_and(|status| status.signal().is_some());
         if !matches!(code, None | Some(0 | RESUMABLE)) && !early {
@@ -271,29 +258,30 @@ impl Live<'_> {
     }
 
     /// Waits until the engine that was killed is gone, and starts another one as an orchestrator would.
+    ///
+    /// It may have been done with everything at that very moment: then whoever waits for it next is told so.
     async fn engine_is_gone(&mut self) -> Result<(), Ended> {
         let until = self.sys.clock.monotonic() + self.patience.engine;
-        while self.engine.try_wait().map_err(Ended::Start)?.is_none() {
-            if self.sys.clock.monotonic() > until {
-                return Err(broken("I10 ends", "a killed engine does not end").into());
+        loop {
+            match self.engine.try_wait().map_err(Ended::Start)?.map(|status| status.code()) {
+                None if self.sys.clock.monotonic() > until => {
+                    return Err(broken("I10 ends", "a killed engine does not end").into());
+                }
+                None => self.sys.clock.sleep(TICK).await,
+                Some(None | Some(RESUMABLE)) => return self.go_on(),
+                Some(Some(_)) => return Ok(()),
             }
-            self.sys.clock.sleep(TICK).await;
         }
-        self.go_on()
     }
 
     /// Another engine takes the run over from one that stands still, which then wakes and must end by itself.
-    async fn come_back(&mut self) -> Result<(), Ended> {
+    async fn come_back(&mut self, held: Option<Found>) -> Result<(), Ended> {
         let other = self.arena.start(self.subject, true).map_err(Ended::Start)?;
         self.played.engines += 1;
-        let pid = self.engine.id();
         self.replaced = Some(std::mem::replace(&mut self.engine, other));
         // It has taken over as soon as it works; if the run ends meanwhile, so much the better.
         let ended = self.wait(Duration::from_millis(500)).await;
-        let held = processes(|_| true).into_iter().find(|found| found.pid == pid);
-        if let Some(held) = held {
-            held.signal(Signal::CONT);
-        }
+        let _gone = held.is_some_and(|held| held.signal(Signal::CONT));
         ended?;
         let until = self.sys.clock.monotonic() + self.patience.engine;
         while let Some(zombie) = &mut self.replaced {
@@ -309,19 +297,11 @@ impl Live<'_> {
     }
 
     async fn kill_everything(&mut self) {
-        let until = self.sys.clock.monotonic() + self.patience.engine;
         for child in self.replaced.iter_mut().chain([&mut self.engine]) {
             let _ended = child.kill();
             let _ended = child.wait();
         }
-        while self.sys.clock.monotonic() < until {
-            let left = self.ours();
-            if left.is_empty() {
-                return;
-            }
-            kill(&left);
-            self.sys.clock.sleep(TICK).await;
-        }
+        leave_nothing(self.sys, &self.arena, &self.oracle, self.patience.engine).await;
     }
 }
 
@@ -337,19 +317,23 @@ fn of_attempt(all: &[Found], main: &Found, signal: Signal) -> bool {
 
 /// Kills all that runs in directories below `dir`: what was begun there and is not waited for any more.
 pub async fn kill_all(sys: &Sys, dir: &Path) {
-    let Ok(homes) = std::fs::read_dir(dir) else { return };
-    for home in homes.flatten() {
-        let arena = Arena::new(&home.path());
+    for home in sys.fs.list(dir).unwrap_or_default() {
+        let arena = Arena::new(&dir.join(home.name));
         let oracle = Oracle::new(sys, &arena.store());
-        // Who is killed may have begun somebody at that moment.
-        for _ in 0..1000 {
-            let all = ours(&arena, &oracle);
-            if all.is_empty() {
-                break;
-            }
-            kill(&all);
-            sys.clock.sleep(TICK).await;
+        leave_nothing(sys, &arena, &oracle, Duration::from_secs(2)).await;
+    }
+}
+
+/// Kills all that a run has left, for so long: who is killed may have begun somebody at that moment.
+async fn leave_nothing(sys: &Sys, arena: &Arena, oracle: &Oracle, patience: Duration) {
+    let until = sys.clock.monotonic() + patience;
+    while sys.clock.monotonic() < until {
+        let left = ours(arena, oracle);
+        if left.is_empty() {
+            return;
         }
+        kill(&left);
+        sys.clock.sleep(TICK).await;
     }
 }
 

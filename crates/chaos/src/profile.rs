@@ -56,7 +56,7 @@ impl Profile {
     pub fn draw(self, random: &dyn Random, strikes: usize, undisturbed: Duration, speed: f64) -> Vec<Strike> {
         let mean = undisturbed.as_secs_f64() / (strikes as f64 + 1.0);
         let strike = |_| {
-            // At most a half, so that its logarithm is finite, from both ends.
+            // Below 1, so that the logarithm is finite.
             let unit = (random.u64() >> 11) as f64 / (1_u64 << 53) as f64;
             let after = mean * (-(1.0 - unit).ln()).min(3.0);
             Strike { after: Duration::from_secs_f64(after), fault: self.choose(random, speed) }

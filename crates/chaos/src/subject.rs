@@ -74,20 +74,9 @@ impl Arena {
             .spawn()
     }
 
-    /// Returns every file that lies where publications go, by its path; nothing if there is none.
+    /// Returns every file that lies where publications go.
     pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
-        let (out, mut found, mut left) = (self.public(), BTreeMap::new(), vec![self.public()]);
-        while let Some(path) = left.pop() {
-            match fs::read_dir(&path) {
-                Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
-                Err(_) => {
-                    let Ok(bytes) = fs::read(&path) else { continue };
-                    let name = path.strip_prefix(&out).unwrap_or(&path).display().to_string();
-                    found.insert(name, Digest::of(&bytes));
-                }
-            }
-        }
-        found
+        contents(&self.public())
     }
 
     /// Returns the last lines that the engines said.
@@ -96,4 +85,20 @@ impl Arena {
         let last: Vec<&str> = text.lines().rev().take(lines).collect();
         last.into_iter().rev().map(str::to_owned).collect()
     }
+}
+
+/// Returns the content of every file below a directory, by its path from there; nothing if there is none.
+pub fn contents(dir: &Path) -> BTreeMap<String, Digest> {
+    let (mut found, mut left) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(path) = left.pop() {
+        match fs::read_dir(&path) {
+            Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+            Err(_) => {
+                let Ok(bytes) = fs::read(&path) else { continue };
+                let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+                found.insert(name, Digest::of(&bytes));
+            }
+        }
+    }
+    found
 }

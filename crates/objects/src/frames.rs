@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::objects::sought;
+
 /// A stretch of bytes in the pieces in which it came; to have them in one would be to copy them.
 #[derive(Debug, Clone, Default)]
 pub struct Frames {
@@ -105,12 +107,7 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let wanted = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.ends.last().copied().unwrap_or(0).checked_add_signed(by),
-        };
-        self.at = wanted.ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = sought(to, self.at, self.ends.last().copied().unwrap_or(0))?;
         Ok(self.at)
     }
 }

@@ -26,6 +26,7 @@ pub use key::ObjectKey;
 pub use memory::Memory;
 pub use objects::{
     Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
+    sought,
 };
 pub use showcase::{Exhibit, Instead, Showcase, Showcases, Shown};
 pub use store_id::{is_store_id, new_store_id};

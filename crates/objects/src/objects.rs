@@ -371,6 +371,19 @@ impl ObjectReader {
     }
 }
 
+/// Returns the place that is meant, of something that has `size` bytes and is read at `at`.
+///
+/// # Errors
+/// `InvalidInput` before the begin.
+pub fn sought(to: SeekFrom, at: u64, size: u64) -> io::Result<u64> {
+    let wanted = match to {
+        SeekFrom::Start(at) => Some(at),
+        SeekFrom::Current(by) => at.checked_add_signed(by),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+    };
+    wanted.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
 /// A stretch of something longer.
 struct Stretch {
     inner: Box<dyn FsRead>,
@@ -391,12 +404,7 @@ impl Read for Stretch {
 
 impl Seek for Stretch {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let wanted = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.size.checked_add_signed(by),
-        };
-        let wanted = wanted.ok_or(io::ErrorKind::InvalidInput)?;
+        let wanted = sought(to, self.at, self.size)?;
         self.inner.seek(SeekFrom::Start(self.offset.saturating_add(wanted)))?;
         self.at = wanted;
         Ok(wanted)

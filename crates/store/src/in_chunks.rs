@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use prunella_model::{Digest, Hasher, TreeNode, shown};
-use prunella_objects::{Frames, Freshness, ObjectKey, ObjectReader, ObjectsError};
+use prunella_objects::{Frames, Freshness, ObjectKey, ObjectReader, ObjectsError, sought};
 use prunella_sys::{blocking, mutated};
 use tokio::{runtime::Handle, task::JoinHandle};
 
@@ -371,13 +371,7 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let size = self.ends.last().copied().unwrap_or(0);
-        let wanted = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => size.checked_add_signed(by),
-        };
-        self.at = wanted.ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = sought(to, self.at, self.ends.last().copied().unwrap_or(0))?;
         Ok(self.at)
     }
 }

@@ -116,7 +116,7 @@ impl Chaos {
             stopped = tokio::signal::ctrl_c() => {
                 stopped.map_err(CliError::io("the signal"))?;
                 prunella_chaos::kill_all(&context.sys, &dir).await;
-                self.clear(context, &dir);
+                clear(context, &dir);
                 note("stopped");
                 Ok(130)
             }
@@ -143,7 +143,7 @@ impl Chaos {
             let why =
                 undisturbed.broken.map(|broken| format!("{}: {}\n", broken.invariant, broken.what)).unwrap_or_default();
             let what = format!("the pipeline does not succeed when nobody disturbs it\n{why}  {words}");
-            self.clear(context, dir);
+            clear(context, dir);
             return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
         };
         note(&format!("… in {}", lasting(millis(undisturbed.wall))));
@@ -179,15 +179,15 @@ impl Chaos {
             add_runs(context, &home.join("store"), &mut row).await;
             let kept = (self.keep || !problems.is_empty()).then(|| home.clone());
             if kept.is_none() {
-                self.clear(context, &home);
+                clear(context, &home);
             }
             note(&said(seed, &played, &problems));
             wrong += u32::from(!problems.is_empty());
             all.push(Judged { seed, plan, played, wrong: problems, kept });
         }
-        self.clear(context, &calm);
+        clear(context, &calm);
         if all.iter().all(|one| one.kept.is_none()) {
-            self.clear(context, dir);
+            clear(context, dir);
         }
         self.answer(context, &all, &row, undisturbed.wall)?;
         Ok(u8::from(wrong > 0))
@@ -224,7 +224,7 @@ impl Chaos {
             }
         };
         fs.create_dir_all(&dir).map_err(CliError::io(&dir))?;
-        if std::fs::read_dir(&dir).map_err(CliError::io(&dir))?.next().is_some() {
+        if !fs.list(&dir).map_err(CliError::io(&dir))?.is_empty() {
             return Err(CliError::Usage(format!("`{}` is not empty", dir.display()), None));
         }
         Ok(dir)
@@ -244,11 +244,6 @@ impl Chaos {
             words.push("--allow-unpinned".into());
         }
         Ok(Subject { binary, words, pipeline: pipeline.name.clone() })
-    }
-
-    fn clear(&self, context: &Context, dir: &Path) {
-        // What cannot be removed is in the way of nobody.
-        let _left = context.sys.fs.remove_dir_all(dir);
     }
 
     fn answer(
@@ -308,6 +303,11 @@ fn given(context: &Context, file: &Path) -> Result<Vec<Strike>, CliError> {
         let hint = "a list as in `[{\"after_ms\": 300, \"fault\": \"notice\", \"grace_ms\": 2000}]`; docs/cli.md has the faults";
         CliError::Usage(format!("{}: {error}", file.display()), Some(hint.to_owned()))
     })
+}
+
+fn clear(context: &Context, dir: &Path) {
+    // What cannot be removed is in the way of nobody.
+    let _left = context.sys.fs.remove_dir_all(dir);
 }
 
 fn millis(time: Duration) -> u64 {

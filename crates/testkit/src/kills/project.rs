@@ -80,18 +80,7 @@ impl Project {
 
     /// Returns every file that lies where publications go, by its path; nothing if there is none.
     pub(crate) fn published(&self) -> BTreeMap<String, Digest> {
-        let (out, mut found, mut left) = (self.dir.join("out"), BTreeMap::new(), vec![self.dir.join("out")]);
-        while let Some(path) = left.pop() {
-            match fs::read_dir(&path) {
-                Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
-                Err(_) => {
-                    let Ok(bytes) = fs::read(&path) else { continue };
-                    let name = path.strip_prefix(&out).expect("it lies below").display().to_string();
-                    found.insert(name, Digest::of(&bytes));
-                }
-            }
-        }
-        found
+        prunella_chaos::contents(&self.dir.join("out"))
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
