@@ -7,6 +7,11 @@ fn is_at_work(stage: Stage) -> bool {
     matches!(stage, Stage::Ready | Stage::Held | Stage::Running | Stage::Ended)
 }
 
+/// Whether others of the same work may be queued behind a step at this stage.
+fn may_lead(stage: Stage) -> bool {
+    is_at_work(stage) || stage == Stage::Keyed
+}
+
 /// Checks everything that the fold keeps up to date against what the states alone say.
 pub fn audit(run: &RunState) {
     let topology = run.topology();
@@ -56,10 +61,8 @@ pub fn audit(run: &RunState) {
             }
             // Of several that were let go together one leads; whoever it is, it is not all of them that wait.
             let others = || {
-                let leads = |other: StepIndex| {
-                    let stage = run.state(other).stage();
-                    run.state(other).key() == Some(led) && (is_at_work(stage) || stage == Stage::Keyed)
-                };
+                let leads =
+                    |other: StepIndex| run.state(other).key() == Some(led) && may_lead(run.state(other).stage());
                 topology.indices().filter(move |other| *other != step && leads(*other))
             };
             match others().next() {
@@ -113,10 +116,9 @@ pub fn audit(run: &RunState) {
         assert_eq!(run.count(stage), counts[stage as usize]);
     }
     // Equal keys within one run are one attempt.
-    let active = is_at_work;
     let mut keys: Vec<_> = topology
         .indices()
-        .filter(|step| active(run.state(*step).stage()))
+        .filter(|step| is_at_work(run.state(*step).stage()))
         .filter_map(|step| run.state(step).key())
         .collect();
     let all = keys.len();
@@ -125,9 +127,10 @@ pub fn audit(run: &RunState) {
     assert_eq!(keys.len(), all, "two steps are at work on one key");
     for step in topology.indices() {
         if let StepState::Queued { key } = run.state(step) {
-            let works = |stage| active(stage) || stage == Stage::Keyed;
             assert!(
-                topology.indices().any(|other| works(run.state(other).stage()) && run.state(other).key() == Some(*key)),
+                topology
+                    .indices()
+                    .any(|other| may_lead(run.state(other).stage()) && run.state(other).key() == Some(*key)),
                 "a step is queued behind nobody"
             );
         }
