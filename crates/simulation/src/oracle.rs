@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use prunella_model::{CheckpointId, Digest, Epoch, RunId, SlotId, StepKey, from_descending};
 use prunella_store::records::{
-    CheckpointRecord, DamagedRecord, EffectDoneRecord, EffectRecord, End, EndRecord, GraphRecord, NamesRecord,
-    StartRecord, StoredArtifact,
+    CheckpointRecord, DamagedRecord, EffectDoerRecord, EffectDoneRecord, EffectRecord, End, EndRecord, GraphRecord,
+    NamesRecord, StartRecord, StoredArtifact,
 };
 
 /// A broken invariant.
@@ -77,6 +77,8 @@ struct Run {
 struct EffectSeen {
     run: RunId,
     named: Named,
+    /// The highest number of a binding for which somebody did it.
+    binding: u64,
     done: bool,
 }
 
@@ -109,7 +111,7 @@ pub(crate) struct Oracle {
     list_lost: bool,
     newest_list: u64,
     /// What the target of all publications shows, and the newest run that is known to have put it there.
-    published: Option<(Digest, u64)>,
+    published: Option<(Digest, (u64, u64))>,
     pub commits: u64,
     pub durables: u64,
     pub restores: u64,
@@ -296,7 +298,14 @@ impl Oracle {
         match what.split('.').nth(1) {
             Some("json") => {
                 let record: EffectRecord = read(bytes);
-                self.effects.insert(name, EffectSeen { run, named: Named::of(&record.stored), done: false });
+                self.effects
+                    .insert(name, EffectSeen { run, named: Named::of(&record.stored), binding: 0, done: false });
+            }
+            Some(doer) if doer.starts_with("doer-") => {
+                let record: EffectDoerRecord = read(bytes);
+                if let Some(effect) = self.effects.get_mut(&name) {
+                    effect.binding = effect.binding.max(record.binding);
+                }
             }
             Some("done") => {
                 let record: EffectDoneRecord = read(bytes);
@@ -304,14 +313,14 @@ impl Oracle {
                     return self.broken("I6", format!("`{name}` is done and was never begun"));
                 };
                 effect.done = true;
-                let digest = effect.named.digest;
-                let order = self.runs.get(&run).map_or(0, |run| run.order);
                 if record.by.is_some() {
                     return;
                 }
+                let (digest, now) = (effect.named.digest, self.rank_of(&self.effects[&name]));
                 match &mut self.published {
-                    Some((shown, rank)) if *shown == digest => *rank = order.max(*rank),
-                    Some((_, rank)) if *rank > order => {}
+                    Some((shown, rank)) if *shown == digest => *rank = now.max(*rank),
+                    // It was, and is over: a record of what is done may come late.
+                    Some((_, rank)) if *rank > now => {}
                     _ => self.broken("I6", format!("`{name}` is done, and the target shows something else")),
                 }
             }
@@ -319,10 +328,14 @@ impl Oracle {
         }
     }
 
-    /// Returns the number of the newest run that began to publish these bytes.
-    fn rank(&self, digest: &Digest) -> Option<u64> {
-        let of = self.effects.values().filter(|effect| effect.named.digest == *digest);
-        of.filter_map(|effect| self.runs.get(&effect.run).map(|run| run.order)).max()
+    /// Returns the place of an effect in the order of all: the number of its run, and of the binding.
+    fn rank_of(&self, effect: &EffectSeen) -> (u64, u64) {
+        (self.runs.get(&effect.run).map_or(0, |run| run.order), effect.binding)
+    }
+
+    /// Returns the place of the newest effect that began to publish these bytes.
+    fn rank(&self, digest: &Digest) -> Option<(u64, u64)> {
+        self.effects.values().filter(|effect| effect.named.digest == *digest).map(|effect| self.rank_of(effect)).max()
     }
 
     /// Looks at the target of all publications after every step.
@@ -334,7 +347,9 @@ impl Oracle {
         match (self.rank(&shown), self.published) {
             (None, _) => self.broken("I3", format!("{} is published, and nobody began that", shown.short())),
             (Some(now), Some((_, before))) if now < before => {
-                self.broken("I6", format!("what run {now} made replaced what run {before} had published"));
+                let ((now, of), (before, older)) = (now, before);
+                let what = format!("binding {of} of run {now} replaced binding {older} of run {before}");
+                self.broken("I6", what);
             }
             (Some(now), _) => self.published = Some((shown, now)),
         }
