@@ -19,7 +19,7 @@ const PLACES: [&[&str]; 10] = [
     ],
     &["prunella-objects"],
     &["prunella-sys"],
-    &["prunella-model"],
+    &["prunella-interruptions", "prunella-model"],
     &[],
 ];
 
@@ -27,10 +27,11 @@ const PLACES: [&[&str]; 10] = [
 const FOR_TESTS: [&str; 3] = ["prunella-bucketkit", "prunella-testkit", "prunella-simulation"];
 
 /// What the innermost crates may be built with: nothing that reaches out.
-const PURE: [(&str, &[&str]); 3] = [
+const PURE: [(&str, &[&str]); 4] = [
+    ("prunella-interruptions", &["libm", "serde_json", "thiserror"]),
     ("prunella-model", &["blake3", "indexmap", "serde", "serde_json", "thiserror", "unicode-normalization"]),
     ("prunella-condition", &["prunella-model", "serde_json", "thiserror"]),
-    ("prunella-healing", &["prunella-model", "serde", "serde_json", "thiserror"]),
+    ("prunella-healing", &["prunella-interruptions", "prunella-model", "serde", "serde_json", "thiserror"]),
 ];
 
 /// Returns every dependency that points up, sideways or out.

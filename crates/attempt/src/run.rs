@@ -322,7 +322,7 @@ impl Run<'_> {
             life: self.life,
             begun: self.begun,
             restored,
-            known: self.known,
+            known: self.known.clone(),
         };
         self.moving.program_runs();
         let mut watched = supervision.run(running, socket, watcher).await;

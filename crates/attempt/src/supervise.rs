@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prunella_healing::{Ending, Evidence, KillReason, NoticeSeen, OutOfMemory, Pace, Phase};
+use prunella_healing::{Ending, Evidence, KillReason, Machine, NoticeSeen, OutOfMemory, Pace, Phase};
 use prunella_model::{ByteSize, CheckpointId, SlotId, Span, Step};
 use prunella_process::{EndStatus, Ended, ProcessEvent, Running, Signal};
 use prunella_store::{Layout, StoreError, records::CheckpointMark};
@@ -93,11 +93,21 @@ impl Supervision<'_> {
         let now = self.now();
         let sooner = self.request.checkpoint_sooner;
         let redactor = self.host.redactor.clone();
+        let prefer = self.step.capacity.and_then(|capacity| capacity.prefer);
+        // Read only where the answer matters.
+        let cloud = prefer.and_then(|_| prunella_notices::detect(&*self.host.sys.fs));
+        let machine = Machine::of(prefer, cloud.map(prunella_notices::Cloud::as_str));
         let mut state = State {
             log: LogWriter::new(&redactor),
             log_n: 0,
             snapshots: Snapshots::new(self.slot),
-            interval: Interval::new(self.step.checkpoint.as_ref(), sooner, self.known),
+            interval: Interval::new(
+                self.step.checkpoint.as_ref(),
+                sooner,
+                self.known.clone(),
+                machine,
+                self.host.margin,
+            ),
             watcher,
             evidence: Evidence { phase: Phase::Run, restored: self.restored, ..Evidence::default() },
             checkpoints: Vec::new(),

@@ -131,7 +131,7 @@ impl Driver<'_> {
                 RestoreFrom::Zero => AttemptFrom::Zero,
             },
             memory: next.memory,
-            interruptions: Some(self.interruptions),
+            interruptions: Some(self.interruptions.clone()),
             checkpoint_sooner: next.checkpoint_sooner,
             accelerators: self.rack.lend(self.started + 1, step, self.plan.demand(step, None).gpu),
             at_end,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prunella_attempt::{AtEnd, Control, Deadline, Host, Told, Verdict};
-use prunella_healing::Interruptions;
+use prunella_healing::{Announced, Evidence, Interruptions};
 use prunella_journal::{Event, Position, RunState, RunStatus, Stage, Stamped, StepIndex, read_sound};
 use prunella_model::{Epoch, KeyScope, RunId, SlotId, Span, StepKey};
 use prunella_process::{Guardian, GuardianOptions};
@@ -361,8 +361,10 @@ impl Driver<'_> {
             self.rack.hear(step, event);
         }
         match event {
-            Event::AttemptEnded { class, compute, .. } => self.interruptions.add(Some(*class), *compute),
-            Event::StepCommitted { compute, .. } => self.interruptions.add(None, *compute),
+            Event::AttemptEnded { class, evidence, compute, lost, .. } => {
+                self.interruptions.add(Some(*class), *compute, announced(evidence, *lost));
+            }
+            Event::StepCommitted { compute, .. } => self.interruptions.add(None, *compute, Announced::No),
             _ => {}
         }
     }
@@ -479,5 +481,15 @@ impl Driver<'_> {
             state: std::mem::replace(&mut self.state, RunState::new(Arc::default())),
             plan: self.plan.clone(),
         })
+    }
+}
+
+/// Returns what a notice saved: all but what came after it, if no more than that is lost.
+fn announced(evidence: &Evidence, lost: Span) -> Announced {
+    let Some(notice) = &evidence.notice else { return Announced::No };
+    let left = notice.deadline_ms.map(|deadline| deadline.saturating_sub(notice.at_ms));
+    match left {
+        Some(left) if evidence.newer_checkpoint.is_some() && lost.as_millis() <= left => Announced::Saved,
+        _ => Announced::InVain,
     }
 }

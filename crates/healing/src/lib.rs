@@ -11,6 +11,7 @@ mod classify;
 mod evidence;
 mod exit;
 mod hint;
+mod interruptions;
 mod interval;
 mod message;
 mod remedy;
@@ -26,7 +27,8 @@ pub use evidence::{
     ValidationProblem, bounded_tail,
 };
 pub use exit::{ExitCode, exit_code};
-pub use interval::{CheckpointCost, Chosen, Interruptions, interval};
+pub use interruptions::{Announced, Interruptions, Machine, Outlook};
+pub use interval::{CheckpointCost, Chosen, Grace, INTERFERENCE, expected_waste, interval};
 pub use message::message_class;
 pub use remedy::{Remedy, Restore, Retry, memory_for, remedy, restore_point};
 pub use signature::signature;
