@@ -77,6 +77,13 @@ pub struct Earlier {
     artifacts: Option<Content>,
 }
 
+impl Earlier {
+    /// Returns the key that the step had.
+    pub const fn key(&self) -> Option<StepKey> {
+        self.key
+    }
+}
+
 /// The outputs of a step.
 pub type Content = Vec<(PortName, Artifact)>;
 

@@ -3,6 +3,7 @@
 mod answer;
 mod args;
 mod changes;
+mod checkpointing;
 mod checkup;
 mod cloud;
 mod commands;
@@ -26,6 +27,7 @@ mod progress;
 mod project;
 mod publications;
 mod referenced;
+mod rehearsing;
 mod resilience;
 mod room;
 mod settings;

@@ -18,7 +18,7 @@ use prunella_store::{OtherStore, Store, records::ProcessId};
 use crate::{answer::note, context::Context, error::CliError, progress, project::StoreAt, transfers::Transfers};
 
 /// Time kept back before a deadline.
-const MARGIN: Duration = Duration::from_millis(500);
+pub const MARGIN: Duration = Duration::from_millis(500);
 
 /// Returns the store, made if it is not there.
 ///

@@ -32,8 +32,8 @@ pub const CAP: f64 = 86_400.0;
 const SHAPE_SPREAD: f64 = 0.25;
 /// Lives are not shorter than this for a fit: the logarithm of nothing is no number.
 const LEAST: f64 = 0.5;
-/// With fewer interruptions no family but the believed one is considered.
-const ENOUGH: usize = 20;
+/// With fewer interruptions no family but the believed one is considered: more families find more by chance.
+const ENOUGH: usize = 50;
 /// By so much the logarithm of the likelihood must be better than that of the model that does not age.
 const MARGIN: f64 = 2.0;
 /// A machine that lives longer than its cap and this was not under it.
@@ -180,18 +180,6 @@ fn greatest(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
         }
     }
     f64::midpoint(low, high)
-}
-
-/// Returns the greatest distance between the shares that are alive, of a model and of lives that all ended.
-pub fn deviation(lives: &Lives, seen: &[f64]) -> f64 {
-    let mut sorted = seen.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
-    let off = |(i, life): (usize, &f64)| {
-        let ended = 1.0 - lives.alive_at(*life);
-        (ended - i as f64 / n).abs().max((ended - (i + 1) as f64 / n).abs())
-    };
-    sorted.iter().enumerate().map(off).fold(0.0, f64::max)
 }
 
 #[cfg(test)]

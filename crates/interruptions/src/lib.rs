@@ -17,4 +17,4 @@ pub use draws::Draws;
 pub use fit::Life;
 pub use lambert::lambert_w0;
 pub use lives::{Lives, LivesError};
-pub use shocks::Shocks;
+pub use shocks::{Shaken, Shocks};

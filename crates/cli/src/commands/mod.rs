@@ -23,6 +23,7 @@ pub mod retry;
 pub mod run;
 pub mod runs;
 pub mod shell;
+pub mod simulate;
 pub mod status;
 pub mod stop;
 pub mod store;
@@ -83,6 +84,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Verify(command) => command.run(&context).await,
         Command::Heal(command) => command.run(&context).await,
         Command::Chaos(command) => command.run(&context).await,
+        Command::Simulate(command) => command.run(&context).await,
         Command::Gc(command) => command.run(&context).await,
         Command::Store(command) => command.run(&context).await,
         Command::Index(command) => command.run(&context).await,

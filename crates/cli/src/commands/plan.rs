@@ -1,10 +1,11 @@
 //! `prunella plan`: what a run would do, before anything runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
+use prunella_attempt::Foreseen;
 use prunella_engine::{Plan as EnginePlan, load_state, walk_and_expand, walk_everywhere};
-use prunella_model::{KeyScope, RunId};
+use prunella_model::{KeyScope, RunId, StepId};
 use prunella_objects::{Memory, ObjectsError};
 use prunella_store::{Store, StoreError};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::run::{are_steps, unfinished};
 use crate::{
     answer::{say, say_json},
     args::{Output, Which},
+    checkpointing,
     condition::{self, Condition},
     context::Context,
     error::CliError,
@@ -55,6 +57,8 @@ struct Answer {
     /// Whether an engine drives that run now.
     driven: bool,
     steps: Vec<Forecast>,
+    /// What `every: auto` would choose.
+    intervals: BTreeMap<StepId, Foreseen>,
     unpinned: Vec<String>,
     unlocked: bool,
     /// What a step asks for that this machine does not have.
@@ -122,11 +126,19 @@ impl Plan {
             unlocked: prepared.unlocked,
         };
         let unpinned = graph.data.iter().filter(|(_, pin)| !pin.pinned).map(|(name, _)| format!("data.{name}"));
+        let steps = forecast(&question).await?;
+        let runs = |one: &&Forecast| !matches!(one.verdict, Verdict::Reused(_) | Verdict::Skipped);
+        let keys = steps.iter().filter(runs).filter_map(|one| {
+            let key = one.key.or_else(|| earlier.get(&one.step)?.key())?;
+            Some((one.step.clone(), key))
+        });
+        let intervals = checkpointing::choices(context, &store, &plan, keys).await?;
         let answer = Answer {
             pipeline: graph.pipeline.name.to_string(),
             driven,
             goes_on: going_on.map(|(run, _)| run),
-            steps: forecast(&question).await?,
+            steps,
+            intervals,
             unpinned: unpinned.collect(),
             unlocked: prepared.unlocked,
             notes: room::notes(context, &plan, self.gpus.as_deref())?
@@ -162,6 +174,9 @@ fn as_json(answer: &Answer) -> Value {
                     "checkpoint": format!("{}={}", one.step.name, offer.checkpoint),
                     "work_ms": offer.work_ms,
                 });
+            }
+            if let Some(foreseen) = answer.intervals.get(&one.step) {
+                step["checkpoint_interval"] = checkpointing::as_json(foreseen);
             }
             if let Some(key) = one.key {
                 step["key"] = key.hex().into();
@@ -231,6 +246,9 @@ fn text(paint: Paint, answer: &Answer) -> String {
             };
             let mut why = one.why.join(", ");
             why.push_str(&unused(one));
+            if let Some(foreseen) = answer.intervals.get(&one.step) {
+                why.push_str(&format!("; {}", checkpointing::words(foreseen)));
+            }
             Line(tone, vec![one.verdict.as_str().to_owned(), one.step.to_string(), why])
         })
         .collect();

@@ -34,6 +34,7 @@ mod rights;
 mod rotting;
 mod shells;
 mod shelves;
+mod simulating;
 mod starting;
 mod stopping;
 mod summaries;

@@ -1,0 +1,9 @@
+//! What `prunella simulate` assumes, counts and draws.
+
+mod answers;
+mod assumed;
+mod plot;
+
+pub use answers::Answers;
+pub use assumed::Assumed;
+pub use plot::{Curve, picture};

@@ -1,0 +1,116 @@
+//! What is simulated is what theory says, within the error of the simulation.
+
+use prunella_interruptions::{
+    Draws, Lives,
+    theory::{Notice, daly, exact, exact_waste, waste_with_notice, young},
+};
+use prunella_rehearsal::{Checkpoints, Chooser, Estimate, Every, Notices, World, estimate, survey};
+
+/// Plays so many lives, in forty parts, and returns the waste of all time.
+fn simulated(world: &World, lives: u32, seed: u64) -> Estimate {
+    let mut draws = Draws::new(seed);
+    let parts: Vec<f64> = (0..40)
+        .map(|_| {
+            let drawn: Vec<f64> = (0..lives / 40).map(|_| world.lives.draw(&mut draws)).collect();
+            100.0 * survey(world, &mut Chooser::new(world), drawn, &mut draws).waste_of_time()
+        })
+        .collect();
+    estimate(&parts).expect("forty parts")
+}
+
+fn agrees(is: &Estimate, should: f64, beyond: f64, what: &str) {
+    // Twice the half width: one in ten thousand is further off by chance.
+    let within = (is.high - is.low) + beyond;
+    assert!((is.mean - should).abs() <= within, "{what}: {:.3} % ± {:.3}, not {should:.3} %", is.mean, within);
+    assert!(within < 0.5 + beyond, "{what}: {within} says nothing");
+}
+
+fn world(mean: f64, cost: f64, restore: f64, down: f64, every: Every) -> World {
+    let mut world = World::plain(Lives::Exponential { mean }, cost, restore, every);
+    world.capacity.gaps = (down > 0.0).then(|| Lives::Recorded(vec![down]));
+    world
+}
+
+#[test]
+fn intervals_waste_what_the_exact_formula_says_and_what_others_simulated() {
+    let rows = [
+        ([3600.0, 30.0, 60.0, 0.0], 13.809, 13.823),
+        ([3600.0, 60.0, 120.0, 30.0], 20.541, 20.617),
+        ([3600.0, 300.0, 300.0, 30.0], 41.119, 40.984),
+        ([10_800.0, 60.0, 120.0, 30.0], 11.412, 11.385),
+        ([21_600.0, 60.0, 120.0, 60.0], 8.039, 8.015),
+        ([900.0, 60.0, 60.0, 30.0], 38.630, 38.537),
+        ([11_119.0, 180.0, 300.0, 120.0], 20.006, 20.098),
+    ];
+    for ([mean, cost, restore, down], exactly, monte_carlo) in rows {
+        let is = simulated(&world(mean, cost, restore, down, Every::Exact), 100_000, 7);
+        agrees(&is, exactly, 0.0, &format!("M {mean} C {cost}"));
+        // Theirs has an error of its own, of 0.14 points at most.
+        agrees(&is, monte_carlo, 0.14, &format!("M {mean} C {cost}, Monte Carlo"));
+        for (every, work) in [(Every::Young, young(mean, cost)), (Every::Daly, daly(mean, cost))] {
+            let is = simulated(&world(mean, cost, restore, down, every), 100_000, 8);
+            agrees(&is, 100.0 * exact_waste(mean, cost, restore, down, work), 0.0, &format!("{every:?} {mean}"));
+        }
+        let work = 2.0 * exact(mean, cost);
+        let is = simulated(&world(mean, cost, restore, down, Every::Work(work)), 100_000, 9);
+        agrees(&is, 100.0 * exact_waste(mean, cost, restore, down, work), 0.0, &format!("twice as long, {mean}"));
+    }
+}
+
+#[test]
+fn the_policy_wastes_what_the_optimum_does_where_danger_does_not_age() {
+    for [mean, cost, restore] in [[3600.0, 30.0, 60.0], [10_800.0, 60.0, 120.0], [900.0, 5.0, 5.0]] {
+        let is = simulated(&world(mean, cost, restore, 0.0, Every::Auto), 20_000, 3);
+        let best = 100.0 * exact_waste(mean, cost, restore, 0.0, exact(mean, cost));
+        assert!(is.mean < best + 0.3, "M {mean}: {:.2} %, the best is {best:.2} %", is.mean);
+    }
+}
+
+#[test]
+fn notices_save_what_theory_says() {
+    // The formula is of the first order: exact where interruptions are rare, and high by the square of the period where not.
+    for (mean, beyond) in [(1e6, 0.02), (10_800.0, 0.75)] {
+        for recall in [0.0, 0.5, 0.9, 0.99, 1.0] {
+            let mut world = world(mean, 60.0, 120.0, 30.0, Every::Never);
+            if recall < 1.0 {
+                let period = (2.0_f64 * 60.0 * mean / (1.0 - recall)).sqrt();
+                world.every = Every::Work(period - 60.0);
+            }
+            world.notices = Notices { recall, grace: 120.0, margin: 2.0 };
+            let notice = Notice { recall, precision: 1.0, cost: 62.0 };
+            let formula = 100.0 * waste_with_notice(mean, 60.0, 120.0, 30.0, notice);
+            agrees(&simulated(&world, 40_000, 5), formula, beyond, &format!("M {mean} recall {recall}"));
+        }
+    }
+}
+
+#[test]
+fn a_notice_in_which_no_checkpoint_fits_saves_nothing() {
+    let mut with = world(3600.0, 60.0, 120.0, 0.0, Every::Daly);
+    with.notices = Notices { recall: 1.0, grace: 30.0, margin: 2.0 };
+    let without = World { notices: Notices::NONE, ..with.clone() };
+    let [with, without] = [with, without].map(|world| {
+        let mut draws = Draws::new(2);
+        let lives: Vec<f64> = (0..1000).map(|_| world.lives.draw(&mut draws)).collect();
+        survey(&world, &mut Chooser::new(&world), lives, &mut draws)
+    });
+    assert_eq!((with.useful, with.saved), (without.useful, 0));
+}
+
+#[test]
+fn checkpoints_beside_the_program_cost_what_theory_says() {
+    let beside = |blocking, persist, interference| Checkpoints { blocking, persist, interference, per_second: None };
+    let rows = [
+        (3600.0, beside(0.5, 60.0, 0.02), 120.0, 0.30),
+        (10_800.0, beside(0.5, 60.0, 0.02), 120.0, 0.08),
+        (3600.0, beside(0.05, 10.0, 0.01), 30.0, 0.06),
+        (1e6, beside(0.5, 60.0, 0.02), 120.0, 0.01),
+    ];
+    for (mean, checkpoints, restore, beyond) in rows {
+        let period = checkpoints.beside().period(mean);
+        let mut world = world(mean, 0.0, restore, 0.0, Every::Work(period - checkpoints.blocking));
+        world.checkpoints = checkpoints;
+        let formula = 100.0 * checkpoints.beside().waste(mean, restore, period);
+        agrees(&simulated(&world, 40_000, 6), formula, beyond, &format!("M {mean} {checkpoints:?}"));
+    }
+}
