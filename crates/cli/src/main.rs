@@ -26,6 +26,7 @@ mod progress;
 mod project;
 mod publications;
 mod referenced;
+mod report;
 mod resilience;
 mod room;
 mod settings;
@@ -34,6 +35,7 @@ mod skips;
 mod to_read;
 mod transfers;
 mod warm;
+mod whole_file;
 
 use std::process::ExitCode;
 
