@@ -52,7 +52,7 @@ pub struct Played {
     pub last_words: Vec<String>,
 }
 
-const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 struct Live<'a> {
     sys: &'a Sys,
