@@ -22,6 +22,8 @@ pub struct Subject {
     pub words: Vec<OsString>,
     /// The pipeline's name.
     pub pipeline: PipelineName,
+    /// What is published in the end, by path; nothing if nobody can know yet, or ever.
+    pub published: Option<BTreeMap<String, Digest>>,
 }
 
 /// One run's directory: its store, what it publishes, what its engines said.

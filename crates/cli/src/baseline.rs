@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::{OsStr, OsString},
+    io::Write,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,6 +18,7 @@ use prunella_model::{
 };
 use prunella_objects::Embedded;
 use prunella_store::Store;
+use prunella_sys::Fs;
 
 use crate::{context::Context, error::CliError, open};
 
@@ -49,10 +51,8 @@ impl Baseline {
         beside: &Path,
         published: &Artifacts,
     ) -> Result<Self, CliError> {
-        let store = Store::new(
-            Arc::new(Embedded::open_read_only(&context.sys, &calm.join("store"))?),
-            context.sys.clone(),
-        );
+        let store =
+            Store::new(Arc::new(Embedded::open_read_only(&context.sys, &calm.join("store"))?), context.sys.clone());
         let newest = store.runs().await?.into_iter().max_by_key(|run| run.order);
         let run = newest.ok_or_else(|| CliError::Usage("the undisturbed run is gone".to_owned(), None))?.run;
         let loaded = load_state(&store, &run).await?;
@@ -92,7 +92,7 @@ impl Baseline {
             let (id, spec) = (self.plan.id(*index), self.plan.step(*index));
             let mut line = self.line(context, dir, id, spec, &mut secrets).await?;
             let request = self.request(id).await?;
-            link_inputs(&request, spec, &line, |slot, output| {
+            link_inputs(&**fs, &request, spec, &line, |slot, output| {
                 lines.get(*places.get(&slot)?).and_then(|made: &Line| made.outputs.get(output.as_str())).cloned()
             })?;
             line.expected = self.made[n].iter().map(|(name, is)| (name.to_string(), is.clone())).collect();
@@ -103,7 +103,8 @@ impl Baseline {
         let secrets = secrets.into_iter().collect();
         let script = Script { dir: dir.to_owned(), lines, secrets, expected: self.published.clone() };
         let file = dir.join("run.sh");
-        std::fs::write(&file, script.text()).map_err(CliError::io(&file))?;
+        let written = fs.create_new(&file).and_then(|mut to| to.write_all(script.text().as_bytes()));
+        written.map_err(CliError::io(&file))?;
         Ok(script)
     }
 
@@ -232,6 +233,7 @@ fn in_order(plan: &Plan, state: &RunState) -> Vec<(StepIndex, SlotId)> {
 
 /// Puts links to what the steps before make in place of the copies of it.
 fn link_inputs(
+    fs: &dyn Fs,
     request: &Request,
     spec: &Step,
     line: &Line,
@@ -241,10 +243,10 @@ fn link_inputs(
         let Some(prunella_model::Source::Step { output, .. }) = spec.inputs.get(name) else { continue };
         let at = line.dir.join("inputs").join(name.as_str()).join(&input.base_name);
         match &input.bytes {
-            InputBytes::Stored { slot: Some(slot), .. } => link(place(*slot, output), &at)?,
+            InputBytes::Stored { slot: Some(slot), .. } => link(fs, place(*slot, output), &at)?,
             InputBytes::FanIn(fan_in) => {
                 for part in &fan_in.parts {
-                    link(place(part.slot, output), &at.join(part.item.label()).join(&fan_in.base_name))?;
+                    link(fs, place(part.slot, output), &at.join(part.item.label()).join(&fan_in.base_name))?;
                 }
             }
             InputBytes::Stored { slot: None, .. } | InputBytes::Mounted(_) => {}
@@ -253,10 +255,10 @@ fn link_inputs(
     Ok(())
 }
 
-fn link(to: Option<PathBuf>, at: &Path) -> Result<(), CliError> {
+fn link(fs: &dyn Fs, to: Option<PathBuf>, at: &Path) -> Result<(), CliError> {
     let Some(to) = to else { return Ok(()) };
-    let removed = if at.is_dir() { std::fs::remove_dir_all(at) } else { std::fs::remove_file(at) };
-    removed.and_then(|()| std::os::unix::fs::symlink(&to, at)).map_err(CliError::io(at))
+    let removed = if at.is_dir() { fs.remove_dir_all(at) } else { fs.remove_file(at) };
+    removed.and_then(|()| fs.symlink(&to, at)).map_err(CliError::io(at))
 }
 
 /// Returns a value in which a path below one directory has become one below another.

@@ -213,10 +213,13 @@ impl Live<'_> {
             let wrong = self.judge_step(line);
             if what == "skip" && new {
                 let name = self.script.lines[line].step.to_string();
-                self.note(format!("{name}: what it makes is there, and it is taken as done{}", match wrong {
-                    true => ", although it is not whole",
-                    false => "",
-                }));
+                self.note(format!(
+                    "{name}: what it makes is there, and it is taken as done{}",
+                    match wrong {
+                        true => ", although it is not whole",
+                        false => "",
+                    }
+                ));
             }
             if present && what == "skip" {
                 self.ledger.skip(at, line, !wrong);

@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 mod compared;
 
 use super::run::are_steps;
-use compared::{Compared, said_of_script, timeline};
 use crate::{
     answer::{note, say, say_json},
     args::{Output, Which},
@@ -31,6 +30,7 @@ use crate::{
     project::{find, read},
     resilience::Resilience,
 };
+use compared::{Compared, said_of_script, timeline};
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
@@ -165,6 +165,8 @@ impl Chaos {
             return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
         };
         note(&format!("… in {}", lasting(millis(undisturbed.wall))));
+        let random = pipeline.steps.values().any(|step| !step.deterministic);
+        let subject = &Subject { published: (!random).then(|| expected.published.clone()), ..subject.clone() };
         let baseline = match self.compare {
             Some(Compare::AdHoc) => Some(self.baseline(context, base, dir, &expected.published, end).await?),
             None => None,
@@ -207,7 +209,8 @@ impl Chaos {
             note(&said(seed, &played, &problems));
             wrong += u32::from(!problems.is_empty());
             if let (Some(baseline), Some(compared)) = (&baseline, &mut compared) {
-                let scripted = self.scripted(context, baseline, &dir.join(format!("{n}-ad-hoc")), &plan, patience).await?;
+                let scripted =
+                    self.scripted(context, baseline, &dir.join(format!("{n}-ad-hoc")), &plan, patience).await?;
                 note(&format!("  {}", said_of_script(&scripted)));
                 compared.add(seed, scripted);
             }
@@ -271,7 +274,7 @@ impl Chaos {
         if self.allow_unpinned {
             words.push("--allow-unpinned".into());
         }
-        Ok(Subject { binary, words, pipeline: pipeline.name.clone() })
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), published: None })
     }
 
     fn answer(

@@ -39,7 +39,8 @@ impl Chaos {
         }
         clear(context, dir);
         let wrong: Vec<String> = scripted.corrupt.into_iter().map(|name| format!("  `{name}`")).collect();
-        let what = format!("as a script that nobody disturbs, the pipeline does not make the same\n{}", wrong.join("\n"));
+        let what =
+            format!("as a script that nobody disturbs, the pipeline does not make the same\n{}", wrong.join("\n"));
         Err(CliError::Refused(what, Some("leave `--compare` out".to_owned())))
     }
 
