@@ -79,7 +79,9 @@ fn i6_effect_a_run_that_is_numbered_while_newer_ones_are_looked_for_hides_none_o
 #[test]
 fn i6_effect_a_late_word_that_an_older_binding_was_published_is_no_harm() {
     // A damaged commit was made anew while who had published the old one hung in an outage.
-    holds("seed=797282 members=0,1,2,3,4 0@7:lost-reply 2@29:outage-1 1@15:stall-382 1@115:rot-record 1@105:outage-270");
+    holds(
+        "seed=797282 members=0,1,2,3,4 0@7:lost-reply 2@29:outage-1 1@15:stall-382 1@115:rot-record 1@105:outage-270",
+    );
 }
 
 #[test]
