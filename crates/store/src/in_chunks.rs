@@ -115,6 +115,9 @@ impl InChunks {
 /// A range that is being fetched; not any more once it is dropped.
 pub(crate) struct Ahead<T>(JoinHandle<Result<T, StoreError>>);
 
+/// What was fetched, and the room that it takes.
+type Fetched = (Frames, Room);
+
 impl<T: Send + 'static> Ahead<T> {
     pub(crate) fn begin(fetch: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
         Self(tokio::spawn(fetch))
@@ -172,7 +175,7 @@ impl Store {
     /// [`StoreError::Damaged`] if a chunk is missing or wrong in two fresh reads; what `out` got until then is right.
     pub(crate) async fn read_in_chunks(&self, source: Source, file: &InChunks, out: Out) -> Result<(), StoreError> {
         let mut left = file.ranges();
-        let mut ahead: VecDeque<(Range<usize>, Ahead<(Frames, Room)>)> = VecDeque::new();
+        let mut ahead: VecDeque<(Range<usize>, Ahead<Fetched>)> = VecDeque::new();
         let mut hand = Hand { hasher: Hasher::new(), out };
         loop {
             while ahead.len() < AHEAD && !left.is_empty() {
