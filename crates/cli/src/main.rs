@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod baseline;
 mod changes;
 mod checkup;
 mod cloud;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == prunella_process::GUARDIAN_ARG) {
         prunella_process::guardian_main();
     }
+    prunella_sys::give_large_buffers_back();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
