@@ -4,6 +4,7 @@
 //! its processes, starts it again as somebody would who sees it gone, and asks the [`Oracle`] after every strike whether the
 //! invariants of docs/design/protocol.md hold. What was done and what came out is a [`Played`].
 
+mod adhoc;
 mod fault;
 mod find;
 mod lineage;
@@ -12,6 +13,7 @@ mod play;
 mod profile;
 mod subject;
 
+pub use adhoc::{Artifacts, Line, Script, Scripted, play_script, torn};
 pub use fault::{Fault, Strike};
 pub use find::{Found, mains, processes};
 pub use lineage::{Lineage, Walked};

@@ -7,6 +7,7 @@ use prunella_process::Signal;
 use prunella_sys::{Random, Sys};
 
 use crate::{
+    adhoc::torn,
     fault::{Fault, Strike},
     find::{Found, mains, processes},
     oracle::{Broken, Oracle, broken},
@@ -52,7 +53,7 @@ pub struct Played {
     pub last_words: Vec<String>,
 }
 
-const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 struct Live<'a> {
     sys: &'a Sys,
@@ -127,11 +128,21 @@ impl Live<'_> {
                 self.played.strikes += 1;
             }
             self.oracle.check().await?;
+            self.published_is_whole()?;
         }
         if self.wait(self.patience.end).await?.is_none() {
             return Err(broken("I10 ends", "the run does not end").into());
         }
         self.end().await
+    }
+
+    /// I1: what is published is at every instant what it is in the end, or not there.
+    fn published_is_whole(&self) -> Result<(), Broken> {
+        let Some(expected) = &self.subject.published else { return Ok(()) };
+        match torn(expected, &self.arena.published()).first() {
+            None => Ok(()),
+            Some(path) => Err(broken("I1 visible", format!("published `{path}` is not what the undisturbed run made"))),
+        }
     }
 
     /// Looks at what a run left that has ended.

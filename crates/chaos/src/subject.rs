@@ -11,7 +11,7 @@ use std::{
 use prunella_model::{Digest, PipelineName};
 
 /// Set in every engine that is started here, and in its guardian: the directory of its run.
-const MARKER: &str = "PRUNELLA_CHAOS";
+pub(crate) const MARKER: &str = "PRUNELLA_CHAOS";
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Subject {
     pub words: Vec<OsString>,
     /// The pipeline's name.
     pub pipeline: PipelineName,
+    /// What is published in the end, by path; nothing if nobody can know yet, or ever.
+    pub published: Option<BTreeMap<String, Digest>>,
 }
 
 /// One run's directory: its store, what it publishes, what its engines said.
@@ -51,7 +53,7 @@ impl Arena {
 
     /// What the environment of an engine of this run has.
     pub(crate) fn marker(&self) -> Vec<u8> {
-        format!("{MARKER}={}", self.dir.display()).into_bytes()
+        marker(&self.dir)
     }
 
     /// Starts an engine: the first begins a run, every later one goes on with it.
@@ -85,6 +87,11 @@ impl Arena {
         let last: Vec<&str> = text.lines().rev().take(lines).collect();
         last.into_iter().rev().map(str::to_owned).collect()
     }
+}
+
+/// Returns what the environment of every process of the run in this directory has.
+pub(crate) fn marker(dir: &Path) -> Vec<u8> {
+    format!("{MARKER}={}", dir.display()).into_bytes()
 }
 
 /// Returns the content of every file below a directory, by its path from there; nothing if there is none.

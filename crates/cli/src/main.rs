@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod baseline;
 mod changes;
 mod checkpointing;
 mod checkup;
@@ -28,6 +29,7 @@ mod project;
 mod publications;
 mod referenced;
 mod rehearsing;
+mod report;
 mod resilience;
 mod room;
 mod settings;
@@ -36,6 +38,7 @@ mod skips;
 mod to_read;
 mod transfers;
 mod warm;
+mod whole_file;
 
 use std::process::ExitCode;
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == prunella_process::GUARDIAN_ARG) {
         prunella_process::guardian_main();
     }
+    prunella_sys::give_large_buffers_back();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

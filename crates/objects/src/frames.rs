@@ -32,6 +32,12 @@ impl Frames {
         self.pieces.iter()
     }
 
+    /// Gives all bytes to `take`, and returns how many they were.
+    pub fn pour(self, take: &dyn Fn(Bytes)) -> usize {
+        self.pieces.into_iter().for_each(take);
+        self.len
+    }
+
     /// Takes the first `size` bytes off, or as many as there are.
     pub fn split_to(&mut self, size: usize) -> Self {
         let mut taken = Self::default();

@@ -25,8 +25,8 @@ pub use frames::Frames;
 pub use key::ObjectKey;
 pub use memory::Memory;
 pub use objects::{
-    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, TakeIn,
-    sought,
+    Created, CreatedFile, Freshness, Listed, MAX_GET_BYTES, ObjectReader, Objects, Op, Packing, SMALL_BYTES, Take,
+    TakeIn, sought,
 };
 pub use showcase::{Exhibit, Instead, Showcase, Showcases, Shown};
 pub use store_id::{is_store_id, new_store_id};

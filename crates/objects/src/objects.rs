@@ -314,9 +314,28 @@ pub trait Objects: Send + Sync + 'static {
             .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })
     }
 
+    /// Gives what [`Objects::read_range`] returns to `take`, in order, each piece as soon as it came; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`Objects::open`]; what was given until then are the first bytes of the stretch.
+    async fn pour_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+        take: Take<'_>,
+    ) -> Result<Option<usize>, ObjectsError> {
+        let frames = self.read_range(key, offset, size, freshness).await?;
+        Ok(frames.map(|frames| frames.pour(take)))
+    }
+
     /// Returns the random id given to this store when it was made.
     fn store_id(&self) -> &str;
 }
+
+/// Takes bytes that come; it never waits.
+pub type Take<'t> = &'t (dyn Fn(Bytes) + Send + Sync);
 
 /// An open object.
 pub struct ObjectReader {

@@ -3,6 +3,7 @@
 mod hints;
 pub(crate) mod others;
 mod parts;
+mod pour;
 mod shown;
 
 use std::future::Future;

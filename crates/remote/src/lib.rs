@@ -12,6 +12,7 @@ mod many;
 mod options;
 mod own;
 mod pace;
+mod pour;
 mod probe;
 mod rate;
 mod records;

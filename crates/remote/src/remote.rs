@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use prunella_objects::{
     Created, CreatedFile, Frames, Freshness, Listed, MAX_GET_BYTES, ObjectKey, ObjectReader, Objects, ObjectsError, Op,
-    Packing, SMALL_BYTES, TakeIn, is_store_id, new_store_id,
+    Packing, SMALL_BYTES, Take, TakeIn, is_store_id, new_store_id,
 };
 use prunella_sys::{Sys, blocking, mutated};
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,8 @@ use crate::url::StoreUrl;
 /// A store in a bucket. Clones are handles on one store; many machines may use it at the same time.
 #[derive(Clone)]
 pub struct Remote {
-    bucket: Bucket,
-    cache: Cache,
+    pub(crate) bucket: Bucket,
+    pub(crate) cache: Cache,
     records: Records,
     sys: Sys,
     id: Arc<str>,
@@ -146,7 +146,7 @@ impl Remote {
     }
 
     /// Returns how large an object is, if it is there.
-    async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, ObjectsError> {
+    pub(crate) async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, ObjectsError> {
         let listed = self.list(key.as_str(), None, 1).await?;
         Ok(listed.first().filter(|listed| listed.key == *key).map(|listed| listed.size))
     }
@@ -445,6 +445,17 @@ impl Objects for Remote {
             Some(there) if there <= offset => Ok(Some(Frames::default())),
             Some(there) => self.bucket.get_range(key, offset, (there - offset).min(size as u64)).await,
         }
+    }
+
+    async fn pour_range(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+        take: Take<'_>,
+    ) -> Result<Option<usize>, ObjectsError> {
+        self.pour(key, offset, size, freshness, take).await
     }
 
     async fn local_path(&self, _key: &ObjectKey) -> Result<Option<PathBuf>, ObjectsError> {

@@ -3,13 +3,13 @@
 
 mod place;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use prunella_bucketkit::{Asked, Fault};
-use prunella_objects::{Created, CreatedFile, ObjectKey, Objects, ObjectsError, TakeIn};
+use prunella_objects::{Created, CreatedFile, Freshness, ObjectKey, Objects, ObjectsError, TakeIn};
 use prunella_remote::{Options, Remote};
 
 use place::Place;
@@ -218,6 +218,34 @@ async fn large_objects_come_and_go_whole_whatever_happens_on_the_way() {
             assert!(read == bytes, "read whole");
         }
         assert!(count.load(Ordering::Relaxed) > 10, "the faults had something to strike");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_is_handed_on_once_and_in_order_whatever_happens_on_the_way() {
+    for place in Place::each() {
+        let remote = open(&place).await;
+        let mut bytes = vec![0; 1 << 20];
+        place.sys.random.fill(&mut bytes);
+        assert_eq!(remote.create(&key("data/aa/object"), Bytes::from(bytes.clone())).await.unwrap(), Created::New);
+        let pour = async |offset: usize, size: usize| {
+            let came = Mutex::new(Vec::new());
+            let take = |piece: Bytes| came.lock().unwrap().extend_from_slice(&piece);
+            let object = key("data/aa/object");
+            let n = remote.pour_range(&object, offset as u64, size, Freshness::Fresh, &take).await.unwrap();
+            assert_eq!(n, Some(came.lock().unwrap().len()));
+            came.into_inner().unwrap()
+        };
+        for fault in passing().into_iter().chain([Fault::CutBody(300_000)]) {
+            for (offset, size) in [(0, 1 << 20), (77_777, 600_000), ((1 << 20) - 5, 50), (1 << 20, 7)] {
+                first(&place, 3, fault.clone());
+                let end = (offset + size).min(bytes.len());
+                assert!(pour(offset, size).await == bytes[offset.min(end)..end], "{fault:?} {offset} {size}");
+            }
+        }
+        place.server.faults().none();
+        let absent = key("data/aa/absent");
+        assert_eq!(remote.pour_range(&absent, 0, 5, Freshness::Fresh, &|_| panic!("of nothing")).await.unwrap(), None);
     }
 }
 

@@ -213,6 +213,38 @@ pub const MUTATIONS: &[Mutation] = &[
         "store/src/guard.rs",
         Tests("engine", "scenes", "what_is_retired_or_damaged_there"),
     ),
+    m(
+        97,
+        "a program runs on data by reference that has changed",
+        "attempt/src/references.rs",
+        Tests("cli", "cli_commands", "what_is_overwritten_before"),
+    ),
+    m(
+        98,
+        "what was made while data by reference changed is committed",
+        "attempt/src/references.rs",
+        Tests("cli", "cli_commands", "what_is_overwritten_while"),
+    ),
+    m(
+        99,
+        "the look after the program is one from before it",
+        "attempt/src/references.rs",
+        Tests("cli", "cli_commands", "what_is_overwritten_while"),
+    ),
+    m(103, "a listing has no tags", "remote/src/elsewhere.rs", Tests("cli", "cli_commands", "referencing::")),
+    m(
+        104,
+        "what came while data was fetched is not looked for",
+        "remote/src/elsewhere.rs",
+        Tests("remote", "elsewhere", "what_changed_since"),
+    ),
+    m(
+        105,
+        "a lost result is made anew from data that has changed",
+        "cli/src/referenced.rs",
+        Tests("cli", "cli_commands", "a_lost_result_is_made_anew"),
+    ),
+    m(106, "an older binding of a run replaces a newer one", "store/src/effects.rs", Protocol("publish")),
 ];
 
 impl Mutation {

@@ -284,7 +284,8 @@ impl Store {
         // Who begins it a second time may have made its bytes anew: the record that it was begun names those that were lost.
         let own = ranked.iter_mut().filter(|one| one.run == effect.run && one.id == effect.id());
         own.filter(|_| !mutated(61)).for_each(|one| one.stored = effect.stored.clone());
-        ranked.into_iter().max_by_key(|one| one.rank).ok_or_else(|| StoreError::Record {
+        let rank = |one: &Ranked| if mutated(106) { (one.rank.0, 0) } else { one.rank };
+        ranked.into_iter().max_by_key(rank).ok_or_else(|| StoreError::Record {
             key: Layout::effect(&effect.run, place, &effect.id(), &EffectPart::Begun),
             problem: "it was created and is gone".to_owned(),
         })

@@ -25,22 +25,13 @@ use crate::{
 const RANGE_BYTES: u64 = 8 << 20;
 
 /// So many ranges of one file are fetched ahead.
-const AHEAD: usize = 10;
-
-/// What is compared with what was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compare {
-    /// Each chunk, before a byte of it is handed on, and then the file.
-    Chunks,
-    /// The file alone, after all of it was handed on: to hash every byte once is enough where nobody looks before the end.
-    File,
-}
+pub(crate) const AHEAD: usize = 10;
 
 /// Where the bytes of a file go, in order.
 pub(crate) struct Out {
     /// What an error is about.
-    about: PathBuf,
-    write: Box<Write>,
+    pub(crate) about: PathBuf,
+    pub(crate) write: Box<Write>,
 }
 
 type Write = dyn FnMut(&[u8]) -> io::Result<()> + Send;
@@ -57,9 +48,9 @@ impl Out {
 pub(crate) struct InChunks {
     /// What people call it.
     name: String,
-    digest: Digest,
+    pub(crate) digest: Digest,
     /// The object of each chunk, and the chunk.
-    chunks: Arc<[(Arc<str>, Chunk)]>,
+    pub(crate) chunks: Arc<[(Arc<str>, Chunk)]>,
 }
 
 impl InChunks {
@@ -85,7 +76,7 @@ impl InChunks {
     }
 
     /// Returns which chunks are fetched together: neighbours in one object, in order.
-    fn ranges(&self) -> VecDeque<Range<usize>> {
+    pub(crate) fn ranges(&self) -> VecDeque<Range<usize>> {
         let mut ranges: VecDeque<Range<usize>> = VecDeque::new();
         let mut bytes = 0;
         for (at, (object, chunk)) in self.chunks.iter().enumerate() {
@@ -105,6 +96,13 @@ impl InChunks {
         ranges
     }
 
+    /// Returns where neighbouring chunks lie: the object, the offset and the size of all, no more than a range or one chunk.
+    pub(crate) fn stretch(&self, chunks: Range<usize>) -> (&str, u64, usize) {
+        let ((object, first), (_, last)) = (&self.chunks[chunks.start], &self.chunks[chunks.end - 1]);
+        let offset = first.place.offset;
+        (object, offset, usize::try_from(last.place.offset + last.size_bytes - offset).unwrap_or(usize::MAX))
+    }
+
     fn damaged(&self, object: &str, problem: &str) -> StoreError {
         let problem = match self.name.as_str() {
             "" => problem.to_owned(),
@@ -115,9 +113,23 @@ impl InChunks {
 }
 
 /// A range that is being fetched; not any more once it is dropped.
-struct Ahead(JoinHandle<Result<(Frames, Room), StoreError>>);
+pub(crate) struct Ahead<T>(JoinHandle<Result<T, StoreError>>);
 
-impl Drop for Ahead {
+/// What was fetched, and the room that it takes.
+type Fetched = (Frames, Room);
+
+impl<T: Send + 'static> Ahead<T> {
+    pub(crate) fn begin(fetch: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
+        Self(tokio::spawn(fetch))
+    }
+
+    /// Returns what was fetched.
+    pub(crate) async fn end(mut self) -> Result<T, StoreError> {
+        (&mut self.0).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+}
+
+impl<T> Drop for Ahead<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -125,7 +137,6 @@ impl Drop for Ahead {
 
 /// What has been handed on of a file, and to whom.
 struct Hand {
-    compare: Compare,
     hasher: Hasher,
     out: Out,
 }
@@ -139,7 +150,7 @@ impl Hand {
             if bytes.len() as u64 != chunk.size_bytes {
                 return Ok(at);
             }
-            if self.compare == Compare::Chunks && digest(&bytes) != chunk.digest && !mutated(71) {
+            if digest(&bytes) != chunk.digest && !mutated(71) {
                 return Ok(at);
             }
             for piece in bytes.pieces() {
@@ -163,24 +174,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] if a chunk is missing or wrong in two fresh reads; what `out` got until then is right.
     pub(crate) async fn read_in_chunks(&self, source: Source, file: &InChunks, out: Out) -> Result<(), StoreError> {
-        match self.hand_all(source, file, Compare::Chunks, out).await? {
-            true => Ok(()),
-            false => {
-                let object = file.chunks.first().map_or("", |(object, _)| object);
-                Err(file.damaged(object, "its chunks are whole, and together they are another file"))
-            }
-        }
-    }
-
-    /// Gives the bytes of a file to `out`, in order, and says then whether they are the file's; what is wrong is not read again.
-    pub(crate) async fn read_at_once(&self, source: Source, file: &InChunks, out: Out) -> Result<bool, StoreError> {
-        self.hand_all(source, file, Compare::File, out).await
-    }
-
-    async fn hand_all(&self, source: Source, file: &InChunks, compare: Compare, out: Out) -> Result<bool, StoreError> {
         let mut left = file.ranges();
-        let mut ahead: VecDeque<(Range<usize>, Ahead)> = VecDeque::new();
-        let mut hand = Hand { compare, hasher: Hasher::new(), out };
+        let mut ahead: VecDeque<(Range<usize>, Ahead<Fetched>)> = VecDeque::new();
+        let mut hand = Hand { hasher: Hasher::new(), out };
         loop {
             while ahead.len() < AHEAD && !left.is_empty() {
                 let room = match ahead.is_empty() {
@@ -193,11 +189,10 @@ impl Store {
                 let Some(range) = left.pop_front() else { break };
                 let (store, file, chunks) = (self.clone(), file.clone(), range.clone());
                 let fetch = async move { Ok((store.fetch(source, &file, chunks).await?, room)) };
-                ahead.push_back((range, Ahead(tokio::spawn(fetch))));
+                ahead.push_back((range, Ahead::begin(fetch)));
             }
-            let Some((range, mut fetched)) = ahead.pop_front() else { break };
-            let fetched = (&mut fetched.0).await;
-            let (frames, _room) = fetched.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            let Some((range, fetched)) = ahead.pop_front() else { break };
+            let (frames, _room) = fetched.end().await?;
             let (mut at, first) = (range.start, file.chunks[range.start].1.place.offset);
             while at < range.end {
                 let from = usize::try_from(file.chunks[at].1.place.offset - first).unwrap_or(usize::MAX);
@@ -205,15 +200,18 @@ impl Store {
                 drop(rest.split_to(from));
                 (hand, at) = self.hand_on(hand, file, at..range.end, rest).await?;
                 if at < range.end {
-                    if compare == Compare::File {
-                        return Ok(false);
-                    }
                     let anew = self.fetch_anew(file, at).await?;
                     (hand, at) = self.hand_on(hand, file, at..at + 1, anew).await?;
                 }
             }
         }
-        Ok(hand.hasher.finish() == file.digest || (compare == Compare::File && mutated(71)))
+        match hand.hasher.finish() == file.digest {
+            true => Ok(()),
+            false => {
+                let object = file.chunks.first().map_or("", |(object, _)| object);
+                Err(file.damaged(object, "its chunks are whole, and together they are another file"))
+            }
+        }
     }
 
     async fn hand_on(
@@ -234,11 +232,13 @@ impl Store {
     }
 
     /// Fetches neighbouring chunks; fewer bytes if their object is shorter or absent.
-    async fn fetch(&self, source: Source, file: &InChunks, chunks: Range<usize>) -> Result<Frames, StoreError> {
-        let ((object, first), (_, last)) = (&file.chunks[chunks.start], &file.chunks[chunks.end - 1]);
-        let offset = first.place.offset;
-        // No more than a range, or one chunk.
-        let size = usize::try_from(last.place.offset + last.size_bytes - offset).unwrap_or(usize::MAX);
+    pub(crate) async fn fetch(
+        &self,
+        source: Source,
+        file: &InChunks,
+        chunks: Range<usize>,
+    ) -> Result<Frames, StoreError> {
+        let (object, offset, size) = file.stretch(chunks);
         match source {
             Source::Nearest => match self.open(source, object).await {
                 Ok((key, reader)) => {

@@ -5,6 +5,7 @@
 
 mod abreast;
 mod artifacts;
+mod at_once;
 mod binding_keys;
 mod bound;
 mod bring_in;

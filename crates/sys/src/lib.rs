@@ -13,6 +13,7 @@ mod fs;
 mod lease;
 mod long_path;
 mod machine;
+mod memory;
 mod mutation;
 mod random;
 mod real_fs;
@@ -28,6 +29,7 @@ pub use env::{Env, MapEnv, RealEnv};
 pub use fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 pub use lease::{LeaseHeld, ReadLease, read_lease};
 pub use machine::{FakeMachine, Machine, OsArch, RealMachine};
+pub use memory::give_large_buffers_back;
 #[cfg(feature = "mutations")]
 pub use mutation::mutate_here;
 pub use mutation::mutated;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use prunella_chaos::{Made, Patience, Played, Profile, Strike, Subject, play};
 use prunella_engine::load_state;
 use prunella_journal::metrics;
@@ -16,10 +16,13 @@ use prunella_store::Store;
 use prunella_sys::{SeededRandom, random_hex};
 use serde_json::{Value, json};
 
+mod compared;
+
 use super::run::are_steps;
 use crate::{
     answer::{note, say, say_json},
     args::{Output, Which},
+    baseline::can_be_scripted,
     context::Context,
     error::CliError,
     present::{Paint, lasting},
@@ -27,6 +30,7 @@ use crate::{
     project::{find, read},
     resilience::Resilience,
 };
+use compared::{Compared, said_of_script, timeline};
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
@@ -82,6 +86,17 @@ pub struct Chaos {
     /// Keep the stores of all runs, not only of those in which something was wrong.
     #[arg(long)]
     keep: bool,
+
+    /// Also play the same commands as people script them, under the same faults: `ad-hoc`.
+    #[arg(long, value_name = "WHAT")]
+    compare: Option<Compare>,
+}
+
+/// What Prunella is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Compare {
+    /// A shell script of the same commands.
+    AdHoc,
 }
 
 /// One disturbed run and what is wrong with it.
@@ -107,11 +122,14 @@ impl Chaos {
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         are_steps(&targets, &pipeline)?;
         self.publishes_only_here(&pipeline)?;
+        if self.compare.is_some() {
+            can_be_scripted(&pipeline)?;
+        }
         let dir = self.scratch(context)?;
         let subject = self.subject(&pipeline, &place.file, &targets)?;
         let given = self.plan.as_deref().map(|file| given(context, file)).transpose()?;
         tokio::select! {
-            judged = self.judge(context, &pipeline, &subject, &dir, given.as_deref()) => judged,
+            judged = self.judge(context, (&pipeline, &place.base), &subject, &dir, given.as_deref()) => judged,
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
             stopped = tokio::signal::ctrl_c() => {
                 stopped.map_err(CliError::io("the signal"))?;
@@ -126,7 +144,7 @@ impl Chaos {
     async fn judge(
         &self,
         context: &Context,
-        pipeline: &Pipeline,
+        (pipeline, base): (&Pipeline, &Path),
         subject: &Subject,
         dir: &Path,
         given: Option<&[Strike]>,
@@ -147,6 +165,13 @@ impl Chaos {
             return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
         };
         note(&format!("… in {}", lasting(millis(undisturbed.wall))));
+        let random = pipeline.steps.values().any(|step| !step.deterministic);
+        let subject = &Subject { published: (!random).then(|| expected.published.clone()), ..subject.clone() };
+        let baseline = match self.compare {
+            Some(Compare::AdHoc) => Some(self.baseline(context, base, dir, &expected.published, end).await?),
+            None => None,
+        };
+        let mut compared = baseline.is_some().then(Compared::default);
         let patience = Patience { end: (undisturbed.wall * 20).max(Duration::from_secs(120)), ..end };
         let (mut all, mut row, mut wrong) = (Vec::new(), Resilience::default(), 0_u32);
         for n in 0..u64::from(self.runs) {
@@ -183,13 +208,19 @@ impl Chaos {
             }
             note(&said(seed, &played, &problems));
             wrong += u32::from(!problems.is_empty());
+            if let (Some(baseline), Some(compared)) = (&baseline, &mut compared) {
+                let scripted =
+                    self.scripted(context, baseline, &dir.join(format!("{n}-ad-hoc")), &plan, patience).await?;
+                note(&format!("  {}", said_of_script(&scripted)));
+                compared.add(seed, scripted);
+            }
             all.push(Judged { seed, plan, played, wrong: problems, kept });
         }
         clear(context, &calm);
         if all.iter().all(|one| one.kept.is_none()) {
             clear(context, dir);
         }
-        self.answer(context, &all, &row, undisturbed.wall)?;
+        self.answer(context, &all, (&row, compared.as_ref()), undisturbed.wall)?;
         Ok(u8::from(wrong > 0))
     }
 
@@ -243,14 +274,14 @@ impl Chaos {
         if self.allow_unpinned {
             words.push("--allow-unpinned".into());
         }
-        Ok(Subject { binary, words, pipeline: pipeline.name.clone() })
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), published: None })
     }
 
     fn answer(
         &self,
         context: &Context,
         all: &[Judged],
-        row: &Resilience,
+        (row, compared): (&Resilience, Option<&Compared>),
         undisturbed: Duration,
     ) -> Result<(), CliError> {
         match context.output {
@@ -260,9 +291,13 @@ impl Chaos {
                 "undisturbed_ms": millis(undisturbed),
                 "runs": all.iter().map(as_json).collect::<Vec<_>>(),
                 "prunella": row.json(),
+                "ad_hoc": compared.map(Compared::json),
             })),
             Output::Text => {
-                let mut text = Resilience::table(Paint::of(context), &[("prunella", row)]);
+                let mut rows = vec![("prunella", row)];
+                rows.extend(compared.map(|compared| ("ad-hoc", &compared.row)));
+                let mut text = Resilience::table(Paint::of(context), &rows);
+                text.push_str(&compared.map(Compared::remarks).unwrap_or_default());
                 if let Some(first) = all.iter().find(|one| !one.wrong.is_empty()) {
                     text.push_str(&self.in_full(first));
                 }
@@ -357,7 +392,7 @@ fn as_json(judged: &Judged) -> Value {
     json!({
         "seed": seed,
         "plan": plan,
-        "timeline": played.timeline.iter().map(|(at, what)| json!({ "at_ms": at, "what": what })).collect::<Vec<_>>(),
+        "timeline": timeline(&played.timeline),
         "faults": played.strikes,
         "engines": played.engines,
         "wall_ms": millis(played.wall),

@@ -98,6 +98,145 @@ fn a_step_that_forgets_where_it_was_is_found_and_the_command_that_shows_it_again
     home.run(&["status", "--store", kept]).exits(0);
 }
 
+/// Everything that the script of the baseline has to lay out by itself: parts, conditions, folders, data, code and publications.
+const MANY: &str = "prunella: v1
+name: many
+params: { least: 2 }
+data: { words: words.txt }
+code: [take.sh]
+steps:
+  list:
+    run: 'echo [1, 2, 3] >list.json; wc -l <$PRUNELLA_INPUT_WORDS >lines.json'
+    inputs: { words: data.words }
+    outputs: { list: list.json, lines: lines.json }
+  square:
+    for_each: list.list
+    run: sh take.sh ${{ item }} ${{ inputs.words }}
+    inputs: { words: data.words }
+    outputs: { square: square.txt }
+  all:
+    run: 'mkdir out; for f in inputs/squares/square/*/square.txt; do cat $f; done >out/all; cp inputs/squares/square/index.json out/'
+    inputs: { squares: square.square }
+    outputs: { out: out/ }
+    publish: { out: public/all }
+  seldom:
+    when: list.lines > params.least
+    run: 'echo seldom >seldom'
+    outputs: { seldom: seldom }
+  last:
+    run: 'cat $PRUNELLA_INPUT_ALL/all >last; test ! -e seldom'
+    inputs: { all: all.out }
+    outputs: { last: last }
+    publish: { last: public/last }
+";
+
+#[test]
+fn a_script_that_nobody_disturbs_makes_the_same_bytes_and_can_trace_none_of_them() {
+    let home = Home::with(MANY);
+    home.write("words.txt", "one\ntwo\n");
+    home.write("take.sh", "echo $(($1 * $1)) $(head -n1 $2) >$PRUNELLA_OUTPUT_SQUARE\n");
+    home.run(&["pin"]).exits(0);
+    // What is not the same is refused before any fault.
+    home.write("none.json", "[]");
+    let answer =
+        home.json(&["chaos", "--compare", "ad-hoc", "--plan", "none.json", "--runs", "1", "--keep", "--dir", "kept"]);
+    let row = &answer["ad_hoc"];
+    assert_eq!(
+        (&row["interruptions"], &row["corrupt_artifacts"], &row["lineage"]),
+        (&0.into(), &0.into(), &0.0.into())
+    );
+    assert_eq!((&row["failed_runs"], &row["each"][0]["exit_code"]), (&0.into(), &0.into()), "{answer}");
+    for file in ["public/all/all", "public/all/index.json", "public/last"] {
+        let of = |run: &str| home.read(&format!("kept/{run}/published/{file}"));
+        assert_eq!(of("0-ad-hoc"), of("0"), "{file}");
+    }
+    assert_eq!(home.read("kept/0-ad-hoc/published/public/last"), "1 one\n4 one\n9 one\n");
+    let script = home.read("kept/0-ad-hoc/run.sh");
+    assert!(script.contains("# square:2\n") && !script.contains("# seldom"), "{script}");
+}
+
+#[test]
+fn a_careless_writer_that_is_killed_corrupts_the_script_and_not_prunella() {
+    // It writes in place, which whoever looks at the file alone takes for done.
+    let home = Home::new();
+    home.write(
+        "pipeline.yaml",
+        "prunella: v1
+name: careless
+steps:
+  write:
+    run: 'for n in 1 2 3 4 5 6 7 8 9; do echo $n; sleep 0.1; done >lines'
+    outputs: { lines: lines }
+    publish: { lines: public/lines }
+  count:
+    run: 'wc -l <$PRUNELLA_INPUT_LINES >count'
+    inputs: { lines: write.lines }
+    outputs: { count: count }
+",
+    );
+    home.write("plan.json", r#"[{ "after_ms": 400, "fault": "machine" }]"#);
+    let answer = home.json(&["chaos", "--compare", "ad-hoc", "--plan", "plan.json", "--runs", "1"]);
+    let (ours, theirs) = (&answer["prunella"], &answer["ad_hoc"]);
+    assert_eq!(
+        (&answer["runs"][0]["wrong"], &ours["corrupt_artifacts"]),
+        (&serde_json::json!([]), &0.into()),
+        "{answer}"
+    );
+    assert_eq!(theirs["each"][0]["faults"], 1, "{answer}");
+    // The torn file, its copy, and what was made of it.
+    let corrupt = serde_json::json!(["count.count", "published public/lines", "write.lines"]);
+    assert_eq!((&theirs["each"][0]["corrupt"], &theirs["corrupt_artifacts"]), (&corrupt, &3.into()), "{answer}");
+    let table =
+        home.run(&["chaos", "--compare", "ad-hoc", "--plan", "plan.json", "--runs", "1", "--seed", "3"]).exits(0);
+    for part in ["prunella  ", "ad-hoc    ", "the script of seed 3 let be seen what is not right: count.count"] {
+        assert!(table.out.contains(part), "{part}: {}", table.out);
+    }
+}
+
+#[test]
+fn a_script_that_gives_up_is_told_of_and_goes_on_from_its_own_checkpoints() {
+    let home = Home::with(SMALL);
+    // Three kills of one step: as many as the script tries.
+    let kill = serde_json::json!({ "after_ms": 150, "fault": "step" });
+    let plan: Vec<_> = std::iter::once(kill.clone())
+        .chain(std::iter::repeat_n(serde_json::json!({ "after_ms": 1150, "fault": "step" }), 2))
+        .collect();
+    home.write("plan.json", &serde_json::json!(plan).to_string());
+    let slow = SMALL.replace("sleep 0.02", "sleep 0.06").replace("-lt 20", "-lt 40");
+    home.write("pipeline.yaml", &slow);
+    let answer = home.json(&["chaos", "--compare", "ad-hoc", "--plan", "plan.json", "--runs", "1"]);
+    let row = &answer["ad_hoc"];
+    let of = |name: &str| row[name].as_u64().expect("a number");
+    assert_eq!((&row["failed_runs"], &row["each"][0]["exit_code"]), (&1.into(), &1.into()), "{answer}");
+    assert_eq!((of("interruptions"), of("recovered")), (3, 2), "{answer}");
+    // Between two tries it pauses for a second; both ends of that are heard a little late.
+    assert!(row["mttr"]["p50_ms"].as_u64() >= Some(950), "{answer}");
+    assert_eq!(answer["runs"][0]["wrong"], serde_json::json!([]), "{answer}");
+}
+
+#[test]
+fn what_a_script_cannot_do_is_refused_all_at_once() {
+    let home = Home::with(
+        "prunella: v1
+name: odd
+steps:
+  one:
+    run: 'echo x >x'
+    outputs: { x: x }
+    checkpoint: { format: socket }
+    publish: { x: /tmp/nobody/x }
+on_exit: 'echo bye'
+",
+    );
+    let told = home.run(&["chaos", "--publish", "--compare", "ad-hoc"]).exits(78);
+    for part in
+        ["on the socket", "`on_exit` runs at the end", "`one` publishes to an absolute path", "leave `--compare` out"]
+    {
+        assert!(told.err.contains(part), "{part}: {}", told.err);
+    }
+    home.run(&["chaos", "--compare", "nothing"]).exits(2);
+}
+
 #[test]
 fn what_cannot_be_compared_or_would_reach_others_is_refused() {
     let home = Home::with(

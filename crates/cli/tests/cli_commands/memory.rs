@@ -12,8 +12,8 @@ use crate::buckets::Machine;
 
 const MIB: u64 = 1 << 20;
 
-/// What the documents promise.
-const MOST: u64 = 256 * MIB;
+/// The documents promise 256 MiB. What is free and not given back would be more than this.
+const MOST: u64 = 192 * MIB;
 
 /// Bytes that look random, so that no chunk is like another.
 fn noise(path: &Path, size: u64) {
@@ -72,13 +72,13 @@ fn transfers_take_no_more_memory_than_the_project_file_allows() {
 }
 
 #[test]
-fn a_gibibyte_goes_into_a_bucket_and_comes_back_with_less_memory_than_256_mib() {
+fn a_gibibyte_goes_into_a_bucket_and_comes_back_in_bounded_memory() {
     let server = S3Server::start("bucket");
     let (one, other) = (Machine::new(&server), Machine::new(&server));
     let noisy = one.home.beside("noise");
     noise(&noisy, 400 * MIB);
     let pipeline = format!(
-        "prunella: v1\nname: large\nsteps:\n  make: {{ run: 'mkdir all; mv {} all/noise; truncate -s 624M all/zeros', outputs: {{ all: all/ }} }}\n",
+        "prunella: v1\nname: large\nsteps:\n  make: {{ run: 'mkdir all; split -b 10M {} all/noise.; truncate -s 624M all/zeros', outputs: {{ all: all/ }} }}\n",
         noisy.display()
     );
     one.home.write("pipeline.yaml", &pipeline);
@@ -93,8 +93,9 @@ fn a_gibibyte_goes_into_a_bucket_and_comes_back_with_less_memory_than_256_mib() 
     assert!(stored as u64 > 400 * MIB, "all of it is in the bucket");
     other.home.write("pipeline.yaml", &pipeline);
     let fetched = peak(other.command(&["get", "make.all", "got"]));
-    let size = |name: &str| fs::metadata(other.home.dir.join(name)).expect("it was fetched").len();
-    assert_eq!((size("got/noise"), size("got/zeros")), (400 * MIB, 624 * MIB));
+    let files = fs::read_dir(other.home.dir.join("got")).expect("it was fetched");
+    let sizes: Vec<u64> = files.map(|file| file.expect("readable").metadata().expect("there").len()).collect();
+    assert_eq!((sizes.len(), sizes.iter().sum()), (41, 1024 * MIB));
     for (what, peak) in [("run", sent), ("get", fetched)] {
         assert!(peak > 4 * MIB, "{what}: its memory was not seen");
         assert!(peak <= MOST, "{what} had {} MiB", peak / MIB);

@@ -63,6 +63,18 @@ steps:
         self.run(&words).exits(0).json()
     }
 
+    /// Lets somebody write just before a listing is answered: the one with this number from now on, from 0.
+    fn overwrite_at_listing(&self, number: u64) {
+        let (lists, lake) = (AtomicU64::new(0), Arc::downgrade(&self.lake));
+        self.lake.faults().plan(move |asked| {
+            if asked.path.contains("list-type") && lists.fetch_add(1, Ordering::Relaxed) == number {
+                let lake = lake.upgrade().expect("it answers");
+                lake.objects().put("lake", "corpus/a.tar", "overwritten");
+            }
+            None
+        });
+    }
+
     fn got(&self) -> String {
         let _none_yet = std::fs::remove_file(self.home.dir.join("got"));
         self.run(&["get", "count.out", "got"]).exits(0);
@@ -144,18 +156,27 @@ fn what_changed_since_the_pin_is_refused_object_by_object_until_it_is_pinned() {
 }
 
 #[test]
+fn what_is_overwritten_before_the_step_runs_stops_it_before_its_program() {
+    let site = Site::new("reference", "'touch ../../../../began && cp $PRUNELLA_INPUT_CORPUS out'");
+    site.run(&["pin"]).exits(0);
+    site.overwrite_at_listing(1);
+    let failed = site.run(&["run"]);
+    assert_eq!(failed.code, 1, "{}{}", failed.out, failed.err);
+    let said = format!("{}{}", failed.out, failed.err);
+    assert!(said.contains("has changed since the run began: `a.tar` changed"), "{said}");
+    assert!(!site.home.dir.join("began").exists());
+    site.lake.faults().none();
+    site.run(&["pin"]).exits(0);
+    site.run(&["run"]).exits(0);
+    assert!(site.home.dir.join("began").exists(), "or this test would notice nothing");
+}
+
+#[test]
 fn what_is_overwritten_while_the_step_runs_is_not_committed() {
     let site = Site::reading();
     site.run(&["pin"]).exits(0);
     // The run lists it, and so does the attempt before its program; then somebody writes.
-    let (lists, lake) = (Arc::new(AtomicU64::new(0)), Arc::downgrade(&site.lake));
-    site.lake.faults().plan(move |asked| {
-        if asked.path.contains("list-type") && lists.fetch_add(1, Ordering::Relaxed) == 2 {
-            let lake = lake.upgrade().expect("it answers");
-            lake.objects().put("lake", "corpus/a.tar", "overwritten");
-        }
-        None
-    });
+    site.overwrite_at_listing(2);
     let failed = site.run(&["run"]);
     assert_eq!(failed.code, 1, "{}{}", failed.out, failed.err);
     let said = format!("{}{}", failed.out, failed.err);

@@ -24,10 +24,10 @@ fn all_that_is_wrong_is_told_at_once() {
     let home = Home::new();
     let answer = home.run(&["simulate", "--recall", "2", "--checkpoint", "soon", "--lives", "cats"]).exits(2);
     for word in ["--recall", "--checkpoint", "`cats` is no model"] {
-        assert!(answer.stderr.contains(word), "{word}: {}", answer.stderr);
+        assert!(answer.err.contains(word), "{word}: {}", answer.err);
     }
     let answer = home.run(&["simulate", "--sweep", "seed=1,2"]).exits(2);
-    assert!(answer.stderr.contains("`seed` cannot be swept"), "{}", answer.stderr);
+    assert!(answer.err.contains("`seed` cannot be swept"), "{}", answer.err);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_trace_is_played_and_one_that_is_none_is_named() {
     assert!((40.0..70.0).contains(&interruptions), "{answer}");
     assert!(answer["answers"][0]["cost"]["mean"].as_f64() > Some(100.0), "{answer}");
     let answer = home.run(&["simulate", "--trace", "poem.txt"]).exits(2);
-    assert!(answer.stderr.contains("poem.txt"), "{}", answer.stderr);
+    assert!(answer.err.contains("poem.txt"), "{}", answer.err);
 }
 
 /// A training that checkpoints as often as it is let, and is told how often that is worth it.
@@ -78,10 +78,10 @@ fn plan_says_which_interval_history_speaks_for_and_simulate_how_long_steps_work(
     assert!(interval["every_ms"].as_u64().is_some_and(|every| (1000..3_600_000).contains(&every)), "{plan}");
     assert_eq!(interval["fits_grace"], true, "{plan}");
     assert!(interval["expected_waste"].as_f64().is_some_and(|waste| waste < 0.05), "{plan}");
-    let text = home.run(&["plan"]).exits(0).stdout;
+    let text = home.run(&["plan"]).exits(0).out;
     assert!(text.contains("a checkpoint every") && text.contains("fits in 30s: yes"), "{text}");
     let answer = home.run(&["simulate", "--runs", "2"]).exits(2);
-    assert!(answer.stderr.contains("train, score work is not known"), "{}", answer.stderr);
+    assert!(answer.err.contains("train, score work is not known"), "{}", answer.err);
     let answer = home.json(&["simulate", "--runs", "2", "--work", "train=3h", "--work", "60s"]);
     assert_eq!(answer["answers"][0]["succeeded"], 2, "{answer}");
     let finished = answer["answers"][0]["finish_s"]["mean"].as_f64().expect("a time");

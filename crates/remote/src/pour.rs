@@ -1,0 +1,48 @@
+//! Handing on a stretch of an object as it comes: from a copy on this machine, or from the bucket.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use prunella_objects::{Freshness, ObjectKey, Objects, ObjectsError, Take};
+
+use crate::remote::Remote;
+
+impl Remote {
+    /// As [`Objects::pour_range`].
+    pub(crate) async fn pour(
+        &self,
+        key: &ObjectKey,
+        offset: u64,
+        size: usize,
+        freshness: Freshness,
+        take: Take<'_>,
+    ) -> Result<Option<usize>, ObjectsError> {
+        if freshness == Freshness::CopyWillDo && self.cache.open(key).is_some() {
+            let frames = self.read_range(key, offset, size, freshness).await?;
+            return Ok(frames.map(|frames| frames.pour(take)));
+        }
+        if freshness == Freshness::Fresh {
+            let _none = self.cache.forget(key);
+        }
+        let came = AtomicUsize::new(0);
+        let counted = |bytes: Bytes| {
+            came.fetch_add(bytes.len(), Ordering::Relaxed);
+            take(bytes);
+        };
+        let read = self.bucket.pour_range(key, offset, size as u64, &counted).await;
+        let so_far = came.load(Ordering::Relaxed);
+        match read {
+            Ok(false) => return Ok(None),
+            Ok(true) if so_far == size => return Ok(Some(size)),
+            Ok(true) | Err(ObjectsError::Unfit { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // What it has of the range is the answer.
+        let Some(there) = self.size(key).await? else { return Ok(None) };
+        let (from, end) = (offset + so_far as u64, there.min(offset + size as u64));
+        if from < end {
+            self.bucket.pour_range(key, from, end - from, &counted).await?;
+        }
+        Ok(Some(came.into_inner()))
+    }
+}
