@@ -77,7 +77,7 @@ pub enum Command {
     Verify(commands::verify::Verify),
     Heal(commands::heal::Heal),
     Chaos(commands::chaos::Chaos),
-    Simulate(commands::simulate::Simulate),
+    Simulate(Box<commands::simulate::Simulate>),
     Gc(commands::gc::Gc),
     Store(commands::store::StoreCommand),
     Index(commands::index::Index),

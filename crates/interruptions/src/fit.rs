@@ -39,6 +39,9 @@ const MARGIN: f64 = 2.0;
 /// A machine that lives longer than its cap and this was not under it.
 const GRACE_OF_CAP: f64 = 7200.0;
 
+/// Fits one family.
+type Family<'a> = &'a dyn Fn(&[Life]) -> Option<Lives>;
+
 /// Returns the model of these lives.
 ///
 /// With few of them it is what is believed, moved by what was seen. With more, every family is fitted to one half and judged
@@ -49,12 +52,12 @@ pub fn choose(seen: &[Life], prior: &Prior) -> Lives {
         return weibull(seen, prior);
     }
     let halves: [Vec<Life>; 2] = [0, 1].map(|half| seen.iter().skip(half).step_by(2).copied().collect());
-    let judged = |fit: &dyn Fn(&[Life]) -> Option<Lives>| -> Option<f64> {
+    let judged = |fit: Family<'_>| -> Option<f64> {
         let of = |one: &[Life], other: &[Life]| fit(one).map(|lives| log_likelihood(&lives, other));
         Some(of(&halves[0], &halves[1])? + of(&halves[1], &halves[0])?).filter(|sum| sum.is_finite())
     };
     let ageless = |seen: &[Life]| Some(exponential(seen, prior));
-    let families: [&dyn Fn(&[Life]) -> Option<Lives>; 3] =
+    let families: [Family<'_>; 3] =
         [&|seen| Some(weibull(seen, prior)), &|seen| Some(lognormal(seen)), &|seen| capped(seen, prior)];
     let mut best = (judged(&ageless).unwrap_or(f64::NEG_INFINITY) + MARGIN, exponential(seen, prior));
     for family in families {

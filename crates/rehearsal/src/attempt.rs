@@ -58,7 +58,7 @@ pub fn live(world: &World, chooser: &mut Chooser, task: &Task) -> Lived {
         let end = life.min(until);
         let slow = (slow_until.min(end) - now).max(0.0) * costs.interference;
         let progress = (end - now - slow).max(0.0);
-        let notice_at = announced.then(|| life - world.notices.grace);
+        let notice_at = announced.then_some(life - world.notices.grace);
         if done + progress >= left {
             let at = end - (done + progress - left);
             if at <= life {

@@ -158,11 +158,11 @@ pub fn play(world: &World, work: &Work, seed: u64) -> Result<Played, PlayError> 
         retried: None,
         damaged: None,
     })?;
-    player.to_the_end()
+    player.finish()
 }
 
 impl Player<'_> {
-    fn to_the_end(mut self) -> Result<Played, PlayError> {
+    fn finish(mut self) -> Result<Played, PlayError> {
         loop {
             let mut told = true;
             while told {
