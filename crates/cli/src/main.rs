@@ -22,6 +22,7 @@ mod history;
 mod indented;
 mod items;
 mod mounted;
+mod observed;
 mod open;
 mod present;
 mod progress;
