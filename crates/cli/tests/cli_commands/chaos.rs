@@ -270,23 +270,28 @@ fn what_cannot_be_compared_or_would_reach_others_is_refused() {
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_running_and_nothing_lying() {
-    let home = Home::new();
-    let begun = home.pipe("begun");
-    home.write(
-        "pipeline.yaml",
-        &format!("prunella: v1\nname: long\nsteps: {{ one: {{ run: 'echo $$ >{}; sleep 1000' }} }}\n", begun.display()),
-    );
-    let mut chaos = home.command(&["chaos"]).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let pid = hear(&begun).trim().to_owned();
-    let told = Command::new("kill").args(["-INT", &chaos.id().to_string()]).status().expect("kill is everywhere");
-    assert!(told.success());
-    assert_eq!(chaos.wait().expect("it ran").code(), Some(130));
-    // Whoever inherited it may not have looked at its end yet.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "its step is gone: {stat}");
-    let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
-    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+fn ctrl_c_and_sigterm_leave_nothing_running_and_nothing_lying() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let home = Home::new();
+        let begun = home.pipe("begun");
+        home.write(
+            "pipeline.yaml",
+            &format!(
+                "prunella: v1\nname: long\nsteps: {{ one: {{ run: 'echo $$ >{}; sleep 1000' }} }}\n",
+                begun.display()
+            ),
+        );
+        let mut chaos = home.command(&["chaos"]).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let pid = hear(&begun).trim().to_owned();
+        let told = Command::new("kill").args([name, &chaos.id().to_string()]).status().expect("kill is everywhere");
+        assert!(told.success());
+        assert_eq!(chaos.wait().expect("it ran").code(), Some(code));
+        // Whoever inherited it may not have looked at its end yet.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "its step is gone: {stat}");
+        let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
+        assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+    }
 }
 
 #[test]
