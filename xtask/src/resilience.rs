@@ -171,6 +171,7 @@ What interruptions cost `examples/digits`, by the formulas of [metrics.md](metri
 - *Corrupt artifacts* differ from those of the undisturbed run and could be seen: outputs of steps that are done, and published files.
 - *Gave up*: runs that did not succeed by themselves. A script that gave up waits for somebody to look; that wait is in no figure.
 - A script is started again at once, as Prunella is, and its pause between two tries is a second. The hours until somebody notices are not counted for it.
+- What ran between the last event of an engine, or the last word of a script, and its death without notice is in neither row: compute and waste are lower bounds there.
 - The *bound* takes it that a program can be checkpointed at any instant. A program that writes its checkpoints at points of its own loses what it did since the last of them, whoever runs it; how far waste lies above the bound
   is mostly that.
 - The programs of the example checkpoint atomically and write whole files, so that a script, too, goes on from where it was. What a careless program does to a script, and not to Prunella, is a test

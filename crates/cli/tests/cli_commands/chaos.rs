@@ -186,6 +186,10 @@ steps:
     // The torn file, its copy, and what was made of it.
     let corrupt = serde_json::json!(["count.count", "published public/lines", "write.lines"]);
     assert_eq!((&theirs["each"][0]["corrupt"], &theirs["corrupt_artifacts"]), (&corrupt, &3.into()), "{answer}");
+    // What ran between the last word and the death is in no record of either: one row does not lose what the other does not count.
+    for row in [ours, theirs] {
+        assert!(row["lost_ms"].as_u64() < Some(200), "of 400 ms: {answer}");
+    }
     let table =
         home.run(&["chaos", "--compare", "ad-hoc", "--plan", "plan.json", "--runs", "1", "--seed", "3"]).exits(0);
     for part in ["prunella  ", "ad-hoc    ", "the script of seed 3 let be seen what is not right: count.count"] {
