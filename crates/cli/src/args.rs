@@ -70,6 +70,7 @@ pub enum Command {
     Get(commands::get::Get),
     Publish(commands::publish::Publish),
     Runs(commands::runs::Runs),
+    Report(commands::report::ReportCommand),
     Diff(commands::diff::Diff),
     Exec(commands::exec::Exec),
     Tell(commands::tell::Tell),

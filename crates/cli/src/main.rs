@@ -27,6 +27,7 @@ mod progress;
 mod project;
 mod publications;
 mod referenced;
+mod report;
 mod resilience;
 mod room;
 mod settings;
@@ -35,6 +36,7 @@ mod skips;
 mod to_read;
 mod transfers;
 mod warm;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,8 @@
 //! ([`StepState`]), and lists of what is to be done next, so that deciding never looks through all steps. The log is a
 //! row of segments in the store ([`append`], [`read_all`]), each with a checksum; docs/formats/journal.md has the format.
 //! A [`Summary`] is the state at some place of the log, from which readers go on (docs/formats/summary.md).
-//! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md).
+//! [`metrics()`] are figures of the same events: what interruptions cost (docs/metrics.md); a [`Timeline`] says when what
+//! happened to each attempt.
 
 mod agenda;
 mod effects;
@@ -22,6 +23,7 @@ mod set;
 mod state;
 mod stop;
 mod summary;
+mod timeline;
 mod topology;
 
 pub use agenda::Todo;
@@ -33,7 +35,8 @@ pub use log::{
     segment_op,
 };
 pub use metrics::{
-    HintSeen, Interruption, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics, percentile,
+    HintSeen, Interruption, LossReason, MetricsFold, Recovery, RunMetrics, StepCounts, is_interruption, mean, metrics,
+    percentile,
 };
 pub use next_try::{Next, NextTry, RestoreFrom};
 pub use run::{IllegalEvent, RunState};
@@ -42,4 +45,5 @@ pub use set::StepSet;
 pub use state::{Around, Artifacts, Done, Ended, Running, SkippedBy, Stage, StepState};
 pub use stop::{RunStatus, StopHow};
 pub use summary::{Glance, Kept, Summary, Whereabouts, glance, keep, read_summary, write_summary};
+pub use timeline::{AttemptCourse, Axis, CameOut, CheckpointMade, Driven, Moment, Timeline};
 pub use topology::{Node, StepIndex, Topology, TopologyError};

@@ -4,12 +4,16 @@
 
 mod chain;
 mod fold;
+mod reason;
 mod recovery;
+
+use std::collections::BTreeMap;
 
 use prunella_model::{Class, SlotId, Span, StepId};
 use serde::{Deserialize, Serialize};
 
 pub use fold::MetricsFold;
+pub use reason::LossReason;
 
 use crate::Stamped;
 
@@ -127,6 +131,9 @@ pub struct RunMetrics {
     /// Compute time whose result did not enter a commit.
     #[serde(rename = "lost_ms")]
     pub lost: Span,
+    /// The same by what it was lost to; the parts add up to it.
+    #[serde(default, rename = "lost_by_ms", skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost_by: BTreeMap<LossReason, Span>,
     /// What of it no scheduler could have avoided.
     #[serde(rename = "lost_bound_ms")]
     pub bound: Span,

@@ -129,6 +129,30 @@ fn waste_is_what_entered_no_commit() {
 }
 
 #[test]
+fn what_was_lost_has_its_reasons_and_they_add_up() {
+    let figures = metrics(&killed_once());
+    let by = [(LossReason::Ended(Class::Killed), ms(540)), (LossReason::Restart, ms(85))];
+    assert_eq!(figures.lost_by, by.into());
+    // Whatever the events so far, nothing is lost without a reason, and none counts twice.
+    let events = killed_once();
+    for n in 0..=events.len() {
+        let figures = metrics(&events[..n]);
+        let sum: u64 = figures.lost_by.values().map(|span| span.as_millis()).sum();
+        assert_eq!(sum, figures.lost.as_millis(), "after {n} events");
+    }
+    // The engine died: nobody has said how the attempt ended.
+    let mut events = killed_once();
+    events.truncate(5);
+    events.push(at(0, driver_started(2)));
+    events.extend([at(10, started(2)), at(20, process(2)), at(1000, committed(2, 980))]);
+    assert_eq!(metrics(&events).lost_by.keys().collect::<Vec<_>>(), [&LossReason::Unfinished]);
+    // It is kept and read again under the same words.
+    let text = serde_json::to_value(&figures).expect("JSON");
+    assert_eq!(text["lost_by_ms"], serde_json::json!({ "killed": 540, "restart": 85 }));
+    assert_eq!(serde_json::from_value::<RunMetrics>(text).expect("the same"), figures);
+}
+
+#[test]
 fn a_wait_that_was_asked_for_is_backoff_and_the_rest_capacity() {
     let mut events = began();
     events.extend([

@@ -18,6 +18,7 @@ pub mod man;
 pub mod pin;
 pub mod plan;
 pub mod publish;
+pub mod report;
 pub mod resume;
 pub mod retry;
 pub mod run;
@@ -77,6 +78,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Get(command) => command.run(&context).await,
         Command::Publish(command) => command.run(&context).await,
         Command::Runs(command) => command.run(&context).await,
+        Command::Report(command) => command.run(&context).await,
         Command::Diff(command) => command.run(&context).await,
         Command::Exec(command) => command.run(&context).await,
         Command::Tell(command) => command.run(&context),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use clap::Args;
 use prunella_journal::{Event, read_sound};
-use prunella_model::{ByteSize, SlotId, StepId, shown};
+use prunella_model::{ByteSize, RunId, SlotId, StepId, shown};
 use prunella_objects::ObjectKey;
 use prunella_store::{LostRecord, Promiser, Store, StoreError, ToldByJournals};
 use serde::Serialize;
@@ -202,6 +202,24 @@ impl Verify {
             note("  help: what a run brought in cannot be made anew: begin a new one with `prunella run`");
         }
     }
+}
+
+/// Reads everything that a run made, uses and brought in; returns how many files there were, and how many artifacts of commits are
+/// not what these say.
+///
+/// # Errors
+/// [`CliError`] if the store does not answer.
+pub async fn wrong_artifacts(context: &Context, store: &Store, run: &RunId) -> Result<(usize, usize), CliError> {
+    let promises = store.promises(Some(run)).await?;
+    let (mut left, mut tally) = (ToRead::new(promises.artifacts), Tally::default());
+    while let Some(jobs) = left.next(store, MOST, &mut |lost| tally.lost(lost)).await? {
+        read(store, jobs, context.sys.machine.cpu_count(), &mut tally).await?;
+    }
+    let commits = tally.damages.iter().filter_map(|damage| match &damage.by {
+        Promiser::Commit { slot, port, .. } => Some((*slot, port.clone())),
+        Promiser::Checkpoint { .. } | Promiser::Run(_) => None,
+    });
+    Ok((tally.files, commits.collect::<BTreeSet<_>>().len()))
 }
 
 /// So many files of one object are read in one go.

@@ -30,6 +30,7 @@ mod planning;
 mod publishing;
 mod publishing_in_buckets;
 mod referencing;
+mod reporting;
 mod rights;
 mod rotting;
 mod shells;

@@ -1,9 +1,11 @@
 //! The attempts of one step on the way to one commit: what of their compute time entered it.
 
-use prunella_model::{CheckpointId, SlotId, Span};
+use std::collections::BTreeMap;
+
+use prunella_model::{CheckpointId, Class, SlotId, Span};
 use serde::{Deserialize, Serialize};
 
-use super::{minus, plus};
+use super::{LossReason, minus, plus};
 
 /// A checkpoint that an attempt took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -27,11 +29,15 @@ pub(super) struct Try {
     pub(super) notice: Option<Span>,
     /// How long it ran: until its end, or as far as it is known.
     pub(super) ran: Option<Span>,
+    /// What its end was, if it ended without a commit and somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) class: Option<Class>,
 }
 
 impl Try {
     pub(super) fn new(slot: SlotId, driver: u64, started: Span) -> Self {
-        Self { slot, driver, started, process: None, restored: None, taken: Vec::new(), notice: None, ran: None }
+        let taken = Vec::new();
+        Self { slot, driver, started, process: None, restored: None, taken, notice: None, ran: None, class: None }
     }
 
     /// From the slot to the running process; all there was if none ran.
@@ -75,10 +81,35 @@ pub(super) enum Outcome {
 }
 
 /// What of a chain's compute time is kept, and how many attempts of it began with a restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Kept {
     pub(super) span: Span,
     pub(super) restarts: u32,
+    /// What of each attempt's time is kept; they add up to `span`.
+    each: Vec<Span>,
+}
+
+impl Kept {
+    fn add(&mut self, at: usize, span: Span) {
+        self.span = plus(self.span, span);
+        self.each[at] = plus(self.each[at], span);
+    }
+
+    /// Adds what was lost of each attempt to the reason of it.
+    pub(super) fn lost_by(&self, tries: &[Try], used: &[Used], by: &mut BTreeMap<LossReason, Span>) {
+        let mut add = |reason, span: Span| {
+            if span > Span::default() {
+                let sum = by.entry(reason).or_default();
+                *sum = plus(*sum, span);
+            }
+        };
+        for ((one, used), kept) in tries.iter().zip(used).zip(&self.each) {
+            let lost = minus(used.total(), *kept);
+            let again = if one.restored.is_some() { used.brought.min(lost) } else { Span::default() };
+            add(LossReason::Restart, again);
+            add(one.class.map_or(LossReason::Unfinished, LossReason::Ended), minus(lost, again));
+        }
+    }
 }
 
 /// Returns what of the attempts' time has entered the commit, or can still.
@@ -87,7 +118,7 @@ pub(super) struct Kept {
 /// instant that this checkpoint describes, and so on. Bringing the program up counts for the one that began from zero
 /// only. `used[i]` belongs to `tries[i]`.
 pub(super) fn kept(tries: &[Try], used: &[Used], outcome: Outcome) -> Kept {
-    let mut kept = Kept::default();
+    let mut kept = Kept { each: vec![Span::default(); tries.len()], ..Kept::default() };
     let mut at = match outcome {
         Outcome::Lost => None,
         Outcome::Committed => tries.len().checked_sub(1).map(|last| (last, None)),
@@ -102,9 +133,9 @@ pub(super) fn kept(tries: &[Try], used: &[Used], outcome: Outcome) -> Kept {
     };
     while let Some((i, until)) = at {
         let ran = until.map_or(used[i].ran, |checkpoint| tries[i].ran_until(checkpoint).min(used[i].ran));
-        kept.span = plus(kept.span, ran);
+        kept.add(i, ran);
         let Some(restored) = tries[i].restored else {
-            kept.span = plus(kept.span, used[i].brought);
+            kept.add(i, used[i].brought);
             break;
         };
         kept.restarts += 1;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Kept, Outcome, Taken, Try, Used, kept};
 use super::recovery::Recovering;
-use super::{HintSeen, Interruption, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus};
+use super::{
+    HintSeen, Interruption, LossReason, RunMetrics, StepCounts, is_interruption, mean, minus, percentile, plus,
+};
 use crate::places::FixedMap;
 use crate::{Event, Stamped};
 
@@ -156,16 +158,21 @@ impl MetricsFold {
             self.paces.iter().map(|(step, pace)| (step, pace.restarts)).collect();
         for (step, way) in &self.ways {
             let given_up = matches!(self.stands.get(step), Some(Stands::Failed | Stands::Blocked));
-            let (used, kept) = self.account(way, if given_up { Outcome::Lost } else { Outcome::Open });
+            let outcome = if given_up { Outcome::Lost } else { Outcome::Open };
+            let (used, kept) = self.account(way, outcome, &mut figures.lost_by);
             figures.compute = plus(figures.compute, used);
             figures.lost = plus(figures.lost, minus(used, kept.span));
             *restarts.entry(step).or_default() += kept.restarts;
         }
         for (step, restarts) in restarts {
             let start = self.paces.get(step).map_or(Span::default(), Pace::start);
-            figures.lost = plus(figures.lost, times(start, u64::from(restarts)));
+            let again = times(start, u64::from(restarts)).min(minus(figures.compute, figures.lost));
+            if again > Span::default() {
+                figures.lost = plus(figures.lost, again);
+                let sum = figures.lost_by.entry(LossReason::Restart).or_default();
+                *sum = plus(*sum, again);
+            }
         }
-        figures.lost = figures.lost.min(figures.compute);
         figures.bound = self.paces.values().map(Pace::bound).fold(Span::default(), plus).min(figures.compute);
         figures.healed = figures.interruptions.iter().filter(|i| i.recovery.is_some()).count() as u32;
         figures.wall = plus(figures.wall, self.last.0);
@@ -271,6 +278,7 @@ impl MetricsFold {
         let mut seen = (Span::default(), Span::default());
         let (mut detect, mut orphan) = (Span::default(), false);
         if let Some(last) = way.tries.last_mut().filter(|last| last.slot == *slot) {
+            last.class = Some(*class);
             orphan = last.driver != driver;
             if orphan {
                 // Nobody saw it end: its record may say less than its driver's last event.
@@ -341,7 +349,9 @@ impl MetricsFold {
     /// Ends the way of a step: what its attempts used and lost enters the sums.
     fn settle(&mut self, step: &StepId, outcome: Outcome, stands: Stands) {
         if let Some(way) = self.ways.remove(step) {
-            let (used, kept) = self.account(&way, outcome);
+            let mut by = std::mem::take(&mut self.figures.lost_by);
+            let (used, kept) = self.account(&way, outcome, &mut by);
+            self.figures.lost_by = by;
             self.figures.compute = plus(self.figures.compute, used);
             self.figures.lost = plus(self.figures.lost, minus(used, kept.span));
             if kept.restarts > 0 {
@@ -351,7 +361,7 @@ impl MetricsFold {
         self.stands.insert(step.clone(), stands);
     }
 
-    fn account(&self, way: &Way, outcome: Outcome) -> (Span, Kept) {
+    fn account(&self, way: &Way, outcome: Outcome, by: &mut BTreeMap<LossReason, Span>) -> (Span, Kept) {
         let used: Vec<Used> = way
             .tries
             .iter()
@@ -361,7 +371,9 @@ impl MetricsFold {
             })
             .collect();
         let total = used.iter().map(|used| used.total()).fold(Span::default(), plus);
-        (total, kept(&way.tries, &used, outcome))
+        let kept = kept(&way.tries, &used, outcome);
+        kept.lost_by(&way.tries, &used, by);
+        (total, kept)
     }
 }
 
