@@ -5,7 +5,7 @@ use crate::workspace::{Package, Workspace};
 /// The places from the top to the bottom. A crate may be built with crates of lower places only.
 const PLACES: [&[&str]; 10] = [
     &["prunella"],
-    &["prunella-chaos", "prunella-cluster", "prunella-web"],
+    &["prunella-chaos", "prunella-cluster", "prunella-telemetry", "prunella-web"],
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
     &["prunella-attempt"],
     &["prunella-environment", "prunella-journal", "prunella-manifest"],

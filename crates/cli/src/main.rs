@@ -21,6 +21,7 @@ mod history;
 mod indented;
 mod items;
 mod mounted;
+mod observed;
 mod open;
 mod present;
 mod progress;

@@ -105,3 +105,8 @@ fn i8_gc_a_checkpoint_condemned_while_a_newer_one_stood_goes_although_that_rotte
 fn i4_ratchet_a_damaged_list_of_condemned_objects_costs_checkpoints_of_before_and_nothing_else() {
     holds("seed=397 members=0,1,2,3,4 2@39:kill 3@17:done-and-refused 2@87:rot-record 1@117:throttled-100");
 }
+
+#[test]
+fn i4_ratchet_who_was_beaten_to_a_list_takes_nothing_over_from_a_damaged_one_before_it() {
+    holds("seed=168484 members=0,1,2,3,4 2@18:throttled-87 2@108:rot-record 1@42:outage-17");
+}

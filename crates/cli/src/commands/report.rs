@@ -46,6 +46,10 @@ pub struct ReportCommand {
     /// Write a page with time lines and plots to this file; it needs nothing beside itself.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Write the figures in the text format of Prometheus to this file: of each pipeline, those of its newest run here.
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
 }
 
 fn price(text: &str) -> Result<f64, String> {
@@ -82,6 +86,9 @@ impl ReportCommand {
         }
         if let Some(file) = &self.html {
             write_whole(&context.sys, file, page(&report).as_bytes())?;
+        }
+        if let Some(file) = &self.metrics_file {
+            write_whole(&context.sys, file, report.figures(env!("CARGO_PKG_VERSION")).as_bytes())?;
         }
         match context.output {
             Output::Json => say_json(&json(&report))?,

@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     error::CliError,
     forcing::Force,
+    observed::{Figures, observe},
     open,
     progress::{Screen, Way, moving},
     project::{Footprint, Place, Strictness, find, prepare, read},
@@ -73,6 +74,9 @@ pub struct How {
 
     #[command(flatten)]
     pub notices: Notices,
+
+    #[command(flatten)]
+    pub figures: Figures,
 }
 
 impl Run {
@@ -188,8 +192,10 @@ pub async fn drive_run(
     };
     // What is not among the targets, nor needed by them, is not started.
     let runs = |step: &StepName| plan.as_ref().is_some_and(|plan| plan.index(&StepId::plain(step.clone())).is_some());
-    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph, runs).await?;
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.local, how.verbose));
+    // An address that cannot be had is said before anything begins.
+    let (observed, observing) = observe(context, &how.figures, screen.clone()).await?;
+    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph, runs).await?;
     let on_stop = screen.clone();
     let (words, control) = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
     let told = screen.clone();
@@ -212,7 +218,10 @@ pub async fn drive_run(
     let sockets = host.sockets.clone();
     let guardian = host.guardian.clone();
     let ticking = screen.clone().tick(context.sys.clock.clone());
-    let outcome = drive(host, run, &options, control, screen.clone()).await;
+    let outcome = drive(host, run, &options, control, observed).await;
+    if let Some(observing) = observing {
+        observing.end(outcome.as_ref().ok());
+    }
     ticking.abort();
     drop(watching);
     guardian.stop().await;

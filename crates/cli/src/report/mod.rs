@@ -17,6 +17,7 @@ use prunella_engine::load_state;
 use prunella_journal::{MetricsFold, RunMetrics, Stamped, Timeline};
 use prunella_model::{PipelineName, RunId};
 use prunella_store::{RunListed, Store};
+use prunella_telemetry::{Course, exposition};
 
 use crate::{
     condition::{self, Condition},
@@ -63,6 +64,8 @@ pub struct RunReport {
     pub coverage: Coverage,
     /// When what happened.
     pub timeline: Timeline,
+    /// What Prometheus sees of it.
+    pub course: Course,
     /// Waste over time.
     pub waste: Vec<Sample>,
     /// What is wrong with its journal, if anything is.
@@ -89,6 +92,8 @@ impl RunReport {
         let mut figures = MetricsFold::default();
         events.iter().for_each(|event| figures.push(event));
         let Known { coverage, condition, damage, checked } = known;
+        let mut course = Course::of(events);
+        course.covers(coverage.share());
         Self {
             run: listed.run.clone(),
             pipeline: listed.pipeline.clone(),
@@ -98,6 +103,7 @@ impl RunReport {
             figures: figures.finish(),
             coverage,
             timeline: Timeline::of(events),
+            course,
             waste: samples(events),
             damage,
             checked,
@@ -141,6 +147,17 @@ impl Report {
     /// Returns how many artifacts of all runs are known to be wrong; nothing if that is not known of each.
     fn wrong(&self) -> Option<u64> {
         self.runs.iter().map(RunReport::wrong).sum()
+    }
+
+    /// Returns the figures in the text format of Prometheus: of each pipeline, those of its newest run.
+    pub fn figures(&self, version: &str) -> String {
+        let mut newest: Vec<&Course> = Vec::new();
+        for run in &self.runs {
+            if newest.iter().all(|course| course.pipeline() != run.course.pipeline()) {
+                newest.push(&run.course);
+            }
+        }
+        exposition(version, &newest)
     }
 
     /// Returns what the machines cost while engines drove the runs, and how much of that was lost.

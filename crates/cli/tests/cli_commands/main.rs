@@ -25,6 +25,7 @@ mod manual;
 mod memory;
 mod mounting;
 mod notices;
+mod observing;
 mod plain;
 mod planning;
 mod publishing;

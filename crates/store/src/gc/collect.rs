@@ -84,13 +84,13 @@ impl Store {
         let reading = reader.read(manifests).await?;
         let unreachable: BTreeSet<&ObjectKey> =
             there.keys().filter(|key| reading.why(key.as_str()).is_none()).take(ROUND).collect();
-        let mut listed = unreachable.iter().map(|key| key.as_str().to_owned()).collect::<BTreeSet<_>>();
-        if listed.is_empty() {
+        let unreachable: BTreeSet<String> = unreachable.iter().map(|key| key.as_str().to_owned()).collect();
+        if unreachable.is_empty() {
             there.iter().for_each(|(key, size)| collected.stays(&reading, key, *size));
             return Ok(false);
         }
-        let more = listed.len() == ROUND;
-        let n = self.condemn(&mut listed).await?;
+        let more = unreachable.len() == ROUND;
+        let (n, listed) = self.condemn(&unreachable).await?;
         let again = if mutated(13) { reading } else { reader.read(manifests).await? };
         // Before deletion: the marks, the list, and all that was read and let something go.
         self.sync().await?;
@@ -114,14 +114,17 @@ impl Store {
         Ok(more)
     }
 
-    /// Creates the next list: what is `listed`, and what was condemned before and still exists. Returns its number.
-    async fn condemn(&self, listed: &mut BTreeSet<String>) -> Result<u64, StoreError> {
+    /// Creates the next list: what is unreachable, and what was condemned before and still exists. Returns its number and what it names.
+    async fn condemn(&self, unreachable: &BTreeSet<String>) -> Result<(u64, BTreeSet<String>), StoreError> {
         loop {
             let condemned = self.condemned().await?;
             // Never only the new ones: a slower collection may still delete what an older list named. Whether that still
             // exists is asked after the list was read: it may name what came after this collection had looked.
             let there = self.inventory().await?.candidates;
             let still = there.keys().map(|key| key.as_str()).filter(|object| condemned.contains(object));
+            // Nothing is taken over from a try before: what it would have named, after a damaged list all that is there, may be
+            // relied on since another's list stands.
+            let mut listed = unreachable.clone();
             listed.extend(still.filter(|_| !mutated(12)).map(str::to_owned));
             let objects = listed.iter().cloned().collect();
             let n = condemned.n + 1;
@@ -133,7 +136,7 @@ impl Store {
             };
             // A number counts only if a look after the create shows no higher one.
             if ours && self.newest_gc().await?.is_some_and(|(newest, _)| newest == n) {
-                return Ok(n);
+                return Ok((n, listed));
             }
         }
     }
