@@ -53,6 +53,20 @@ fn under_all_faults_nothing_is_lost_and_the_table_is_measured() {
 }
 
 #[test]
+fn some_of_the_steps_can_be_disturbed_by_themselves() {
+    let home = Home::with(SMALL);
+    let plan = serde_json::json!([{ "after_ms": 150, "fault": "step" }]);
+    home.write("plan.json", &plan.to_string());
+    let answer = home.json(&["chaos", "train", "--plan", "plan.json", "--runs", "1", "--seed", "1"]);
+    assert_eq!(
+        (&answer["runs"][0]["wrong"], &answer["runs"][0]["exit_code"]),
+        (&serde_json::json!([]), &0.into()),
+        "{answer}"
+    );
+    assert_eq!(answer["prunella"]["recovered"], 1, "{answer}");
+}
+
+#[test]
 fn a_plan_is_carried_out_as_it_is_and_told_as_it_was() {
     let home = Home::with(SMALL);
     let plan = serde_json::json!([
