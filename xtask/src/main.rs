@@ -12,6 +12,7 @@ mod licences;
 mod mutations;
 mod purity;
 mod radosgw;
+mod resilience;
 mod schedules;
 mod servers;
 #[cfg(feature = "soak")]
@@ -31,6 +32,9 @@ usage: cargo xtask COMMAND
                      --minutes N, --kills N, --seed S, --parallel N, --binary FILE, --state FILE, --new
   mutations [NUMBER…] [--write]
                      puts deliberate bugs in and says what notices each (docs/design/0026-mutations.md)
+  resilience [OPTIONS]
+                     measures examples/digits under every profile and writes docs/resilience.md:
+                     --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE
   soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new
 ";
 
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         ["check", "--quick"] => check::check(check::Extent::Quick),
         ["examples"] => check::check(check::Extent::Examples),
         ["mutations", options @ ..] => mutations::main(options),
+        ["resilience", options @ ..] => resilience::main(options),
         ["servers", command, arguments @ ..] => servers::main(command, arguments),
         ["soak", options @ ..] if options.contains(&"--schedules") => schedules::main(options),
         #[cfg(feature = "soak")]

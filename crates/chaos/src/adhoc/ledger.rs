@@ -1,7 +1,7 @@
 //! What a script did, as the events that the figures of docs/metrics.md are computed from. Pure.
 //!
 //! Nobody writes a journal for a script: what it told is put down as the same events that an engine would have written, so that both
-//! rows of the table come from one formula and one code. What an engine cannot see, the moment of its own death, is seen here.
+//! rows of the table come from one formula and one code. What an engine cannot see, the moment of its own death, is left out here, too.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -59,8 +59,12 @@ impl<'a> Ledger<'a> {
         let (continues, budgets_reset, retried, damaged) = (Position::START, false, None, None);
         self.push(at, Event::DriverStarted { driver, engine, continues, budgets_reset, retried, damaged });
         if let Some(left) = left {
-            let class = if left.noticed { Class::Preempted } else { Class::Killed };
-            self.end(at, left, class, left.gone.unwrap_or(at));
+            match left.noticed {
+                true => self.end(at, left, Class::Preempted, left.gone.unwrap_or(at)),
+                // Of an attempt whose engine died a journal knows no more than its last event; that of a script is to know no more,
+                // or its row would lose what Prunella's does not count.
+                false => self.end(at, left, Class::Killed, left.began),
+            }
         }
     }
 

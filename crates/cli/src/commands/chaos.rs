@@ -15,6 +15,7 @@ use prunella_objects::Embedded;
 use prunella_store::Store;
 use prunella_sys::{SeededRandom, random_hex};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 mod compared;
 
@@ -131,12 +132,12 @@ impl Chaos {
         tokio::select! {
             judged = self.judge(context, (&pipeline, &place.base), &subject, &dir, given.as_deref()) => judged,
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
-            stopped = tokio::signal::ctrl_c() => {
-                stopped.map_err(CliError::io("the signal"))?;
+            stopped = stopped() => {
+                let code = stopped.map_err(CliError::io("the signal"))?;
                 prunella_chaos::kill_all(&context.sys, &dir).await;
                 clear(context, &dir);
                 note("stopped");
-                Ok(130)
+                Ok(code)
             }
         }
     }
@@ -328,6 +329,15 @@ impl Chaos {
         }
         text.push_str(&format!("  again: {again} --seed {} --runs 1\n", first.seed));
         text
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM; returns the exit code of whoever was stopped by it.
+async fn stopped() -> std::io::Result<u8> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 130),
+        _ = terminate.recv() => Ok(143),
     }
 }
 

@@ -200,6 +200,10 @@ steps:
     // The torn file, its copy, and what was made of it.
     let corrupt = serde_json::json!(["count.count", "published public/lines", "write.lines"]);
     assert_eq!((&theirs["each"][0]["corrupt"], &theirs["corrupt_artifacts"]), (&corrupt, &3.into()), "{answer}");
+    // What ran between the last word and the death is in no record of either: one row does not lose what the other does not count.
+    for row in [ours, theirs] {
+        assert!(row["lost_ms"].as_u64() < Some(200), "of 400 ms: {answer}");
+    }
     let table =
         home.run(&["chaos", "--compare", "ad-hoc", "--plan", "plan.json", "--runs", "1", "--seed", "3"]).exits(0);
     for part in ["prunella  ", "ad-hoc    ", "the script of seed 3 let be seen what is not right: count.count"] {
@@ -284,23 +288,28 @@ fn what_cannot_be_compared_or_would_reach_others_is_refused() {
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_running_and_nothing_lying() {
-    let home = Home::new();
-    let begun = home.pipe("begun");
-    home.write(
-        "pipeline.yaml",
-        &format!("prunella: v1\nname: long\nsteps: {{ one: {{ run: 'echo $$ >{}; sleep 1000' }} }}\n", begun.display()),
-    );
-    let mut chaos = home.command(&["chaos"]).stderr(Stdio::null()).spawn().expect("the binary starts");
-    let pid = hear(&begun).trim().to_owned();
-    let told = Command::new("kill").args(["-INT", &chaos.id().to_string()]).status().expect("kill is everywhere");
-    assert!(told.success());
-    assert_eq!(chaos.wait().expect("it ran").code(), Some(130));
-    // Whoever inherited it may not have looked at its end yet.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "its step is gone: {stat}");
-    let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
-    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+fn ctrl_c_and_sigterm_leave_nothing_running_and_nothing_lying() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let home = Home::new();
+        let begun = home.pipe("begun");
+        home.write(
+            "pipeline.yaml",
+            &format!(
+                "prunella: v1\nname: long\nsteps: {{ one: {{ run: 'echo $$ >{}; sleep 1000' }} }}\n",
+                begun.display()
+            ),
+        );
+        let mut chaos = home.command(&["chaos"]).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let pid = hear(&begun).trim().to_owned();
+        let told = Command::new("kill").args([name, &chaos.id().to_string()]).status().expect("kill is everywhere");
+        assert!(told.success());
+        assert_eq!(chaos.wait().expect("it ran").code(), Some(code));
+        // Whoever inherited it may not have looked at its end yet.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "its step is gone: {stat}");
+        let left = std::fs::read_dir(home.beside("")).expect("ours").flatten();
+        assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("prunella-chaos")));
+    }
 }
 
 #[test]

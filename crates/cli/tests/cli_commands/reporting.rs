@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::home::{Home, SMALL};
+use crate::{
+    home::{Home, SMALL},
+    shelves::{Rows, Shelf},
+};
 
 /// Kills itself once, after a checkpoint that the second attempt goes on from.
 const KILLED: &str = "prunella: v1
@@ -89,4 +92,22 @@ fn several_runs_have_a_row_each_and_one_of_all() {
     assert!(unknown.contains("the pipelines are other, small"), "{unknown}");
     assert!(home.run(&["report", "zzz"]).exits(2).err.contains("there is no run"));
     assert!(home.run(&["report", "--price=-1"]).exits(2).err.contains("what an hour costs"));
+}
+
+#[test]
+fn a_damaged_journal_is_reported_up_to_the_damage_and_said_to_be_so() {
+    let home = Home::with(SMALL);
+    home.run(&["run"]).exits(0);
+    let rows = Rows::of(&home);
+    let all = rows.all();
+    // The newest is listed first.
+    let newest = all.keys().find(|key| key.contains("/journal/")).expect("a segment");
+    let mut bytes = all[newest].clone();
+    bytes[40] ^= 1;
+    rows.set(newest, Some(bytes));
+    let words = ["report", "--html", "report.html", "--output", "json"];
+    let told = home.run(&words).exits(0);
+    assert!(told.err.contains("is not reported") && told.err.contains(newest.as_str()), "{}", told.err);
+    assert!(told.json()["runs"][0]["damage"].as_str().is_some_and(|damage| damage.contains(newest.as_str())));
+    assert!(home.read("report.html").contains("The journal is damaged"));
 }
