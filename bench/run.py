@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import checkpoint
+import downloads
 import entries
 import ingest
 import machine
@@ -40,6 +41,7 @@ BENCHES = {
     "recovery": recovery.run,
     "checkpoint": checkpoint.run,
     "transfer": transfer.run,
+    "downloads": downloads.run,
 }
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

@@ -174,14 +174,23 @@ class Prunella:
         return timed([self.binary, "run", "--new", "--allow-unpinned"], beside, self.env(server), peaks)
 
     def download(self, server: Server, data: Path, peaks: list[float]) -> float:
+        self.make(server, data)
+        return self.fetch(server, data, peaks)
+
+    def make(self, server: Server, data: Path) -> None:
+        """Lets a step make the data; this machine knows nothing of it afterwards."""
         made = self.dir / "made"
-        made.mkdir()
+        made.mkdir(parents=True)
         text = f"prunella: v1\nname: made\nsteps:\n  make: {{ run: 'cp -r {data} all', outputs: {{ all: all/ }} }}\n"
         (made / "pipeline.yaml").write_text(text)
         wall([self.binary, "run"], made, self.env(server))
         shutil.rmtree(made / ".prunella")
         shutil.rmtree(self.dir / "cache")
-        took = timed([self.binary, "get", "make.all", str(self.dir / "got")], made, self.env(server), peaks)
+
+    def fetch(self, server: Server, data: Path, peaks: list[float]) -> float:
+        """Gets what the step made; leaves nothing of it here."""
+        shutil.rmtree(self.dir / "cache", ignore_errors=True)
+        took = timed([self.binary, "get", "make.all", str(self.dir / "got")], self.dir / "made", self.env(server), peaks)
         check(self.dir / "got", data)
         return took
 

@@ -10,6 +10,7 @@ use prunella_store::{
     KeyView, Layout, Store,
     records::{AliveRecord, CheckpointMark, End, EndRecord, Timeline},
 };
+use prunella_sys::Fs;
 
 use crate::{Request, Told, life::ALIVE, tell::Tell};
 
@@ -141,6 +142,14 @@ pub async fn foresee(
         fits: if cost.per_second.is_some() { cost.fits(&grace) } else { whole.fits(&grace) },
         grace: checkpoint.grace,
     })
+}
+
+/// Returns the kind of machine that a step runs on here.
+pub fn machine_of(step: &Step, fs: &dyn Fs) -> Machine {
+    let prefer = step.capacity.and_then(|capacity| capacity.prefer);
+    // Read only where the answer matters.
+    let cloud = prefer.and_then(|_| prunella_notices::detect(fs));
+    Machine::of(prefer, cloud.map(prunella_notices::Cloud::as_str))
 }
 
 fn grace_of(checkpoint: &Checkpoint, margin: Duration) -> Grace {

@@ -45,7 +45,7 @@ pub use claimer::{close_dead, sweep_attempt};
 pub use control::{Control, Deadline, Hint};
 pub use host::{EnvironmentUse, Ground, Host, Secret};
 pub use inputs::{BoundArtifact, FanIn, InputBytes, Mounted, Part};
-pub use interval::{Foreseen, foresee};
+pub use interval::{Foreseen, foresee, machine_of};
 pub use log::{LogLine, decode_log};
 pub use needs::lacks;
 pub use pool::Pool;

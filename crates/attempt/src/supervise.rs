@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prunella_healing::{Ending, Evidence, KillReason, Machine, NoticeSeen, OutOfMemory, Pace, Phase};
+use prunella_healing::{Ending, Evidence, KillReason, NoticeSeen, OutOfMemory, Pace, Phase};
 use prunella_model::{ByteSize, CheckpointId, SlotId, Span, Step};
 use prunella_process::{EndStatus, Ended, ProcessEvent, Running, Signal};
 use prunella_store::{Layout, StoreError, records::CheckpointMark};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     Control, Host, Request, Told,
-    interval::{Interval, Known},
+    interval::{Interval, Known, machine_of},
     life::Life,
     log::LogWriter,
     snapshots::{Snapshots, Stored, Wanted, millis},
@@ -93,10 +93,7 @@ impl Supervision<'_> {
         let now = self.now();
         let sooner = self.request.checkpoint_sooner;
         let redactor = self.host.redactor.clone();
-        let prefer = self.step.capacity.and_then(|capacity| capacity.prefer);
-        // Read only where the answer matters.
-        let cloud = prefer.and_then(|_| prunella_notices::detect(&*self.host.sys.fs));
-        let machine = Machine::of(prefer, cloud.map(prunella_notices::Cloud::as_str));
+        let machine = machine_of(self.step, &*self.host.sys.fs);
         let mut state = State {
             log: LogWriter::new(&redactor),
             log_n: 0,

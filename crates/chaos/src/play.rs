@@ -312,12 +312,12 @@ impl Live<'_> {
             let _ended = child.kill();
             let _ended = child.wait();
         }
-        leave_nothing(self.sys, &self.arena, &self.oracle, self.patience.engine).await;
+        leave_nothing(self.sys, || self.ours(), self.patience.engine).await;
     }
 }
 
 /// Kills all of these; says whether there was one.
-fn kill(all: &[Found]) -> bool {
+pub(crate) fn kill(all: &[Found]) -> bool {
     all.iter().filter(|found| found.signal(Signal::KILL)).count() > 0
 }
 
@@ -331,15 +331,15 @@ pub async fn kill_all(sys: &Sys, dir: &Path) {
     for home in sys.fs.list(dir).unwrap_or_default() {
         let arena = Arena::new(&dir.join(home.name));
         let oracle = Oracle::new(sys, &arena.store());
-        leave_nothing(sys, &arena, &oracle, Duration::from_secs(2)).await;
+        leave_nothing(sys, || ours(&arena, &oracle), Duration::from_secs(2)).await;
     }
 }
 
 /// Kills all that a run has left, for so long: who is killed may have begun somebody at that moment.
-async fn leave_nothing(sys: &Sys, arena: &Arena, oracle: &Oracle, patience: Duration) {
+pub(crate) async fn leave_nothing(sys: &Sys, ours: impl Fn() -> Vec<Found>, patience: Duration) {
     let until = sys.clock.monotonic() + patience;
     while sys.clock.monotonic() < until {
-        let left = ours(arena, oracle);
+        let left = ours();
         if left.is_empty() {
             return;
         }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use prunella_attempt::{Foreseen, foresee};
+use prunella_attempt::{Foreseen, foresee, machine_of};
 use prunella_engine::Plan;
-use prunella_healing::Machine;
 use prunella_model::{StepId, StepKey};
-use prunella_notices::{Cloud, detect};
 use prunella_store::Store;
 use serde_json::{Value, json};
 
@@ -28,9 +26,7 @@ pub async fn choices(
         if !step.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.auto) {
             continue;
         }
-        let prefer = step.capacity.and_then(|capacity| capacity.prefer);
-        let cloud = prefer.and_then(|_| detect(&*context.sys.fs));
-        let machine = Machine::of(prefer, cloud.map(Cloud::as_str));
+        let machine = machine_of(step, &*context.sys.fs);
         let view = store.look(&key).await?;
         if let Some(foreseen) = foresee(store, step, &view, machine, open::MARGIN).await {
             found.insert(id, foreseen);

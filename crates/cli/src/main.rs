@@ -21,6 +21,7 @@ mod forecast;
 mod history;
 mod indented;
 mod items;
+mod markup;
 mod mounted;
 mod observed;
 mod open;

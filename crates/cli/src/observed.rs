@@ -13,7 +13,7 @@ use prunella_attempt::Told;
 use prunella_engine::{Outcome, Plan, Spectator};
 use prunella_journal::{RunState, Stamped, StepIndex};
 use prunella_store::records::Owner;
-use prunella_sys::Sys;
+use prunella_sys::{Sys, blocking};
 use prunella_telemetry::{Course, exposition, serve};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -92,8 +92,7 @@ pub async fn observe(
             loop {
                 sys.clock.sleep(EVERY).await;
                 let (sys, file, figures) = (sys.clone(), file.clone(), text(&seen));
-                let _told_at_the_end =
-                    tokio::task::spawn_blocking(move || write_whole(&sys, &file, figures.as_bytes())).await;
+                let _told_at_the_end = blocking(move || write_whole(&sys, &file, figures.as_bytes())).await;
             }
         }));
     }

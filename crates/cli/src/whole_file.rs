@@ -30,5 +30,9 @@ fn put(fs: &dyn Fs, part: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<(
     let mut file = fs.create_new(part)?;
     std::io::Write::write_all(&mut file, bytes)?;
     file.sync()?;
-    fs.rename(part, path)
+    fs.rename(part, path)?;
+    fs.sync_dir(match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    })
 }

@@ -3,7 +3,7 @@
 mod hints;
 pub(crate) mod others;
 mod parts;
-mod pour;
+pub(crate) mod pour;
 mod shown;
 
 use std::future::Future;
@@ -192,32 +192,6 @@ impl Bucket {
         let bytes = read.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64);
         let _next_waits = self.rate.take(self.sys.clock.monotonic(), bytes);
         Ok(read)
-    }
-
-    /// Returns `size` bytes of an object from `offset` on; none of them if it ends before, nothing only if it is absent.
-    ///
-    /// # Errors
-    /// [`ObjectsError::Unfit`] from services that refuse a range in which there is nothing.
-    pub(crate) async fn get_range(
-        &self,
-        key: &ObjectKey,
-        offset: u64,
-        size: u64,
-    ) -> Result<Option<Frames>, ObjectsError> {
-        let read = || {
-            let (op, key) = (self.op.clone(), key.clone());
-            async move {
-                match op.read_with(key.as_str()).range(offset..offset + size).await {
-                    // A whole answer of fewer bytes: the same again would be the same.
-                    Err(error) if error.message() == TOO_FEW => Ok(opendal::Buffer::new()),
-                    // Azurite answers so where nothing is left; the range that was asked for ends behind its begin.
-                    Err(error) if error.to_string().contains(NOTHING_LEFT) => Ok(opendal::Buffer::new()),
-                    read => read,
-                }
-            }
-        };
-        self.line(size).await;
-        Ok(self.unconditional(self.tried(None, size, read).await)?.map(Frames::from_iter))
     }
 
     /// Returns up to `limit` objects whose key begins with `prefix` and is greater than `after`, in byte order.

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use prunella_objects::{Freshness, ObjectKey, Objects, ObjectsError, Take};
+use prunella_objects::{Frames, Freshness, ObjectKey, ObjectReader, ObjectsError, Take};
+use prunella_sys::blocking;
 
 use crate::remote::Remote;
 
 impl Remote {
-    /// As [`Objects::pour_range`].
+    /// As [`prunella_objects::Objects::pour_range`].
     pub(crate) async fn pour(
         &self,
         key: &ObjectKey,
@@ -17,12 +18,13 @@ impl Remote {
         freshness: Freshness,
         take: Take<'_>,
     ) -> Result<Option<usize>, ObjectsError> {
-        if freshness == Freshness::CopyWillDo && self.cache.open(key).is_some() {
-            let frames = self.read_range(key, offset, size, freshness).await?;
-            return Ok(frames.map(|frames| frames.pour(take)));
-        }
         if freshness == Freshness::Fresh {
             let _none = self.cache.forget(key);
+        } else if let Some((reader, len)) = self.cache.open(key) {
+            let reader = ObjectReader::new(reader, len);
+            let bytes = blocking(move || reader.stretch(offset, size)).await;
+            let bytes = bytes.map_err(|source| ObjectsError::Io { path: key.as_str().into(), source })?;
+            return Ok(Some(Frames::from(bytes).pour(take)));
         }
         let came = AtomicUsize::new(0);
         let counted = |bytes: Bytes| {

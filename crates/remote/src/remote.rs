@@ -15,7 +15,7 @@ use prunella_objects::{
 use prunella_sys::{Sys, blocking, mutated};
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::{Bucket, Put};
+use crate::bucket::{Bucket, Put, pour::Gathered};
 use crate::cache::{Cache, Copying, Keep};
 use crate::options::Options;
 use crate::probe::{Depth, PROBE, probe};
@@ -421,30 +421,9 @@ impl Objects for Remote {
         size: usize,
         freshness: Freshness,
     ) -> Result<Option<Frames>, ObjectsError> {
-        if freshness == Freshness::Fresh {
-            let _none = self.cache.forget(key);
-        } else if let Some((reader, len)) = self.cache.open(key) {
-            let reader = ObjectReader::new(reader, len);
-            return blocking(move || reader.stretch(offset, size))
-                .await
-                .map(|bytes| Some(bytes.into()))
-                .map_err(|source| ObjectsError::Io { path: key.as_str().into(), source });
-        }
-        let read = self.bucket.get_range(key, offset, size as u64).await;
-        let short = match &read {
-            Ok(Some(bytes)) => bytes.len() < size,
-            Err(ObjectsError::Unfit { .. }) => true,
-            Ok(None) | Err(_) => false,
-        };
-        if !short {
-            return read;
-        }
-        // What it has of the range is the answer.
-        match self.size(key).await? {
-            None => Ok(None),
-            Some(there) if there <= offset => Ok(Some(Frames::default())),
-            Some(there) => self.bucket.get_range(key, offset, (there - offset).min(size as u64)).await,
-        }
+        let came = Gathered::default();
+        let there = self.pour(key, offset, size, freshness, &|bytes| came.take(bytes)).await?;
+        Ok(there.map(|_| came.frames()))
     }
 
     async fn pour_range(

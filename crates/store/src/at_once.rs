@@ -1,6 +1,6 @@
 //! Reading a file in chunks at once: its bytes go on as they come, while they are warm, and are compared when all were there.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, ops::Range};
 
 use bytes::Bytes;
 use prunella_model::Hasher;
@@ -52,13 +52,7 @@ impl Store {
         let mut hand = Hand { hasher: Hasher::new(), out };
         loop {
             while ahead.len() < AHEAD && !left.is_empty() {
-                let room = match ahead.is_empty() {
-                    true => self.lanes.down().await,
-                    false => match self.lanes.down_now() {
-                        Some(room) => room,
-                        None => break,
-                    },
-                };
+                let Some(room) = self.lanes.down(!ahead.is_empty()).await else { break };
                 let Some(chunks) = left.pop_front() else { break };
                 let (_, _, size) = file.stretch(chunks.clone());
                 let (to, bytes) = unbounded_channel();
@@ -87,7 +81,7 @@ impl Store {
         &self,
         source: Source,
         file: &InChunks,
-        chunks: std::ops::Range<usize>,
+        chunks: Range<usize>,
         to: UnboundedSender<Bytes>,
     ) -> Result<(), StoreError> {
         // Who does not wait any more needs nothing.

@@ -179,13 +179,7 @@ impl Store {
         let mut hand = Hand { hasher: Hasher::new(), out };
         loop {
             while ahead.len() < AHEAD && !left.is_empty() {
-                let room = match ahead.is_empty() {
-                    true => self.lanes.down().await,
-                    false => match self.lanes.down_now() {
-                        Some(room) => room,
-                        None => break,
-                    },
-                };
+                let Some(room) = self.lanes.down(!ahead.is_empty()).await else { break };
                 let Some(range) = left.pop_front() else { break };
                 let (store, file, chunks) = (self.clone(), file.clone(), range.clone());
                 let fetch = async move { Ok((store.fetch(source, &file, chunks).await?, room)) };

@@ -61,16 +61,14 @@ impl Lanes {
         Room(self.up.clone().acquire_owned().await.expect("it is never closed"))
     }
 
-    /// Returns room for a range, if there is some at once.
+    /// Returns room for the next range of whoever `holds` room already: then only what is free at once.
     ///
-    /// Who has one range asks so for the next: to wait while one holds room that others wait for would never end.
-    pub(crate) fn down_now(&self) -> Option<Room> {
-        self.down.clone().try_acquire_owned().ok().map(Room)
-    }
-
-    /// Waits for room for a range.
-    pub(crate) async fn down(&self) -> Room {
-        Room(self.down.clone().acquire_owned().await.expect("it is never closed"))
+    /// To wait while one holds room that others wait for would never end.
+    pub(crate) async fn down(&self, holds: bool) -> Option<Room> {
+        match holds {
+            true => self.down.clone().try_acquire_owned().ok().map(Room),
+            false => Some(Room(self.down.clone().acquire_owned().await.expect("it is never closed"))),
+        }
     }
 }
 

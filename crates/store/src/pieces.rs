@@ -119,7 +119,7 @@ impl Store {
         let all_are = |problem: String| Ok(which.iter().map(|at| (*at, problem.clone())).collect());
         let (reader, base, local, _room) = match span(source, pieces, &which) {
             Some((from, size)) => {
-                let room = self.lanes.down().await;
+                let room = self.lanes.down(false).await;
                 match self.range(object, from, size, Freshness::CopyWillDo).await? {
                     Ok(frames) => (ObjectReader::from_frames(frames), from, None, Some(room)),
                     Err(problem) => return all_are(problem),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     fault::{Fault, Strike},
     find::{Found, processes},
-    play::{Patience, TICK},
+    play::{Patience, TICK, kill, leave_nothing},
     subject::{MARKER, contents, marker},
 };
 
@@ -88,7 +88,7 @@ fn start(script: &Script) -> io::Result<Child> {
     Command::new("/bin/sh")
         .arg(script.dir.join("run.sh"))
         .env_clear()
-        .envs(std::iter::once(("PATH", "/usr/local/bin:/usr/bin:/bin")))
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .envs(script.secrets.iter().map(|(name, value)| (name, value)))
         .env(MARKER, &script.dir)
         .stdin(Stdio::null())
@@ -387,21 +387,13 @@ impl Live<'_> {
             let _ended = replaced.wait();
         }
         let _ended = self.child.wait();
-        let until = self.sys.clock.monotonic() + Duration::from_secs(10);
-        while kill(&self.ours()) && self.sys.clock.monotonic() < until {
-            self.sys.clock.sleep(TICK).await;
-        }
+        leave_nothing(self.sys, || self.ours(), Duration::from_secs(10)).await;
     }
 }
 
 /// Returns the process that the script waits for: of a step, and a child of the script.
 fn main_of(all: &[Found], script: u32) -> Option<&Found> {
     all.iter().find(|found| found.step.is_some() && found.parent == script)
-}
-
-/// Kills all of these; says whether there was one.
-fn kill(all: &[Found]) -> bool {
-    all.iter().filter(|found| found.signal(Signal::KILL)).count() > 0
 }
 
 /// Sends a signal to every process of a step; says whether there was one.

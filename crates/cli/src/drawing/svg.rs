@@ -7,7 +7,7 @@ use super::{
     layers::{Edge, Look, Node, Size, TooLarge},
     layout::{Layout, Line, Placed, lay_out},
 };
-use crate::{present::Tone, skips::at_end};
+use crate::{markup::escaped, present::Tone, skips::at_end};
 
 /// The width of a character of the larger and of the smaller letters; fonts of one width are at most so wide.
 const LETTER: f64 = 8.0;
@@ -206,8 +206,4 @@ const fn class(tone: Tone) -> &'static str {
         Tone::Bad => "bad",
         Tone::Dim | Tone::Plain | Tone::Strong => "dim",
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use prunella_model::{Artifact, DataName, Listing};
-use prunella_sys::{Sys, random_hex};
+use prunella_sys::Sys;
 use serde::{Deserialize, Serialize};
 
 use super::data::Measured;
-use crate::error::CliError;
+use crate::{error::CliError, whole_file::write_whole};
 
 /// The version of the lock file.
 const FORMAT: u32 = 1;
@@ -79,22 +79,6 @@ impl LockFile {
     pub fn write(&self, sys: &Sys, path: &Path) -> Result<(), CliError> {
         let mut text = serde_json::to_vec_pretty(self).expect("a lock file has only string keys");
         text.push(b'\n');
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", random_hex(&*sys.random, 6)));
-        let part = path.with_file_name(name);
-        let written = (|| {
-            let mut file = sys.fs.create_new(&part)?;
-            std::io::Write::write_all(&mut file, &text)?;
-            file.sync()?;
-            sys.fs.rename(&part, path)?;
-            sys.fs.sync_dir(match path.parent() {
-                Some(dir) if !dir.as_os_str().is_empty() => dir,
-                _ => Path::new("."),
-            })
-        })();
-        written.map_err(|error| {
-            let _left_over = sys.fs.remove_file(&part);
-            CliError::Io(path.to_owned(), error)
-        })
+        write_whole(sys, path, &text)
     }
 }

@@ -8,12 +8,15 @@ use prunella_rehearsal::{Capacity, Checkpoints, Every, Notices, World};
 
 use crate::{context::Context, error::CliError};
 
+/// V100 machines of Amazon in nine zones over 45 days.
+const USUAL_LIVES: &str = "weibull:3.22h,0.596";
+
 /// What is assumed.
 #[derive(Debug, Clone, Args)]
 pub struct Assumed {
     /// How long machines live: `exponential:MEAN`, `weibull:MEAN,SHAPE`, `lognormal:MEDIAN,SPREAD`, `gcp-2019`, or one of the files
     /// of `--trace` with `recorded` (each life as likely as any other) or `fitted` (the model that fits them best).
-    #[arg(long, value_name = "LIVES", default_value = "weibull:3.22h,0.596")]
+    #[arg(long, value_name = "LIVES", default_value = USUAL_LIVES)]
     pub lives: String,
 
     /// Recorded lives of machines, as often as there are files: a table with `life_seconds`, JSON with `gap_seconds` and `data`,
@@ -184,7 +187,7 @@ impl Assumed {
             restore: self.restore.as_ref().map_or(blocking.max(persist), |restore| wrong.time("restore", restore)),
             capacity,
             machines: wrong.number("machines", &self.machines).clamp(1.0, 10_000.0) as usize,
-            every: wrong.every(&self.every, persist),
+            every: wrong.every(&self.every),
             machine: Machine::Unknown,
         };
         wrong.none().map(|()| world)
@@ -202,7 +205,7 @@ impl Assumed {
             }
             // The default gives way to a trace.
             ("recorded", Some(trace)) => Lives::Recorded(trace.interrupted()),
-            ("weibull", Some(trace)) if self.lives == "weibull:3.22h,0.596" => Lives::Recorded(trace.interrupted()),
+            ("weibull", Some(trace)) if self.lives == USUAL_LIVES => Lives::Recorded(trace.interrupted()),
             ("exponential", _) => Lives::Exponential { mean: wrong.time("lives", first) },
             ("weibull", _) => Lives::weibull_of_mean(wrong.time("lives", first), wrong.number("lives", second)),
             ("lognormal", _) => {
@@ -211,16 +214,16 @@ impl Assumed {
             ("gcp-2019", _) => Lives::gcp_2019(),
             ("fitted" | "recorded", None) => {
                 wrong.say(format!("`--lives {kind}` needs `--trace`"));
-                usual
+                usual.clone()
             }
             _ => {
                 wrong.say(format!("`{}` is no model of lives", self.lives));
-                usual
+                usual.clone()
             }
         };
         lives.checked().unwrap_or_else(|error| {
             wrong.say(format!("--lives: {error}"));
-            Lives::Exponential { mean: 3600.0 }
+            usual
         })
     }
 }
@@ -275,12 +278,15 @@ impl Wrong {
     }
 
     fn shocks(&mut self, text: &str) -> Option<Shocks> {
-        let (every, takes) = text.split_once(',')?;
+        let Some((every, takes)) = text.split_once(',') else {
+            self.say(format!("--shocks: `{text}` is not EVERY,SHARE, such as `6h,0.5`"));
+            return None;
+        };
         let (every, takes) = (self.time("shocks", every), self.share("shocks", takes));
         Some(Shocks { every: every.max(1.0), takes, within: 180.0 })
     }
 
-    fn every(&mut self, text: &str, _persist: f64) -> Every {
+    fn every(&mut self, text: &str) -> Every {
         match text {
             "auto" => Every::Auto,
             "young" => Every::Young,

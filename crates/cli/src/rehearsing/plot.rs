@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use prunella_rehearsal::Estimate;
 
+use crate::markup::escaped;
+
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 
@@ -98,8 +100,4 @@ fn nice(value: f64) -> f64 {
 fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -6,10 +6,12 @@ use prunella_journal::{AttemptCourse, CameOut, Moment, Timeline, is_interruption
 
 use super::{
     lanes::{Row, Rows, Shown, rows},
-    page::escaped,
     scale::Scale,
 };
-use crate::present::{attempt, lasting};
+use crate::{
+    markup::escaped,
+    present::{attempt, lasting},
+};
 
 const WIDTH: f64 = 1120.0;
 const RIGHT: f64 = WIDTH - 14.0;

@@ -10,7 +10,10 @@ use super::{
     parts::{HEADS, about_corruption, ends_by_class, percent, recovery_parts, rows},
     plot::plot,
 };
-use crate::present::{attempt, lasting, moment};
+use crate::{
+    markup::escaped,
+    present::{attempt, lasting, moment},
+};
 
 const STYLE: &str = include_str!("style.css");
 /// Of so many runs there are plots; the table has them all.
@@ -180,22 +183,4 @@ fn table(out: &mut String, heads: &[String], rows: impl Iterator<Item = Vec<Stri
     cells(out, "th", heads);
     rows.for_each(|row| cells(out, "td", &row));
     out.push_str("</table></div>\n");
-}
-
-/// Returns text as it may stand in a page; control characters, which no page may hold, become �.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(' '),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

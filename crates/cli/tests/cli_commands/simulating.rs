@@ -22,8 +22,9 @@ fn equal_seeds_give_equal_answers_and_a_sweep_is_drawn() {
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
     let home = Home::new();
-    let answer = home.run(&["simulate", "--recall", "2", "--checkpoint", "soon", "--lives", "cats"]).exits(2);
-    for word in ["--recall", "--checkpoint", "`cats` is no model"] {
+    let words = ["simulate", "--recall", "2", "--checkpoint", "soon", "--lives", "cats", "--shocks", "6h"];
+    let answer = home.run(&words).exits(2);
+    for word in ["--recall", "--checkpoint", "`cats` is no model", "--shocks: `6h` is not EVERY,SHARE"] {
         assert!(answer.err.contains(word), "{word}: {}", answer.err);
     }
     let answer = home.run(&["simulate", "--sweep", "seed=1,2"]).exits(2);
