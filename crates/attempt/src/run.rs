@@ -239,7 +239,7 @@ impl Run<'_> {
             let restored_now = tokio::select! {
                 biased;
                 () = self.noticed() => return self.leave(Phase::Restore, timeline).await,
-                done = self.restore(workspace, &mut skipped) => done,
+                done = prunella_sys::Phase::Restore.during(self.restore(workspace, &mut skipped)) => done,
             };
             match restored_now {
                 Ok(Restored::From(id)) => {
@@ -350,7 +350,7 @@ impl Run<'_> {
             return self.fail(watched.evidence, timeline).await;
         }
         let (evidence, variables, attempt_id) = (watched.evidence, &*variables, &*id.to_string());
-        self.promote(Finished {
+        let finished = Finished {
             workspace,
             evidence,
             timeline,
@@ -360,8 +360,8 @@ impl Run<'_> {
             variables,
             attempt_id,
             protected: unprotected.is_none(),
-        })
-        .await
+        };
+        prunella_sys::Phase::Promote.during(self.promote(finished)).await
     }
 
     /// Restores the highest checkpoint that verifies; those that do not are skipped and recorded.

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use prunella_model::{ByteSize, CheckpointId, SlotId};
 use prunella_store::{Snapshot, StoreError, records::CheckpointMark};
-use prunella_sys::{FileKind, blocking};
+use prunella_sys::{FileKind, Operation, Phase, blocking, crash_point};
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use crate::{
@@ -95,7 +95,7 @@ impl Snapshots {
             wanted,
             tell: tell.clone(),
         };
-        self.running = Some(tokio::spawn(job.run()));
+        self.running = Some(tokio::spawn(Phase::Checkpoint.during(job.run())));
         true
     }
 
@@ -160,6 +160,7 @@ impl Job {
         self.discard();
         match stored {
             Ok(Snapshot::Durable { id, bytes }) => {
+                crash_point(Operation::Told, || id).done();
                 let durable = clock.monotonic();
                 let store_ms = millis(durable.saturating_sub(taken));
                 self.tell.tell(Told::Durable { checkpoint: id, bytes, took_ms: store_ms });

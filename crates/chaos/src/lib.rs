@@ -5,6 +5,7 @@
 //! invariants of docs/design/protocol.md hold. What was done and what came out is a [`Played`].
 
 mod adhoc;
+mod crash_points;
 mod fault;
 mod find;
 mod lineage;
@@ -14,6 +15,7 @@ mod profile;
 mod subject;
 
 pub use adhoc::{Artifacts, Line, Script, Scripted, play_script, torn};
+pub use crash_points::{Point, passed, play_point, points};
 pub use fault::{Fault, Strike};
 pub use find::{Found, mains, processes};
 pub use lineage::{Lineage, Walked};

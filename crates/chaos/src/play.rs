@@ -1,6 +1,8 @@
 //! One run, from its start through its strikes to its end.
 
-use std::{collections::BTreeMap, io, os::unix::process::ExitStatusExt, path::Path, process::Child, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path, process::Child, time::Duration,
+};
 
 use prunella_model::Digest;
 use prunella_process::Signal;
@@ -55,18 +57,19 @@ pub struct Played {
 
 pub(crate) const TICK: Duration = Duration::from_millis(2);
 
-struct Live<'a> {
-    sys: &'a Sys,
+/// A run that is under way.
+pub(crate) struct Live<'a> {
+    pub(crate) sys: &'a Sys,
     subject: &'a Subject,
     arena: Arena,
-    oracle: Oracle,
+    pub(crate) oracle: Oracle,
     random: &'a dyn Random,
-    patience: Patience,
-    engine: Child,
+    pub(crate) patience: Patience,
+    pub(crate) engine: Child,
     /// An engine that was taken over from, until it has ended.
     replaced: Option<Child>,
     began: Duration,
-    played: Played,
+    pub(crate) played: Played,
 }
 
 /// Runs the pipeline once in the empty directory `dir`, disturbed as the plan says, and checks that nothing was lost.
@@ -83,28 +86,12 @@ pub async fn play(
     random: &dyn Random,
     patience: Patience,
 ) -> io::Result<Played> {
-    sys.fs.create_dir_all(dir)?;
-    let arena = Arena::new(dir);
-    let oracle = Oracle::new(sys, &arena.store());
-    let engine = arena.start(subject, false)?;
-    let played = Played { engines: 1, ..Played::default() };
-    let began = sys.clock.monotonic();
-    let mut live = Live { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played };
+    let mut live = Live::begin(sys, subject, dir, random, patience, &[])?;
     let outcome = live.whole(plan).await;
-    live.kill_everything().await;
-    live.played.wall = sys.clock.monotonic() - began;
-    match outcome {
-        Ok(()) => {}
-        Err(Ended::Broken(broken)) => live.played.broken = Some(broken),
-        Err(Ended::Start(error)) => return Err(error),
-    }
-    if live.played.made.is_none() || live.played.broken.is_some() {
-        live.played.last_words = live.arena.last_words(40);
-    }
-    Ok(live.played)
+    live.told(outcome).await
 }
 
-enum Ended {
+pub(crate) enum Ended {
     Broken(Broken),
     Start(io::Error),
 }
@@ -116,10 +103,45 @@ impl From<Broken> for Ended {
 }
 
 /// The exit code of an engine that ended and can be gone on from.
-const RESUMABLE: i32 = 75;
+pub(crate) const RESUMABLE: i32 = 75;
+
+impl<'a> Live<'a> {
+    /// Starts the first engine, with these variables beside the others.
+    pub(crate) fn begin(
+        sys: &'a Sys,
+        subject: &'a Subject,
+        dir: &Path,
+        random: &'a dyn Random,
+        patience: Patience,
+        variables: &[(&str, OsString)],
+    ) -> io::Result<Self> {
+        sys.fs.create_dir_all(dir)?;
+        let arena = Arena::new(dir);
+        let oracle = Oracle::new(sys, &arena.store());
+        let engine = arena.start(subject, false, variables)?;
+        let played = Played { engines: 1, ..Played::default() };
+        let began = sys.clock.monotonic();
+        Ok(Self { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played })
+    }
+
+    /// Leaves nothing running, and tells what came out.
+    pub(crate) async fn told(mut self, outcome: Result<(), Ended>) -> io::Result<Played> {
+        self.kill_everything().await;
+        self.played.wall = self.sys.clock.monotonic() - self.began;
+        match outcome {
+            Ok(()) => {}
+            Err(Ended::Broken(broken)) => self.played.broken = Some(broken),
+            Err(Ended::Start(error)) => return Err(error),
+        }
+        if self.played.made.is_none() || self.played.broken.is_some() {
+            self.played.last_words = self.arena.last_words(40);
+        }
+        Ok(self.played)
+    }
+}
 
 impl Live<'_> {
-    async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
+    pub(crate) async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
         for strike in plan {
             if self.wait(strike.after).await?.is_some() {
                 return self.end().await;
@@ -137,7 +159,7 @@ impl Live<'_> {
     }
 
     /// I1: what is published is at every instant what it is in the end, or not there.
-    fn published_is_whole(&self) -> Result<(), Broken> {
+    pub(crate) fn published_is_whole(&self) -> Result<(), Broken> {
         let Some(expected) = &self.subject.published else { return Ok(()) };
         match torn(expected, &self.arena.published()).first() {
             None => Ok(()),
@@ -146,7 +168,7 @@ impl Live<'_> {
     }
 
     /// Looks at what a run left that has ended.
-    async fn end(&mut self) -> Result<(), Ended> {
+    pub(crate) async fn end(&mut self) -> Result<(), Ended> {
         self.oracle.check().await?;
         let published = self.arena.published();
         if self.played.code == Some(0) {
@@ -166,7 +188,7 @@ impl Live<'_> {
         }
     }
 
-    fn note(&mut self, what: impl std::fmt::Display) {
+    pub(crate) fn note(&mut self, what: impl std::fmt::Display) {
         let at = self.sys.clock.monotonic() - self.began;
         self.played.timeline.push((u64::try_from(at.as_millis()).unwrap_or(u64::MAX), what.to_string()));
     }
@@ -201,7 +223,12 @@ impl Live<'_> {
     }
 
     fn go_on(&mut self) -> Result<(), Ended> {
-        self.engine = self.arena.start(self.subject, false).map_err(Ended::Start)?;
+        self.go_on_with(&[])
+    }
+
+    /// Starts the next engine, with these variables beside the others.
+    pub(crate) fn go_on_with(&mut self, variables: &[(&str, OsString)]) -> Result<(), Ended> {
+        self.engine = self.arena.start(self.subject, false, variables).map_err(Ended::Start)?;
         self.played.engines += 1;
         Ok(())
     }
@@ -287,7 +314,7 @@ impl Live<'_> {
 
     /// Another engine takes the run over from one that stands still, which then wakes and must end by itself.
     async fn come_back(&mut self, held: Option<Found>) -> Result<(), Ended> {
-        let other = self.arena.start(self.subject, true).map_err(Ended::Start)?;
+        let other = self.arena.start(self.subject, true, &[]).map_err(Ended::Start)?;
         self.played.engines += 1;
         self.replaced = Some(std::mem::replace(&mut self.engine, other));
         // It has taken over as soon as it works; if the run ends meanwhile, so much the better.

@@ -56,8 +56,13 @@ impl Arena {
         marker(&self.dir)
     }
 
-    /// Starts an engine: the first begins a run, every later one goes on with it.
-    pub(crate) fn start(&self, subject: &Subject, take_over: bool) -> io::Result<Child> {
+    /// Starts an engine: the first begins a run, every later one goes on with it. `variables` are for it alone.
+    pub(crate) fn start(
+        &self,
+        subject: &Subject,
+        take_over: bool,
+        variables: &[(&str, OsString)],
+    ) -> io::Result<Child> {
         let output = fs::OpenOptions::new().create(true).append(true).open(self.output())?;
         let mut command = Command::new(&subject.binary);
         command.arg("run").args(&subject.words);
@@ -67,6 +72,7 @@ impl Arena {
         }
         command
             .env(MARKER, &self.dir)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env_remove("PRUNELLA_STORE")
             // Sockets of killed engines end with the directory.
             .env("XDG_RUNTIME_DIR", &self.dir)

@@ -45,7 +45,8 @@ impl Context {
     pub fn new(args: &Args) -> Result<Self, CliError> {
         let (settings, unread) = (Settings::default(), None);
         let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
-        let (sys, store) = (Sys::real(), args.store.as_deref().map(StoreAt::named).transpose()?);
+        let sys = Sys::real().with_crash_points().map_err(|wrong| CliError::Usage(wrong, None))?;
+        let store = args.store.as_deref().map(StoreAt::named).transpose()?;
         let (read_from, read_from_by) = others(&sys, &args.read_from)?;
         let mut context = Self {
             sys,

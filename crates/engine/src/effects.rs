@@ -9,6 +9,7 @@ use prunella_store::{
     Effect, Store, StoreError,
     records::{GraphRecord, Owner},
 };
+use prunella_sys::Phase;
 
 use crate::{
     Command, EngineError, Plan,
@@ -154,7 +155,7 @@ pub async fn do_effects(
 ) -> Result<Vec<EffectDone>, EffectTrouble> {
     let mut done = Vec::with_capacity(effects.len());
     for effect in effects {
-        match store.do_effect(owner, &effect, again).await {
+        match Phase::Publish.during(store.do_effect(owner, &effect, again)).await {
             Ok(made) => done.push(EffectDone {
                 effect: made.id,
                 kind: EffectKind::Publication,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use prunella_sys::{Operation, crash_point};
 
 use crate::answer::Heard;
 
@@ -77,7 +78,14 @@ impl HttpTransport for Transport {
     async fn fetch(&self, request: http::Request<Buffer>) -> opendal::Result<http::Response<HttpBody>> {
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         self.traffic.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
+        let changes = !matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+        let point = changes.then(|| crash_point(Operation::Request, || format!("{} {}", request.method(), request.uri().path())));
         let answered = self.inner.fetch(request).await;
+        if let Some(point) = point
+            && answered.is_ok()
+        {
+            point.done();
+        }
         let heard = match &answered {
             Err(_) => Heard::default(),
             Ok(response) => Heard {

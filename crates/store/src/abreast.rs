@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use prunella_sys::Phases;
 use tokio::task::JoinSet;
 
 use crate::StoreError;
@@ -36,7 +37,7 @@ where
         {
             let (at, done) = (outcomes.len(), work(job));
             outcomes.push(None);
-            running.spawn(async move { (at, done.await) });
+            running.spawn(Phases::here().during(async move { (at, done.await) }));
         }
         match running.join_next().await {
             Some(Ok((at, Ok(outcome)))) => outcomes[at] = Some(outcome),

@@ -13,7 +13,7 @@ use std::{
 
 use prunella_model::{Artifact, Digest, PipelineName, RunId, TreeNode};
 use prunella_objects::{ObjectKey, Packing};
-use prunella_sys::FsFile;
+use prunella_sys::{FsFile, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -80,24 +80,7 @@ impl Store {
         {
             return Ok(there.clone());
         }
-        let owner = For::Run(run.clone());
-        let single = match &contents.found {
-            Some(_) => None,
-            None => self.sys.fs.metadata(path).map_err(StoreError::io(path))?,
-        };
-        let taken = match &contents.found {
-            None if !self.is_cut(artifact.kind, single.as_ref()) => self.take_brought(run, path, artifact.kind).await?,
-            found => {
-                let file = notes.join(artifact.digest.hex());
-                let there = self.there(run, contents, known, &file).await?;
-                let made = self.sys.fs.create_dir_all(notes).and_then(|_| self.sys.fs.append(&file));
-                let notes = made.ok().map(|file| Notes(Mutex::new(file)));
-                match found {
-                    Some(found) => self.take_found(&owner, path, found.clone(), false, there, notes).await?,
-                    None => self.take_in_chunks(&owner, path, single.as_ref(), there, notes).await?,
-                }
-            }
-        };
+        let taken = Phase::Upload.during(self.take_what_is_new(run, path, contents, known, notes)).await?;
         let Taken { stored, objects, .. } = taken;
         if stored.artifact.digest != artifact.digest {
             return Err(StoreError::Unfit {
@@ -105,8 +88,37 @@ impl Store {
                 problem: "it was changed while it was being read".to_owned(),
             });
         }
-        self.put_small(objects).await?;
+        Phase::Upload.during(self.put_small(objects)).await?;
         Ok(stored)
+    }
+
+    async fn take_what_is_new(
+        &self,
+        run: &RunId,
+        path: &Path,
+        contents: &Contents,
+        known: &HashMap<Digest, StoredArtifact>,
+        notes: &Path,
+    ) -> Result<Taken, StoreError> {
+        let artifact = contents.artifact;
+        let owner = For::Run(run.clone());
+        let single = match &contents.found {
+            Some(_) => None,
+            None => self.sys.fs.metadata(path).map_err(StoreError::io(path))?,
+        };
+        match &contents.found {
+            None if !self.is_cut(artifact.kind, single.as_ref()) => self.take_brought(run, path, artifact.kind).await,
+            found => {
+                let file = notes.join(artifact.digest.hex());
+                let there = self.there(run, contents, known, &file).await?;
+                let made = self.sys.fs.create_dir_all(notes).and_then(|_| self.sys.fs.append(&file));
+                let notes = made.ok().map(|file| Notes(Mutex::new(file)));
+                match found {
+                    Some(found) => self.take_found(&owner, path, found.clone(), false, there, notes).await,
+                    None => self.take_in_chunks(&owner, path, single.as_ref(), there, notes).await,
+                }
+            }
+        }
     }
 
     /// Removes the notes about an artifact: a record names its objects now.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use prunella_model::{ArtifactKind, CheckpointId, RunId, SlotId, StepKey, WarmStart};
-use prunella_sys::mutated;
+use prunella_sys::{Phase, mutated};
 
 use crate::{
     Layout, Store, StoreError,
@@ -46,7 +46,7 @@ impl Store {
         let directory = meta.as_ref().is_some_and(|meta| meta.kind == prunella_sys::FileKind::Dir);
         let kind = if directory { ArtifactKind::Tree } else { ArtifactKind::File };
         let executable = !directory && meta.is_some_and(|meta| meta.mode_exec);
-        let taken = self.take_in(&For::Attempt(*slot), staged, kind, true, None).await?;
+        let taken = Phase::Upload.during(self.take_in(&For::Attempt(*slot), staged, kind, true, None)).await?;
         let id = CheckpointId { slot: *slot, seq };
         let bytes = taken.stored.artifact.size_bytes;
         let record = CheckpointRecord {

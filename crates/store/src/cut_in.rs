@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use prunella_model::{Digest, Hasher};
 use prunella_objects::ObjectKey;
-use prunella_sys::{Fs, FsRead, blocking};
+use prunella_sys::{Fs, FsRead, Phases, blocking};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -141,7 +141,7 @@ impl Store {
                 Ok(None) => break Ok(()),
                 Ok(Some(Full { object, bytes, stretches })) => {
                     let (store, notes, keep) = (self.clone(), notes.clone(), matches!(owner, For::Attempt(_)));
-                    sent.spawn(async move {
+                    sent.spawn(Phases::here().during(async move {
                         let sent = store.send(&object, bytes, keep).await;
                         drop(room);
                         if sent.is_ok() {
@@ -151,7 +151,7 @@ impl Store {
                             }
                         }
                         sent
-                    });
+                    }));
                 }
             }
             let failed = std::iter::from_fn(|| sent.try_join_next()).find_map(|sent| ended(sent).err());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prunella_model::{PortName, SlotId};
 use prunella_objects::{Created, ObjectKey, Op};
-use prunella_sys::mutated;
+use prunella_sys::{Phase, mutated};
 
 use crate::{
     Layout, Store, StoreError,
@@ -58,7 +58,7 @@ impl Store {
         if mutated(4) {
             ops.rotate_right(1);
         }
-        let created = self.put_all(ops).await?.pop();
+        let created = Phase::Commit.during(self.put_all(ops)).await?.pop();
         self.filled(&key, created, Decision::Commit).await
     }
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use bytes::Bytes;
 use prunella_model::{Artifact, ArtifactKind, Digest, RunId, SlotId};
 use prunella_objects::{CreatedFile, ObjectKey, ObjectReader, Op, Packing, SMALL_BYTES, TakeIn};
-use prunella_sys::{FileKind, Meta, blocking, mutated};
+use prunella_sys::{FileKind, Meta, Phase, blocking, mutated};
 
 use crate::{
     Layout, Store, StoreError,
@@ -91,7 +91,7 @@ impl Store {
     /// [`StoreError::Unfit`] and [`StoreError::Tree`] for what artifacts may not hold; [`StoreError::Io`] for a path that is
     /// not there.
     pub async fn take_output(&self, slot: &SlotId, path: &Path, kind: ArtifactKind) -> Result<Taken, StoreError> {
-        self.take_in(&For::Attempt(*slot), path, kind, true, None).await
+        Phase::Upload.during(self.take_in(&For::Attempt(*slot), path, kind, true, None)).await
     }
 
     /// Takes in as [`Store::take_output`] what is perhaps like what a name means now: of that only what is new is sent.
@@ -105,7 +105,7 @@ impl Store {
         kind: ArtifactKind,
         alike: &Alike<'_>,
     ) -> Result<Taken, StoreError> {
-        self.take_in(&For::Attempt(*slot), path, kind, true, Some(alike)).await
+        Phase::Upload.during(self.take_in(&For::Attempt(*slot), path, kind, true, Some(alike))).await
     }
 
     /// Takes in code or data that a run brings in; the source stays as it is.

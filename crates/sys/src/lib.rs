@@ -7,6 +7,7 @@
 mod accelerators;
 mod blocking;
 mod clock;
+mod crash_points;
 mod dir_lock;
 mod env;
 mod fs;
@@ -15,6 +16,7 @@ mod long_path;
 mod machine;
 mod memory;
 mod mutation;
+mod phase;
 mod random;
 mod real_fs;
 mod remove_tree;
@@ -25,6 +27,9 @@ use std::sync::Arc;
 pub use accelerators::{Accelerators, BadAccelerator, Visibility};
 pub use blocking::blocking;
 pub use clock::{Clock, ManualClock, RealClock};
+pub use crash_points::{
+    CRASH_POINTS, CrashAt, CrashPoint, KILL_AT, NoCrashPoint, Operation, Passed, crash_point,
+};
 pub use env::{Env, MapEnv, RealEnv};
 pub use fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 pub use lease::{LeaseHeld, ReadLease, read_lease};
@@ -33,6 +38,7 @@ pub use memory::give_large_buffers_back;
 #[cfg(feature = "mutations")]
 pub use mutation::mutate_here;
 pub use mutation::mutated;
+pub use phase::{Phase, Phases, UnknownPhase};
 pub use random::{Random, RealRandom, SeededRandom, random_hex};
 pub use real_fs::RealFs;
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod compared;
+mod points;
 
 use super::run::are_steps;
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     resilience::Resilience,
 };
 use compared::{Compared, said_of_script, timeline};
+use points::KillAt;
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
@@ -48,9 +50,9 @@ pub struct Chaos {
     #[arg(long, default_value = "everything")]
     profile: Profile,
 
-    /// How many disturbed runs.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    runs: u32,
+    /// How many disturbed runs (default: 5; with `--kill-at` all that there are, otherwise so many of them, drawn by the seed).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    runs: Option<u32>,
 
     /// How many faults in each of them.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -59,6 +61,11 @@ pub struct Chaos {
     /// Do exactly this to every run: a file with a JSON list of faults and times, as `--output json` shows each run's `plan`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "faults", "speed"])]
     plan: Option<PathBuf>,
+
+    /// Instead of what a profile draws, kill the engine at every crash point of a phase, a run for each: `upload`, `promote`,
+    /// `commit`, `publish`, `checkpoint` or `restore`, or one point as in `promote:3`. May be given several times.
+    #[arg(long, value_name = "PHASE", conflicts_with_all = ["profile", "faults", "speed", "plan", "compare"])]
+    kill_at: Vec<KillAt>,
 
     /// The seed of the first run; the ones after it have the numbers that follow (default: a random one).
     #[arg(long, value_name = "S")]
@@ -174,8 +181,11 @@ impl Chaos {
         };
         let mut compared = baseline.is_some().then(Compared::default);
         let patience = Patience { end: (undisturbed.wall * 20).max(Duration::from_secs(120)), ..end };
+        if !self.kill_at.is_empty() {
+            return self.take_points(context, pipeline, subject, (dir, &calm), (expected, &undisturbed), patience).await;
+        }
         let (mut all, mut row, mut wrong) = (Vec::new(), Resilience::default(), 0_u32);
-        for n in 0..u64::from(self.runs) {
+        for n in 0..u64::from(self.runs.unwrap_or(5)) {
             let seed = first.wrapping_add(n);
             let random = SeededRandom::new(seed);
             let plan = match given {
@@ -184,24 +194,7 @@ impl Chaos {
             };
             let home = dir.join(n.to_string());
             let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
-            let mut problems: Vec<String> = Vec::new();
-            problems.extend(
-                played.broken.iter().map(|broken| format!("{} does not hold: {}", broken.invariant, broken.what)),
-            );
-            match &played.made {
-                Some(made) => {
-                    let other = differing(expected, made, pipeline);
-                    row.add_corrupt(other.len());
-                    problems.extend(other.into_iter().map(|name| {
-                        format!("I1 visible does not hold: `{name}` is not what the undisturbed run made")
-                    }));
-                }
-                None if played.broken.is_none() => problems.push(match played.code {
-                    Some(code) => format!("the run ended with {code} and did not succeed"),
-                    None => "the run did not end".to_owned(),
-                }),
-                None => {}
-            }
+            let problems = problems_of(expected, &played, pipeline, &mut row);
             add_runs(context, &home.join("store"), &mut row).await;
             let kept = (self.keep || !problems.is_empty()).then(|| home.clone());
             if kept.is_none() {
@@ -307,20 +300,19 @@ impl Chaos {
         }
     }
 
-    /// Tells the first run in which something was wrong: what, when, and how to see it again.
-    fn in_full(&self, first: &Judged) -> String {
-        let mut text = format!("\nseed {}:\n", first.seed);
-        first.wrong.iter().for_each(|wrong| text.push_str(&format!("  {wrong}\n")));
-        for (at, what) in &first.played.timeline {
-            text.push_str(&format!("  {:>9}  {what}\n", lasting(*at)));
-        }
-        first.played.last_words.iter().for_each(|line| text.push_str(&format!("  | {line}\n")));
-        if let Some(kept) = &first.kept {
-            text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
-        }
+    /// Returns the begin of the command that was given.
+    fn again(&self) -> String {
         let mut again = String::from("prunella chaos");
         self.which.words.iter().for_each(|word| again.push_str(&format!(" {word}")));
         self.which.set.iter().for_each(|set| again.push_str(&format!(" --set {set}")));
+        again
+    }
+
+    /// Tells the first run in which something was wrong: what, when, and how to see it again.
+    fn in_full(&self, first: &Judged) -> String {
+        let mut text = format!("\nseed {}:\n", first.seed);
+        text.push_str(&told(&first.wrong, &first.played, first.kept.as_deref()));
+        let mut again = self.again();
         match &self.plan {
             Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
             None => {
@@ -330,6 +322,20 @@ impl Chaos {
         text.push_str(&format!("  again: {again} --seed {} --runs 1\n", first.seed));
         text
     }
+}
+
+/// Tells what is wrong with a run, what happened in it, what its engines said last, and where its store is.
+fn told(wrong: &[String], played: &Played, kept: Option<&Path>) -> String {
+    let mut text = String::new();
+    wrong.iter().for_each(|wrong| text.push_str(&format!("  {wrong}\n")));
+    for (at, what) in &played.timeline {
+        text.push_str(&format!("  {:>9}  {what}\n", lasting(*at)));
+    }
+    played.last_words.iter().for_each(|line| text.push_str(&format!("  | {line}\n")));
+    if let Some(kept) = kept {
+        text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
+    }
+    text
 }
 
 /// Waits for Ctrl-C or SIGTERM; returns the exit code of whoever was stopped by it.
@@ -357,6 +363,26 @@ fn clear(context: &Context, dir: &Path) {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns what is wrong with a run, in words, and counts what it made corrupt.
+fn problems_of(expected: &Made, played: &Played, pipeline: &Pipeline, row: &mut Resilience) -> Vec<String> {
+    let broken = played.broken.iter().map(|broken| format!("{} does not hold: {}", broken.invariant, broken.what));
+    let mut problems: Vec<String> = broken.collect();
+    match &played.made {
+        Some(made) => {
+            let other = differing(expected, made, pipeline);
+            row.add_corrupt(other.len());
+            let told = |name| format!("I1 visible does not hold: `{name}` is not what the undisturbed run made");
+            problems.extend(other.into_iter().map(told));
+        }
+        None if played.broken.is_none() => problems.push(match played.code {
+            Some(code) => format!("the run ended with {code} and did not succeed"),
+            None => "the run did not end".to_owned(),
+        }),
+        None => {}
+    }
+    problems
 }
 
 /// Returns what is other than it should be; what a step makes that is not deterministic may be anything.

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use prunella_sys::{Operation, Phases, crash_point};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -53,6 +54,7 @@ pub(super) enum Content {
 
 struct Job {
     changes: Vec<Change>,
+    phases: Phases,
     answer: oneshot::Sender<Result<Vec<Changed>, ObjectsError>>,
 }
 
@@ -82,7 +84,7 @@ impl Writer {
         let Some(key) = changes.first().map(|change| change.key().clone()) else { return Ok(Vec::new()) };
         let (answer, answered) = oneshot::channel();
         let lost = |_| ObjectsError::Undecided { key: key.clone(), message: "the writing thread ended".into() };
-        self.jobs.as_ref().expect("taken only by drop").send(Job { changes, answer }).map_err(|_| lost(()))?;
+        self.jobs.as_ref().expect("taken only by drop").send(Job { changes, phases: Phases::here(), answer }).map_err(|_| lost(()))?;
         answered.await.map_err(|_| lost(()))?
     }
 }
@@ -148,7 +150,11 @@ type Outcome = Result<Vec<Changed>, ObjectsError>;
 fn write_group(database: &Database, connection: &Connection, jobs: &[Job]) -> rusqlite::Result<Vec<Outcome>> {
     let transaction = connection.unchecked_transaction()?;
     let outcomes = jobs.iter().map(|job| write_job(connection, &job.changes)).collect::<rusqlite::Result<Vec<_>>>()?;
+    let phases = jobs.iter().fold(Phases::default(), |all, job| all.or(job.phases));
+    let keys = || jobs.iter().flat_map(|job| &job.changes).map(|change| change.key().as_str()).collect::<Vec<_>>().join(" ");
+    let point = phases.within(|| crash_point(Operation::Transaction, keys));
     transaction.commit()?;
+    point.done();
     database.sys.fs.transaction(&|| describe(jobs.iter().flat_map(|job| &job.changes)));
     Ok(outcomes)
 }
