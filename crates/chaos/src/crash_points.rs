@@ -44,7 +44,7 @@ pub async fn passed(
         false => vec![counting],
     };
     let random = SeededRandom::new(0);
-    let mut live = Live::begin(sys, subject, dir, &random, patience, &engines[0])?;
+    let mut live = Live::begin(sys, subject, dir, &random, patience, (None, &engines[0]))?;
     let outcome = through(&mut live, &engines, None).await;
     let played = live.told(outcome).await?;
     Ok((played, read(sys, &told, dir)))
@@ -87,7 +87,7 @@ pub async fn play_point(
         _ => vec![last],
     };
     let random = SeededRandom::new(0);
-    let mut live = Live::begin(sys, subject, dir, &random, patience, &engines[0])?;
+    let mut live = Live::begin(sys, subject, dir, &random, patience, (None, &engines[0]))?;
     let outcome = through(&mut live, &engines, Some((at, &told, dir))).await;
     live.told(outcome).await
 }
@@ -163,13 +163,19 @@ mod tests {
 
     #[test]
     fn each_point_of_the_phase_is_one_and_what_others_see_at_once_is_two() {
-        let passed = |phases: &[Phase], operation, what: &str| Passed { phases: phases.to_vec(), operation, what: what.to_owned() };
+        let passed = |phases: &[Phase], operation, what: &str| Passed {
+            phases: phases.to_vec(),
+            operation,
+            what: what.to_owned(),
+        };
         let all = [
             passed(&[Phase::Upload, Phase::Promote], Operation::Create, "a"),
             passed(&[Phase::Checkpoint], Operation::Told, "c"),
             passed(&[Phase::Promote, Phase::Commit], Operation::Transaction, "end"),
         ];
-        let of = |phase| points(&all, phase).into_iter().map(|point| format!("{} {}", point.at, point.what)).collect::<Vec<_>>();
+        let of = |phase| {
+            points(&all, phase).into_iter().map(|point| format!("{} {}", point.at, point.what)).collect::<Vec<_>>()
+        };
         assert_eq!(
             of(Phase::Promote),
             ["promote:1 before create a", "promote:2 before transaction end", "promote:2:after after transaction end"]

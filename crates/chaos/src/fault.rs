@@ -13,6 +13,9 @@ pub enum Fault {
         /// How long it has, in milliseconds.
         #[serde(rename = "grace_ms", with = "millis")]
         grace: Duration,
+        /// As whose notice: one that clouds give by their metadata service comes by that, and not by a signal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Platform>,
     },
     /// Everything on the machine is killed at once.
     Machine,
@@ -30,6 +33,59 @@ pub enum Fault {
     },
     /// The engine stands still, another one takes the run over, and the first one comes back.
     Zombie,
+    /// Everything on the machine is killed, and two engines go on with the run at the same moment.
+    TwoEngines,
+    /// The main process of a step that says how much memory it needs takes more than that.
+    Memory,
+    /// Bytes in the store are others than those that were written.
+    Rot,
+}
+
+/// Who gives notice, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platform {
+    /// Spot machines of AWS: 120 s, by the metadata service.
+    Aws,
+    /// Spot machines of Google Cloud: 30 s, by the metadata service.
+    Gcp,
+    /// Spot machines of Azure: 30 s, by the metadata service.
+    Azure,
+    /// Argo Workflows: 30 s from SIGTERM, as pods of Kubernetes have by default.
+    Argo,
+    /// GKE Autopilot: 15 s from SIGTERM for pods on spot machines.
+    Autopilot,
+    /// Kubeflow Pipelines: 1 s from SIGTERM.
+    Kfp,
+}
+
+impl Platform {
+    /// Returns how long is between its word and the end.
+    pub fn grace(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Aws => 120,
+            Self::Gcp | Self::Azure | Self::Argo => 30,
+            Self::Autopilot => 15,
+            Self::Kfp => 1,
+        })
+    }
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Gcp => "gcp",
+            Self::Azure => "azure",
+            Self::Argo => "argo",
+            Self::Autopilot => "autopilot",
+            Self::Kfp => "kfp",
+        }
+    }
+
+    /// Returns whether it gives its word by a metadata service that machines ask.
+    pub fn is_asked(self) -> bool {
+        matches!(self, Self::Aws | Self::Gcp | Self::Azure)
+    }
 }
 
 /// Times as whole milliseconds.
@@ -49,8 +105,8 @@ impl Fault {
     /// Returns whether the engine is gone afterwards, so that somebody has to start it again.
     pub fn ends_engine(self) -> bool {
         match self {
-            Self::Notice { .. } | Self::Machine | Self::Engine => true,
-            Self::Guardian | Self::Step | Self::Freeze { .. } | Self::Zombie => false,
+            Self::Notice { .. } | Self::Machine | Self::Engine | Self::TwoEngines => true,
+            Self::Guardian | Self::Step | Self::Freeze { .. } | Self::Zombie | Self::Memory | Self::Rot => false,
         }
     }
 }
@@ -58,13 +114,19 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Notice { grace } => write!(f, "notice, {:.1} s before the machine is killed", grace.as_secs_f64()),
+            Self::Notice { grace, by } => {
+                let by = by.map_or_else(String::new, |by| format!(" by {}", by.name()));
+                write!(f, "notice{by}, {:.1} s before the machine is killed", grace.as_secs_f64())
+            }
             Self::Machine => f.write_str("machine killed"),
             Self::Engine => f.write_str("engine killed"),
             Self::Guardian => f.write_str("guardian killed"),
             Self::Step => f.write_str("step killed"),
             Self::Freeze { lasting } => write!(f, "step stopped for {:.1} s", lasting.as_secs_f64()),
             Self::Zombie => f.write_str("engine stopped, taken over from, and woken"),
+            Self::TwoEngines => f.write_str("machine killed, and two engines go on"),
+            Self::Memory => f.write_str("step takes more memory than it says"),
+            Self::Rot => f.write_str("bytes in the store rot"),
         }
     }
 }

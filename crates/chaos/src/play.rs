@@ -1,7 +1,13 @@
 //! One run, from its start through its strikes to its end.
 
 use std::{
-    collections::BTreeMap, ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path, process::Child, time::Duration,
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::Child,
+    time::Duration,
 };
 
 use prunella_model::Digest;
@@ -10,8 +16,9 @@ use prunella_sys::{Random, Sys};
 
 use crate::{
     adhoc::torn,
-    fault::{Fault, Strike},
+    fault::{Fault, Platform, Strike},
     find::{Found, mains, processes},
+    metadata::Metadata,
     oracle::{Broken, Oracle, broken},
     subject::{Arena, Subject},
 };
@@ -60,14 +67,18 @@ pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// A run that is under way.
 pub(crate) struct Live<'a> {
     pub(crate) sys: &'a Sys,
-    subject: &'a Subject,
+    pub(crate) subject: &'a Subject,
     arena: Arena,
     pub(crate) oracle: Oracle,
-    random: &'a dyn Random,
+    pub(crate) random: &'a dyn Random,
     pub(crate) patience: Patience,
     pub(crate) engine: Child,
     /// An engine that was taken over from, until it has ended.
     replaced: Option<Child>,
+    /// Another engine that was started at the same time, until one of the two has ended.
+    pub(crate) rival: Option<Child>,
+    /// The service that gives notice, where one is asked.
+    metadata: Option<Metadata>,
     began: Duration,
     pub(crate) played: Played,
 }
@@ -86,7 +97,8 @@ pub async fn play(
     random: &dyn Random,
     patience: Patience,
 ) -> io::Result<Played> {
-    let mut live = Live::begin(sys, subject, dir, random, patience, &[])?;
+    let metadata = metadata_of(plan)?;
+    let mut live = Live::begin(sys, subject, dir, random, patience, (metadata, &[]))?;
     let outcome = live.whole(plan).await;
     live.told(outcome).await
 }
@@ -113,15 +125,15 @@ impl<'a> Live<'a> {
         dir: &Path,
         random: &'a dyn Random,
         patience: Patience,
-        variables: &[(&str, OsString)],
+        (metadata, variables): (Option<Metadata>, &[(&str, OsString)]),
     ) -> io::Result<Self> {
         sys.fs.create_dir_all(dir)?;
         let arena = Arena::new(dir);
         let oracle = Oracle::new(sys, &arena.store());
-        let engine = arena.start(subject, false, variables)?;
+        let engine = arena.start(subject, false, &with(variables, metadata.as_ref(), subject))?;
         let played = Played { engines: 1, ..Played::default() };
-        let began = sys.clock.monotonic();
-        Ok(Self { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played })
+        let (began, replaced, rival) = (sys.clock.monotonic(), None, None);
+        Ok(Self { sys, subject, arena, oracle, random, patience, engine, replaced, rival, metadata, began, played })
     }
 
     /// Leaves nothing running, and tells what came out.
@@ -169,9 +181,15 @@ impl Live<'_> {
 
     /// Looks at what a run left that has ended.
     pub(crate) async fn end(&mut self) -> Result<(), Ended> {
+        if self.oracle.has_rotten() {
+            self.mend().await?;
+        }
         self.oracle.check().await?;
         let published = self.arena.published();
         if self.played.code == Some(0) {
+            if self.oracle.has_rotten() {
+                self.oracle.results_are_whole(&self.subject.pipeline).await?;
+            }
             let results = self.oracle.results(&self.subject.pipeline).await?;
             self.played.made = Some(Made { results, published });
         }
@@ -193,12 +211,12 @@ impl Live<'_> {
         self.played.timeline.push((u64::try_from(at.as_millis()).unwrap_or(u64::MAX), what.to_string()));
     }
 
-    fn ours(&self) -> Vec<Found> {
+    pub(crate) fn ours(&self) -> Vec<Found> {
         ours(&self.arena, &self.oracle)
     }
 
     /// Waits so long, or until the run has ended; an engine that ended and can be gone on from is started again.
-    async fn wait(&mut self, patience: Duration) -> Result<Option<i32>, Ended> {
+    pub(crate) async fn wait(&mut self, patience: Duration) -> Result<Option<i32>, Ended> {
         let until = self.sys.clock.monotonic() + patience;
         loop {
             if let Some(status) = self.engine.try_wait().map_err(Ended::Start)? {
@@ -228,9 +246,34 @@ impl Live<'_> {
 
     /// Starts the next engine, with these variables beside the others.
     pub(crate) fn go_on_with(&mut self, variables: &[(&str, OsString)]) -> Result<(), Ended> {
-        self.engine = self.arena.start(self.subject, false, variables).map_err(Ended::Start)?;
-        self.played.engines += 1;
+        if let Some(metadata) = &self.metadata {
+            metadata.of_another_machine();
+        }
+        self.engine = self.another(false, variables)?;
         Ok(())
+    }
+
+    /// Starts an engine beside the one that is there.
+    pub(crate) fn another(&mut self, take_over: bool, variables: &[(&str, OsString)]) -> Result<Child, Ended> {
+        let variables = with(variables, self.metadata.as_ref(), self.subject);
+        let engine = self.arena.start(self.subject, take_over, &variables).map_err(Ended::Start)?;
+        self.played.engines += 1;
+        Ok(engine)
+    }
+
+    /// Starts to heal the run.
+    pub(crate) fn healer(&self) -> Result<Child, Ended> {
+        self.arena.heal(self.subject).map_err(Ended::Start)
+    }
+
+    /// Returns where the store lies.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.arena.store()
+    }
+
+    /// Returns one of these, chosen at random.
+    pub(crate) fn one_of<'t, T>(&self, all: &'t [T]) -> Option<&'t T> {
+        all.get(usize::try_from(self.random.u64() % all.len().max(1) as u64).unwrap_or(0))
     }
 
     /// Carries a fault out; says whether there was something to do it to.
@@ -238,20 +281,19 @@ impl Live<'_> {
         let all = self.ours();
         let engine = all.iter().find(|found| found.pid == self.engine.id()).cloned();
         let guardian = all.iter().find(|found| found.guardian && found.parent == self.engine.id()).cloned();
-        let step = {
-            let mains = mains(&all);
-            let at = usize::try_from(self.random.u64() % mains.len().max(1) as u64).unwrap_or(0);
-            mains.get(at).map(|found| (*found).clone())
-        };
+        let step = self.one_of(&mains(&all)).map(|found| (*found).clone());
         let name = step.as_ref().and_then(|found| found.step.clone()).unwrap_or_default();
         let hit = match fault {
-            Fault::Notice { .. } => engine.as_ref().is_some_and(|engine| engine.signal(Signal::TERM)),
-            Fault::Machine => kill(&all),
+            Fault::Notice { by, .. } => engine.as_ref().is_some_and(|engine| self.give_notice(engine, by)),
+            Fault::Machine | Fault::TwoEngines => kill(&all),
             Fault::Engine => engine.as_ref().is_some_and(|engine| engine.signal(Signal::KILL)),
             Fault::Guardian => guardian.is_some_and(|guardian| guardian.signal(Signal::KILL)),
             Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
             Fault::Freeze { .. } => step.as_ref().is_some_and(|step| of_attempt(&all, step, Signal::STOP)),
             Fault::Zombie => engine.as_ref().is_some_and(|engine| engine.signal(Signal::STOP)),
+            // These tell by themselves what they hit.
+            Fault::Memory => return self.exhaust(&all).await,
+            Fault::Rot => return Ok(self.rot()),
         };
         if !hit {
             return Ok(false);
@@ -261,7 +303,7 @@ impl Live<'_> {
             _ => self.note(fault),
         }
         match fault {
-            Fault::Notice { grace } => self.machine_goes(grace).await?,
+            Fault::Notice { grace, .. } => self.machine_goes(grace).await?,
             Fault::Machine | Fault::Engine => self.engine_is_gone().await?,
             Fault::Freeze { lasting } => {
                 let ended = self.wait(lasting).await;
@@ -269,9 +311,21 @@ impl Live<'_> {
                 ended?;
             }
             Fault::Zombie => self.come_back(engine).await?,
-            Fault::Guardian | Fault::Step => {}
+            Fault::TwoEngines => self.two_go_on().await?,
+            Fault::Guardian | Fault::Step | Fault::Memory | Fault::Rot => {}
         }
         Ok(true)
+    }
+
+    /// Gives word that the machine goes, in the way of whoever gives it.
+    fn give_notice(&self, engine: &Found, by: Option<Platform>) -> bool {
+        match &self.metadata {
+            Some(metadata) if by == Some(metadata.platform()) => {
+                metadata.give_notice(self.sys.clock.wall_ms());
+                true
+            }
+            _ => engine.signal(Signal::TERM),
+        }
     }
 
     /// The engine has been told; when the time is over, all is killed that is still there.
@@ -314,8 +368,7 @@ impl Live<'_> {
 
     /// Another engine takes the run over from one that stands still, which then wakes and must end by itself.
     async fn come_back(&mut self, held: Option<Found>) -> Result<(), Ended> {
-        let other = self.arena.start(self.subject, true, &[]).map_err(Ended::Start)?;
-        self.played.engines += 1;
+        let other = self.another(true, &[])?;
         self.replaced = Some(std::mem::replace(&mut self.engine, other));
         // It has taken over as soon as it works; if the run ends meanwhile, so much the better.
         let ended = self.wait(Duration::from_millis(500)).await;
@@ -335,12 +388,36 @@ impl Live<'_> {
     }
 
     async fn kill_everything(&mut self) {
-        for child in self.replaced.iter_mut().chain([&mut self.engine]) {
+        for child in self.replaced.iter_mut().chain(&mut self.rival).chain([&mut self.engine]) {
             let _ended = child.kill();
             let _ended = child.wait();
         }
         leave_nothing(self.sys, || self.ours(), self.patience.engine).await;
     }
+}
+
+/// Returns the metadata service that engines ask under this plan: that of the first notice that comes by one.
+fn metadata_of(plan: &[Strike]) -> io::Result<Option<Metadata>> {
+    let asked = plan.iter().find_map(|strike| match strike.fault {
+        Fault::Notice { by: Some(by), .. } if by.is_asked() => Some(by),
+        _ => None,
+    });
+    asked.map(Metadata::start).transpose()
+}
+
+/// Returns these variables and those that tell an engine whose notices it hears, and where.
+fn with<'v>(
+    variables: &[(&'v str, OsString)],
+    metadata: Option<&Metadata>,
+    subject: &Subject,
+) -> Vec<(&'v str, OsString)> {
+    let mut all = variables.to_vec();
+    if let Some(metadata) = metadata {
+        all.push(("PRUNELLA_NOTICES", metadata.platform().name().into()));
+        all.push(("PRUNELLA_METADATA_ENDPOINT", metadata.endpoint().into()));
+        all.push(("PRUNELLA_METADATA_SPEED", subject.speed.to_string().into()));
+    }
+    all
 }
 
 /// Kills all of these; says whether there was one.

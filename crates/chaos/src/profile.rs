@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use prunella_sys::Random;
 
-use crate::fault::{Fault, Strike};
+use crate::fault::{Fault, Platform, Strike};
 
 /// What goes wrong in a place, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub enum Profile {
     GcpSpot,
     /// Spot machines of Azure: a notice of 30 s at least, now and then none.
     AzureSpot,
+    /// Pods of Argo Workflows: as other pods.
+    Argo,
+    /// Pods of GKE Autopilot on spot machines: SIGTERM and 15 s.
+    Autopilot,
+    /// Pods of Kubeflow Pipelines: SIGTERM and 1 s.
+    Kfp,
     /// Pods of a cluster: SIGTERM and 30 s, sometimes a kill of the step alone.
     Pods,
     /// Kills without any notice, of everything that can be killed.
@@ -30,8 +36,17 @@ pub struct UnknownProfile(pub String);
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::AwsSpot, Self::GcpSpot, Self::AzureSpot, Self::Pods, Self::Kills, Self::Everything];
+    pub const ALL: [Self; 9] = [
+        Self::AwsSpot,
+        Self::GcpSpot,
+        Self::AzureSpot,
+        Self::Argo,
+        Self::Autopilot,
+        Self::Kfp,
+        Self::Pods,
+        Self::Kills,
+        Self::Everything,
+    ];
 
     /// Returns its name.
     pub const fn name(self) -> &'static str {
@@ -39,6 +54,9 @@ impl Profile {
             Self::AwsSpot => "aws-spot",
             Self::GcpSpot => "gcp-spot",
             Self::AzureSpot => "azure-spot",
+            Self::Argo => "argo",
+            Self::Autopilot => "autopilot",
+            Self::Kfp => "kfp",
             Self::Pods => "pods",
             Self::Kills => "kills",
             Self::Everything => "everything",
@@ -67,11 +85,17 @@ impl Profile {
     /// Returns the faults of this profile, and how often each comes.
     fn weights(self, speed: f64) -> Vec<(u64, Fault)> {
         let after = |seconds: f64| Duration::from_secs_f64(seconds / speed);
-        let notice = |seconds: f64| Fault::Notice { grace: after(seconds) };
+        let notice = |seconds: f64| Fault::Notice { grace: after(seconds), by: None };
+        let of = |by: Platform| Fault::Notice { grace: after(by.grace().as_secs_f64()), by: Some(by) };
+        let pods = |notice: Fault| vec![(6, notice), (2, Fault::Machine), (2, Fault::Step)];
         match self {
-            Self::AwsSpot => vec![(9, notice(120.0)), (1, Fault::Machine)],
-            Self::GcpSpot | Self::AzureSpot => vec![(8, notice(30.0)), (2, Fault::Machine)],
-            Self::Pods => vec![(6, notice(30.0)), (2, Fault::Machine), (2, Fault::Step)],
+            Self::AwsSpot => vec![(9, of(Platform::Aws)), (1, Fault::Machine)],
+            Self::GcpSpot => vec![(8, of(Platform::Gcp)), (2, Fault::Machine)],
+            Self::AzureSpot => vec![(8, of(Platform::Azure)), (2, Fault::Machine)],
+            Self::Argo => pods(of(Platform::Argo)),
+            Self::Autopilot => pods(of(Platform::Autopilot)),
+            Self::Kfp => pods(of(Platform::Kfp)),
+            Self::Pods => pods(notice(30.0)),
             Self::Kills => vec![(5, Fault::Step), (2, Fault::Machine), (2, Fault::Engine), (1, Fault::Guardian)],
             Self::Everything => vec![
                 (1, notice(120.0)),
@@ -83,6 +107,9 @@ impl Profile {
                 (3, Fault::Step),
                 (1, Fault::Freeze { lasting: after(30.0) }),
                 (1, Fault::Zombie),
+                (1, Fault::TwoEngines),
+                (1, Fault::Memory),
+                (1, Fault::Rot),
             ],
         }
     }
@@ -141,7 +168,7 @@ mod tests {
                 assert!(strike.after <= Duration::from_secs(30), "three times the mean");
                 assert!(
                     matches!(strike.fault, Fault::Machine)
-                        || strike.fault == Fault::Notice { grace: Duration::from_secs(2) }
+                        || strike.fault == Fault::Notice { grace: Duration::from_secs(2), by: Some(Platform::Aws) }
                 );
                 all += strike.after;
             }

@@ -22,6 +22,10 @@ pub struct Subject {
     pub words: Vec<OsString>,
     /// The pipeline's name.
     pub pipeline: PipelineName,
+    /// How much memory steps say that they need, in bytes.
+    pub memory: BTreeMap<String, u64>,
+    /// What the times of notices are divided by.
+    pub speed: f64,
     /// What is published in the end, by path; nothing if nobody can know yet, or ever.
     pub published: Option<BTreeMap<String, Digest>>,
 }
@@ -63,14 +67,26 @@ impl Arena {
         take_over: bool,
         variables: &[(&str, OsString)],
     ) -> io::Result<Child> {
-        let output = fs::OpenOptions::new().create(true).append(true).open(self.output())?;
-        let mut command = Command::new(&subject.binary);
-        command.arg("run").args(&subject.words);
-        command.arg("--store").arg(self.store()).arg("--publish-below").arg(self.public());
+        let mut words: Vec<OsString> = vec!["run".into()];
+        words.extend(subject.words.iter().cloned());
+        words.extend(["--publish-below".into(), self.public().into_os_string()]);
         if take_over {
-            command.arg("--take-over");
+            words.push("--take-over".into());
         }
-        command
+        self.command(subject, &words, variables)
+    }
+
+    /// Starts to heal the newest run.
+    pub(crate) fn heal(&self, subject: &Subject) -> io::Result<Child> {
+        self.command(subject, &["heal".into()], &[])
+    }
+
+    fn command(&self, subject: &Subject, words: &[OsString], variables: &[(&str, OsString)]) -> io::Result<Child> {
+        let output = fs::OpenOptions::new().create(true).append(true).open(self.output())?;
+        Command::new(&subject.binary)
+            .args(words)
+            .arg("--store")
+            .arg(self.store())
             .env(MARKER, &self.dir)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .env_remove("PRUNELLA_STORE")

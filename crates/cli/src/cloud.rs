@@ -1,10 +1,13 @@
 //! Notices of the cloud that this machine is in, as words for the engine.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 use prunella_attempt::{Control, Deadline};
 use prunella_manifest::NoticesOf;
 use prunella_model::Span;
 use prunella_notices::{Cloud, Endpoint, Said, Watch, detect, watch};
+use prunella_sys::{Clock, HurriedClock};
 use tokio::task::JoinHandle;
 
 use crate::{context::Context, present::lasting, signals::Words};
@@ -16,6 +19,10 @@ pub struct Service {
     /// tests.
     #[arg(long = "metadata-endpoint", value_name = "URL", env = "PRUNELLA_METADATA_ENDPOINT", hide = true)]
     endpoint: Option<Endpoint>,
+
+    /// How much faster than a cloud's own the metadata service is: its times are divided by this, as `chaos` divides them.
+    #[arg(long = "metadata-speed", value_name = "X", env = "PRUNELLA_METADATA_SPEED", hide = true)]
+    speed: Option<f64>,
 }
 
 impl Service {
@@ -79,12 +86,19 @@ impl Notices {
             Some(NoticesOf::Azure) => Some(Cloud::Azure),
         };
         let fs = context.sys.fs.clone();
-        let (endpoint, clock) = (self.service.endpoint.unwrap_or_default(), context.sys.clock.clone());
+        let speed = self.service.speed.filter(|speed| speed.is_finite() && *speed > 0.0).unwrap_or(1.0);
+        let endpoint = self.service.endpoint.unwrap_or_default();
+        let clock: Arc<dyn Clock> = match speed {
+            1.0 => context.sys.clock.clone(),
+            speed => Arc::new(HurriedClock::new(context.sys.clock.clone(), speed)),
+        };
         let task = tokio::spawn(async move {
             let Some(cloud) = named.or_else(|| detect(&*fs)) else { return };
             watch(Watch { cloud, endpoint, clock }, move |said| {
                 match &said {
-                    Said::Notice { at, .. } => words.say(Control::Notice(Deadline::by(cloud.as_str(), *at))),
+                    Said::Notice { at, .. } => {
+                        words.say(Control::Notice(Deadline::by(cloud.as_str(), at.div_f64(speed))))
+                    }
                     Said::Hint(hint) => words.say(Control::hint(cloud.as_str(), hint)),
                     Said::Silent(_) => {}
                 }

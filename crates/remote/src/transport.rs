@@ -79,7 +79,8 @@ impl HttpTransport for Transport {
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         self.traffic.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
         let changes = !matches!(*request.method(), http::Method::GET | http::Method::HEAD);
-        let point = changes.then(|| crash_point(Operation::Request, || format!("{} {}", request.method(), request.uri().path())));
+        let point = changes
+            .then(|| crash_point(Operation::Request, || format!("{} {}", request.method(), request.uri().path())));
         let answered = self.inner.fetch(request).await;
         if let Some(point) = point
             && answered.is_ok()

@@ -42,6 +42,35 @@ impl Clock for RealClock {
     }
 }
 
+/// A clock on which several seconds pass in one; its wall clock is that of the clock below it.
+#[derive(Clone)]
+pub struct HurriedClock {
+    inner: Arc<dyn Clock>,
+    by: f64,
+}
+
+impl HurriedClock {
+    /// Returns a clock on which `by` seconds pass in one; `by` is finite and above 0.
+    pub fn new(inner: Arc<dyn Clock>, by: f64) -> Self {
+        Self { inner, by }
+    }
+}
+
+#[async_trait]
+impl Clock for HurriedClock {
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic().mul_f64(self.by)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.inner.wall_ms()
+    }
+
+    async fn sleep(&self, d: Duration) {
+        self.inner.sleep(d.div_f64(self.by)).await;
+    }
+}
+
 /// Linux's CLOCK_MONOTONIC excludes suspend.
 #[cfg(target_os = "linux")]
 fn monotonic() -> Duration {

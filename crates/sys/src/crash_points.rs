@@ -207,7 +207,8 @@ impl Points {
         // Held until it is told: the lines are in the order of the numbers.
         let mut passed = self.passed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(told) = &self.told {
-            let names: Vec<&str> = Phase::ALL.into_iter().filter(|one| phases.contains(*one)).map(Phase::name).collect();
+            let names: Vec<&str> =
+                Phase::ALL.into_iter().filter(|one| phases.contains(*one)).map(Phase::name).collect();
             let line = format!("{} {} {}\n", names.join(","), operation.name(), what());
             let mut told = told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             // Whoever counts finds a point too few.
@@ -416,7 +417,16 @@ mod tests {
         for text in ["promote:3", "commit:1:after", "checkpoint.told:1", "restore.rename:12:after"] {
             assert_eq!(text.parse::<CrashAt>().map(|at| at.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "promote", "promote:0", "promote:x", "promote:1:before", "rain:1", "promote.rain:1", "promote:1:after:"] {
+        for text in [
+            "",
+            "promote",
+            "promote:0",
+            "promote:x",
+            "promote:1:before",
+            "rain:1",
+            "promote.rain:1",
+            "promote:1:after:",
+        ] {
             assert!(text.parse::<CrashAt>().unwrap_err().to_string().contains("is no crash point"), "{text}");
         }
     }

@@ -26,10 +26,8 @@ use std::sync::Arc;
 
 pub use accelerators::{Accelerators, BadAccelerator, Visibility};
 pub use blocking::blocking;
-pub use clock::{Clock, ManualClock, RealClock};
-pub use crash_points::{
-    CRASH_POINTS, CrashAt, CrashPoint, KILL_AT, NoCrashPoint, Operation, Passed, crash_point,
-};
+pub use clock::{Clock, HurriedClock, ManualClock, RealClock};
+pub use crash_points::{CRASH_POINTS, CrashAt, CrashPoint, KILL_AT, NoCrashPoint, Operation, Passed, crash_point};
 pub use env::{Env, MapEnv, RealEnv};
 pub use fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
 pub use lease::{LeaseHeld, ReadLease, read_lease};

@@ -298,10 +298,11 @@ impl Live<'_> {
         let hit = match fault {
             // A service that is stopped sends SIGTERM to all of its processes.
             Fault::Notice { .. } => all.iter().filter(|found| found.signal(Signal::TERM)).count() > 0,
-            Fault::Machine => kill(&all),
+            // Whoever starts scripts starts one.
+            Fault::Machine | Fault::TwoEngines => kill(&all),
             Fault::Engine => script.is_some_and(|script| script.signal(Signal::KILL)),
-            // A script has none.
-            Fault::Guardian => false,
+            // A script has no guardian, holds nobody to a limit, and has no store.
+            Fault::Guardian | Fault::Memory | Fault::Rot => false,
             Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
             Fault::Freeze { .. } => of_step(&all, &name, Signal::STOP),
             Fault::Zombie => script.is_some_and(|script| script.signal(Signal::STOP)),
@@ -317,12 +318,12 @@ impl Live<'_> {
             _ => self.note(fault),
         }
         match fault {
-            Fault::Notice { grace } => {
+            Fault::Notice { grace, .. } => {
                 self.ledger.notice(self.now());
                 self.until_gone(grace).await;
                 self.again().await?;
             }
-            Fault::Machine | Fault::Engine => self.again().await?,
+            Fault::Machine | Fault::Engine | Fault::TwoEngines => self.again().await?,
             Fault::Freeze { lasting } => {
                 self.wait(lasting).await?;
                 of_step(&self.ours(), &name, Signal::CONT);
@@ -340,7 +341,7 @@ impl Live<'_> {
                 self.replaced = Some(held);
                 ended?;
             }
-            Fault::Guardian | Fault::Step => {}
+            Fault::Guardian | Fault::Step | Fault::Memory | Fault::Rot => {}
         }
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use prunella_chaos::{Made, Patience, Played, Profile, Strike, Subject, play};
+use prunella_chaos::{Made, Patience, Played, Profile, Recorded, Strike, Subject, play};
 use prunella_engine::load_state;
 use prunella_journal::metrics;
 use prunella_model::{Pipeline, StepName, is_address};
@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod compared;
 mod points;
+mod traced;
 
 use super::run::are_steps;
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
 };
 use compared::{Compared, said_of_script, timeline};
 use points::KillAt;
+use traced::Traced;
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
@@ -46,7 +48,7 @@ pub struct Chaos {
     #[command(flatten)]
     pub which: Which,
 
-    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `pods`, `kills` or `everything`.
+    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `argo`, `autopilot`, `kfp`, `pods`, `kills` or `everything`.
     #[arg(long, default_value = "everything")]
     profile: Profile,
 
@@ -66,6 +68,9 @@ pub struct Chaos {
     /// `commit`, `publish`, `checkpoint` or `restore`, or one point as in `promote:3`. May be given several times.
     #[arg(long, value_name = "PHASE", conflicts_with_all = ["profile", "faults", "speed", "plan", "compare"])]
     kill_at: Vec<KillAt>,
+
+    #[command(flatten)]
+    traced: Traced,
 
     /// The seed of the first run; the ones after it have the numbers that follow (default: a random one).
     #[arg(long, value_name = "S")]
@@ -107,6 +112,13 @@ enum Compare {
     AdHoc,
 }
 
+/// Where plans come from.
+enum Source {
+    Given(Vec<Strike>),
+    Recorded(Recorded),
+    Profile(Profile),
+}
+
 /// One disturbed run and what is wrong with it.
 struct Judged {
     seed: u64,
@@ -135,9 +147,12 @@ impl Chaos {
         }
         let dir = self.scratch(context)?;
         let subject = self.subject(&pipeline, &place.file, &targets)?;
-        let given = self.plan.as_deref().map(|file| given(context, file)).transpose()?;
+        let given = match &self.plan {
+            Some(file) => Source::Given(given(context, file)?),
+            None => self.traced.read(context)?.map_or(Source::Profile(self.profile), Source::Recorded),
+        };
         tokio::select! {
-            judged = self.judge(context, (&pipeline, &place.base), &subject, &dir, given.as_deref()) => judged,
+            judged = self.judge(context, (&pipeline, &place.base), &subject, &dir, &given) => judged,
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
             stopped = stopped() => {
                 let code = stopped.map_err(CliError::io("the signal"))?;
@@ -155,7 +170,7 @@ impl Chaos {
         (pipeline, base): (&Pipeline, &Path),
         subject: &Subject,
         dir: &Path,
-        given: Option<&[Strike]>,
+        source: &Source,
     ) -> Result<u8, CliError> {
         let sys = &context.sys;
         let first = self.seed.unwrap_or_else(|| sys.random.u64() >> 16);
@@ -182,15 +197,19 @@ impl Chaos {
         let mut compared = baseline.is_some().then(Compared::default);
         let patience = Patience { end: (undisturbed.wall * 20).max(Duration::from_secs(120)), ..end };
         if !self.kill_at.is_empty() {
-            return self.take_points(context, pipeline, subject, (dir, &calm), (expected, &undisturbed), patience).await;
+            return self
+                .take_points(context, pipeline, subject, (dir, &calm), (expected, &undisturbed), patience)
+                .await;
         }
         let (mut all, mut row, mut wrong) = (Vec::new(), Resilience::default(), 0_u32);
         for n in 0..u64::from(self.runs.unwrap_or(5)) {
             let seed = first.wrapping_add(n);
             let random = SeededRandom::new(seed);
-            let plan = match given {
-                Some(given) => given.to_vec(),
-                None => self.profile.draw(&random, self.faults as usize, undisturbed.wall, self.speed),
+            let (faults, speed) = (self.faults as usize, self.speed);
+            let plan = match source {
+                Source::Given(plan) => plan.clone(),
+                Source::Recorded(recorded) => recorded.draw(&random, faults, speed),
+                Source::Profile(profile) => profile.draw(&random, faults, undisturbed.wall, speed),
             };
             let home = dir.join(n.to_string());
             let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
@@ -268,7 +287,10 @@ impl Chaos {
         if self.allow_unpinned {
             words.push("--allow-unpinned".into());
         }
-        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), published: None })
+        let limited =
+            pipeline.steps.iter().filter_map(|(name, step)| Some((name.to_string(), step.resources.memory?.bytes())));
+        let (memory, speed) = (limited.collect(), self.speed);
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), memory, speed, published: None })
     }
 
     fn answer(
@@ -280,7 +302,7 @@ impl Chaos {
     ) -> Result<(), CliError> {
         match context.output {
             Output::Json => say_json(&json!({
-                "profile": self.plan.is_none().then(|| self.profile.name()),
+                "profile": (self.plan.is_none() && self.traced.words().is_empty()).then(|| self.profile.name()),
                 "speed": self.plan.is_none().then_some(self.speed),
                 "undisturbed_ms": millis(undisturbed),
                 "runs": all.iter().map(as_json).collect::<Vec<_>>(),
@@ -316,7 +338,9 @@ impl Chaos {
         match &self.plan {
             Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
             None => {
-                again.push_str(&format!(" --profile {} --faults {} --speed {}", self.profile, self.faults, self.speed))
+                let traced = self.traced.words();
+                let drawn = if traced.is_empty() { format!(" --profile {}", self.profile) } else { traced };
+                again.push_str(&format!("{drawn} --faults {} --speed {}", self.faults, self.speed));
             }
         }
         text.push_str(&format!("  again: {again} --seed {} --runs 1\n", first.seed));

@@ -21,7 +21,7 @@ use crate::{
     open,
     present::{Line, Paint, Tone, columns},
     project::{Footprint, Place, Strictness, find, prepare, read},
-    rehearsing::{Answers, Assumed, Curve, picture},
+    rehearsing::{Answers, Assumed, Curve, picture, traces},
 };
 
 /// Say what interruptions would cost: waste, time to recover, finishing time, cost.
@@ -71,7 +71,7 @@ impl Simulate {
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
         let work = self.work_of(context).await?;
         let (parameter, values) = self.swept()?;
-        let trace = self.assumed.traces(context)?;
+        let trace = traces(context, &self.assumed.trace)?;
         let mut answers: Vec<(String, Answers)> = Vec::new();
         for value in values {
             let mut assumed = self.assumed.clone();

@@ -97,6 +97,21 @@ pub struct Assumed {
     pub machines: String,
 }
 
+/// Reads recorded traces, all as one.
+///
+/// # Errors
+/// [`CliError`] for the first file that cannot be read.
+pub fn traces(context: &Context, files: &[std::path::PathBuf]) -> Result<Option<Trace>, CliError> {
+    let mut all: Option<Trace> = None;
+    for path in files {
+        let bytes = context.sys.fs.read(path).map_err(CliError::io(path))?;
+        let read = Trace::read(&String::from_utf8_lossy(&bytes));
+        let trace = read.map_err(|error| CliError::Usage(format!("{}: {error}", path.display()), None))?;
+        all.get_or_insert_with(Trace::default).and(trace);
+    }
+    Ok(all)
+}
+
 impl Assumed {
     /// Sets an option by its name, as `--sweep` does; answers whether there is one.
     pub fn set(&mut self, name: &str, value: &str) -> bool {
@@ -124,21 +139,6 @@ impl Assumed {
             _ => return false,
         }
         true
-    }
-
-    /// Reads the traces, all as one.
-    ///
-    /// # Errors
-    /// [`CliError`] for the first file that cannot be read.
-    pub fn traces(&self, context: &Context) -> Result<Option<Trace>, CliError> {
-        let mut all: Option<Trace> = None;
-        for path in &self.trace {
-            let bytes = context.sys.fs.read(path).map_err(CliError::io(path))?;
-            let read = Trace::read(&String::from_utf8_lossy(&bytes));
-            let trace = read.map_err(|error| CliError::Usage(format!("{}: {error}", path.display()), None))?;
-            all.get_or_insert_with(Trace::default).and(trace);
-        }
-        Ok(all)
     }
 
     /// Returns the world that the words describe.

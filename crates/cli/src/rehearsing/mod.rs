@@ -5,5 +5,5 @@ mod assumed;
 mod plot;
 
 pub use answers::Answers;
-pub use assumed::Assumed;
+pub use assumed::{Assumed, traces};
 pub use plot::{Curve, picture};

@@ -47,7 +47,10 @@ fn at_every_crash_point_of_commit_and_publication_nothing_is_lost() {
     let answer = home.json(&["chaos", "--kill-at", "commit", "--kill-at", "publish"]);
     let points = judged(&answer);
     // One transaction: before it, and after it where nobody has heard of it.
-    assert!(points["commit:1"].starts_with("before transaction ") && points["commit:1"].contains(".end.json"), "{answer}");
+    assert!(
+        points["commit:1"].starts_with("before transaction ") && points["commit:1"].contains(".end.json"),
+        "{answer}"
+    );
     assert!(points["commit:1:after"].starts_with("after transaction "), "{answer}");
     let renamed = |point: &(&String, &String)| point.1.contains("rename published/out/small");
     assert_eq!(points.iter().filter(renamed).count(), 2, "{answer}");

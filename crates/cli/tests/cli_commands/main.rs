@@ -5,6 +5,7 @@ mod accelerators;
 mod again;
 mod buckets;
 mod chaos;
+mod chaos_faults;
 mod chaos_points;
 mod clouds;
 mod comparing;

@@ -84,7 +84,11 @@ impl Writer {
         let Some(key) = changes.first().map(|change| change.key().clone()) else { return Ok(Vec::new()) };
         let (answer, answered) = oneshot::channel();
         let lost = |_| ObjectsError::Undecided { key: key.clone(), message: "the writing thread ended".into() };
-        self.jobs.as_ref().expect("taken only by drop").send(Job { changes, phases: Phases::here(), answer }).map_err(|_| lost(()))?;
+        self.jobs
+            .as_ref()
+            .expect("taken only by drop")
+            .send(Job { changes, phases: Phases::here(), answer })
+            .map_err(|_| lost(()))?;
         answered.await.map_err(|_| lost(()))?
     }
 }
@@ -151,7 +155,8 @@ fn write_group(database: &Database, connection: &Connection, jobs: &[Job]) -> ru
     let transaction = connection.unchecked_transaction()?;
     let outcomes = jobs.iter().map(|job| write_job(connection, &job.changes)).collect::<rusqlite::Result<Vec<_>>>()?;
     let phases = jobs.iter().fold(Phases::default(), |all, job| all.or(job.phases));
-    let keys = || jobs.iter().flat_map(|job| &job.changes).map(|change| change.key().as_str()).collect::<Vec<_>>().join(" ");
+    let keys =
+        || jobs.iter().flat_map(|job| &job.changes).map(|change| change.key().as_str()).collect::<Vec<_>>().join(" ");
     let point = phases.within(|| crash_point(Operation::Transaction, keys));
     transaction.commit()?;
     point.done();
