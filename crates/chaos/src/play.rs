@@ -1,7 +1,7 @@
 //! One run, from its start through its strikes to its end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     os::unix::process::ExitStatusExt,
@@ -79,6 +79,8 @@ pub(crate) struct Live<'a> {
     pub(crate) rival: Option<Child>,
     /// The service that gives notice, where one is asked.
     metadata: Option<Metadata>,
+    /// The steps that were made to take more memory than they say.
+    pub(crate) exhausted: BTreeSet<String>,
     began: Duration,
     pub(crate) played: Played,
 }
@@ -132,8 +134,22 @@ impl<'a> Live<'a> {
         let oracle = Oracle::new(sys, &arena.store());
         let engine = arena.start(subject, false, &with(variables, metadata.as_ref(), subject))?;
         let played = Played { engines: 1, ..Played::default() };
-        let (began, replaced, rival) = (sys.clock.monotonic(), None, None);
-        Ok(Self { sys, subject, arena, oracle, random, patience, engine, replaced, rival, metadata, began, played })
+        let (began, replaced, rival, exhausted) = (sys.clock.monotonic(), None, None, BTreeSet::new());
+        Ok(Self {
+            sys,
+            subject,
+            arena,
+            oracle,
+            random,
+            patience,
+            engine,
+            replaced,
+            rival,
+            metadata,
+            exhausted,
+            began,
+            played,
+        })
     }
 
     /// Leaves nothing running, and tells what came out.

@@ -22,7 +22,7 @@ pub struct Subject {
     pub words: Vec<OsString>,
     /// The pipeline's name.
     pub pipeline: PipelineName,
-    /// How much memory steps say that they need, in bytes.
+    /// How much memory steps say that they need, in bytes: those that get more if they need more.
     pub memory: BTreeMap<String, u64>,
     /// What the times of notices are divided by.
     pub speed: f64,

@@ -287,8 +287,10 @@ impl Chaos {
         if self.allow_unpinned {
             words.push("--allow-unpinned".into());
         }
-        let limited =
-            pipeline.steps.iter().filter_map(|(name, step)| Some((name.to_string(), step.resources.memory?.bytes())));
+        let limited = pipeline.steps.iter().filter_map(|(name, step)| {
+            let (memory, most) = (step.resources.memory?.bytes(), step.resources.memory_max?.bytes());
+            (most > memory).then(|| (name.to_string(), memory))
+        });
         let (memory, speed) = (limited.collect(), self.speed);
         Ok(Subject { binary, words, pipeline: pipeline.name.clone(), memory, speed, published: None })
     }

@@ -95,7 +95,7 @@ fn of_two_engines_that_are_started_at_once_one_drives_and_the_other_ends() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_step_that_is_made_to_take_more_than_it_says_runs_out_of_memory_and_heals() {
-    let limited = PATIENT.replace("    publish:", "    resources: { memory: 64MiB }\n    publish:");
+    let limited = PATIENT.replace("    publish:", "    resources: { memory: 64MiB, memory_max: 128MiB }\n    publish:");
     let home = Home::with(&limited);
     let plan = json!([{ "after_ms": 700, "fault": "memory" }]);
     let answer = played(&home, &plan, &["--dir", "kept", "--keep"]);
@@ -105,7 +105,7 @@ fn a_step_that_is_made_to_take_more_than_it_says_runs_out_of_memory_and_heals() 
     let first = &explained["attempts"][0];
     assert_eq!(first["class"], "out-of-memory", "{explained}");
     assert!(first["evidence"]["out_of_memory"]["seen"].as_u64() > Some(64 << 20), "{explained}");
-    // What says nothing of memory is held to nothing.
+    // What says nothing of memory is held to nothing, and what would not get more would be given up.
     let bare = Home::with(PATIENT);
     assert_eq!(played(&bare, &plan, &[])["runs"][0]["faults"], 0);
 }
