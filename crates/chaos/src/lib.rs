@@ -11,6 +11,8 @@ mod lineage;
 mod oracle;
 mod play;
 mod profile;
+mod site;
+mod storm;
 mod subject;
 
 pub use adhoc::{Artifacts, Line, Script, Scripted, play_script, torn};
@@ -20,4 +22,5 @@ pub use lineage::{Lineage, Walked};
 pub use oracle::{Broken, Oracle, Seen, broken};
 pub use play::{Made, Patience, Played, kill_all, play};
 pub use profile::{Profile, UnknownProfile};
+pub use site::{Site, Sites};
 pub use subject::{Subject, contents};

@@ -11,6 +11,8 @@ use crate::{
     fault::{Fault, Strike},
     find::{Found, mains, processes},
     oracle::{Broken, Oracle, broken},
+    site::Sites,
+    storm::Sky,
     subject::{Arena, Subject},
 };
 
@@ -62,6 +64,9 @@ struct Live<'a> {
     oracle: Oracle,
     random: &'a dyn Random,
     patience: Patience,
+    sky: Sky,
+    /// The id of the store, once there is one.
+    store: Option<String>,
     engine: Child,
     /// An engine that was taken over from, until it has ended.
     replaced: Option<Child>,
@@ -84,12 +89,14 @@ pub async fn play(
     patience: Patience,
 ) -> io::Result<Played> {
     sys.fs.create_dir_all(dir)?;
-    let arena = Arena::new(dir);
-    let oracle = Oracle::new(sys, &arena.store());
-    let engine = arena.start(subject, false)?;
+    let arena = Arena::new(dir, &subject.sites);
+    let oracle = Oracle::new(sys, arena.site());
+    let mut sky = Sky::before(plan, arena.faults(), random.u64());
+    let engine = arena.start(subject, false, sky.over_engine(&*sys.fs, 1)?)?;
     let played = Played { engines: 1, ..Played::default() };
     let began = sys.clock.monotonic();
-    let mut live = Live { sys, subject, arena, oracle, random, patience, engine, replaced: None, began, played };
+    let (store, replaced) = (None, None);
+    let mut live = Live { sys, subject, arena, oracle, random, patience, sky, store, engine, replaced, began, played };
     let outcome = live.whole(plan).await;
     live.kill_everything().await;
     live.played.wall = sys.clock.monotonic() - began;
@@ -117,6 +124,9 @@ impl From<Broken> for Ended {
 
 /// The exit code of an engine that ended and can be gone on from.
 const RESUMABLE: i32 = 75;
+
+/// How long it is waited before an engine is started again that could not go on in a storm: as systemd does (`RestartSec=`).
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Live<'_> {
     async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
@@ -153,6 +163,7 @@ impl Live<'_> {
             let results = self.oracle.results(&self.subject.pipeline).await?;
             self.played.made = Some(Made { results, published });
         }
+        self.learn().await;
         let until = self.sys.clock.monotonic() + self.patience.engine;
         loop {
             match self.ours().first() {
@@ -172,7 +183,14 @@ impl Live<'_> {
     }
 
     fn ours(&self) -> Vec<Found> {
-        ours(&self.arena, &self.oracle)
+        ours(&self.arena, self.store.as_deref())
+    }
+
+    /// Learns whose attempts are ours, as soon as there is a store.
+    async fn learn(&mut self) {
+        if self.store.is_none() {
+            self.store = id_of(&self.oracle).await;
+        }
     }
 
     /// Waits so long, or until the run has ended; an engine that ended and can be gone on from is started again.
@@ -183,6 +201,10 @@ impl Live<'_> {
                 match status.code() {
                     Some(RESUMABLE) => {
                         self.note("the engine ended, and can be gone on from");
+                        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
+                        if self.sky.is_stormy() {
+                            self.sys.clock.sleep(PAUSE).await;
+                        }
                         self.go_on()?;
                     }
                     Some(code) => {
@@ -193,6 +215,7 @@ impl Live<'_> {
                     None => return Err(broken("I10 ends", format!("an engine ended by itself with {status}")).into()),
                 }
             }
+            self.clear_up().await?;
             if self.sys.clock.monotonic() >= until {
                 return Ok(None);
             }
@@ -200,14 +223,35 @@ impl Live<'_> {
         }
     }
 
-    fn go_on(&mut self) -> Result<(), Ended> {
-        self.engine = self.arena.start(self.subject, false).map_err(Ended::Start)?;
+    /// Ends the storms whose time is over; what they leave is judged at once.
+    async fn clear_up(&mut self) -> Result<(), Ended> {
+        let over = self.sky.clear_up(&*self.sys.fs, self.sys.clock.monotonic()).map_err(Ended::Start)?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.note("a storm is over");
+        self.oracle.check().await?;
+        Ok(self.published_is_whole()?)
+    }
+
+    fn start(&mut self, take_over: bool) -> Result<Child, Ended> {
         self.played.engines += 1;
+        let faults = self.sky.over_engine(&*self.sys.fs, self.played.engines).map_err(Ended::Start)?;
+        self.arena.start(self.subject, take_over, faults).map_err(Ended::Start)
+    }
+
+    fn go_on(&mut self) -> Result<(), Ended> {
+        self.engine = self.start(false)?;
         Ok(())
     }
 
     /// Carries a fault out; says whether there was something to do it to.
     async fn carry_out(&mut self, fault: Fault) -> Result<bool, Ended> {
+        if self.weather_changes(fault).map_err(Ended::Start)? {
+            self.note(fault);
+            return Ok(true);
+        }
+        self.learn().await;
         let all = self.ours();
         let engine = all.iter().find(|found| found.pid == self.engine.id()).cloned();
         let guardian = all.iter().find(|found| found.guardian && found.parent == self.engine.id()).cloned();
@@ -225,6 +269,8 @@ impl Live<'_> {
             Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
             Fault::Freeze { .. } => step.as_ref().is_some_and(|step| of_attempt(&all, step, Signal::STOP)),
             Fault::Zombie => engine.as_ref().is_some_and(|engine| engine.signal(Signal::STOP)),
+            // That was the weather.
+            _ => false,
         };
         if !hit {
             return Ok(false);
@@ -242,7 +288,18 @@ impl Live<'_> {
                 ended?;
             }
             Fault::Zombie => self.come_back(engine).await?,
-            Fault::Guardian | Fault::Step => {}
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Begins a storm, or puts the clock; says whether that is what the fault is.
+    fn weather_changes(&mut self, fault: Fault) -> io::Result<bool> {
+        let (fs, now) = (&*self.sys.fs, self.sys.clock.monotonic());
+        match (fault, fault.storm()) {
+            (_, Some((trouble, lasting))) => self.sky.begin(fs, trouble, now + lasting)?,
+            (Fault::ClockJump { by_ms }, None) => self.sky.put_clock(fs, by_ms)?,
+            _ => return Ok(false),
         }
         Ok(true)
     }
@@ -252,6 +309,7 @@ impl Live<'_> {
         let until = self.sys.clock.monotonic() + grace;
         let mut status = None;
         while status.is_none() && self.sys.clock.monotonic() < until {
+            self.clear_up().await?;
             self.sys.clock.sleep(TICK).await;
             status = self.engine.try_wait().map_err(Ended::Start)?;
         }
@@ -287,8 +345,7 @@ impl Live<'_> {
 
     /// Another engine takes the run over from one that stands still, which then wakes and must end by itself.
     async fn come_back(&mut self, held: Option<Found>) -> Result<(), Ended> {
-        let other = self.arena.start(self.subject, true).map_err(Ended::Start)?;
-        self.played.engines += 1;
+        let other = self.start(true)?;
         self.replaced = Some(std::mem::replace(&mut self.engine, other));
         // It has taken over as soon as it works; if the run ends meanwhile, so much the better.
         let ended = self.wait(Duration::from_millis(500)).await;
@@ -312,6 +369,7 @@ impl Live<'_> {
             let _ended = child.kill();
             let _ended = child.wait();
         }
+        self.learn().await;
         leave_nothing(self.sys, || self.ours(), self.patience.engine).await;
     }
 }
@@ -327,12 +385,16 @@ fn of_attempt(all: &[Found], main: &Found, signal: Signal) -> bool {
 }
 
 /// Kills all that runs in directories below `dir`: what was begun there and is not waited for any more.
-pub async fn kill_all(sys: &Sys, dir: &Path) {
+pub async fn kill_all(sys: &Sys, sites: &Sites, dir: &Path) {
     for home in sys.fs.list(dir).unwrap_or_default() {
-        let arena = Arena::new(&dir.join(home.name));
-        let oracle = Oracle::new(sys, &arena.store());
-        leave_nothing(sys, || ours(&arena, &oracle), Duration::from_secs(2)).await;
+        let arena = Arena::new(&dir.join(home.name), sites);
+        let store = id_of(&Oracle::new(sys, arena.site())).await;
+        leave_nothing(sys, || ours(&arena, store.as_deref()), Duration::from_secs(2)).await;
     }
+}
+
+async fn id_of(oracle: &Oracle) -> Option<String> {
+    oracle.store().await.ok().flatten().map(|store| store.id().to_owned())
 }
 
 /// Kills all that a run has left, for so long: who is killed may have begun somebody at that moment.
@@ -349,9 +411,8 @@ pub(crate) async fn leave_nothing(sys: &Sys, ours: impl Fn() -> Vec<Found>, pati
 }
 
 /// Returns the engines of a run, their guardians, and the processes of its steps.
-fn ours(arena: &Arena, oracle: &Oracle) -> Vec<Found> {
+fn ours(arena: &Arena, store: Option<&str>) -> Vec<Found> {
     let marker = arena.marker();
-    let store = oracle.store().ok().flatten();
-    let attempts = store.map(|store| format!("{}={}/", prunella_process::ATTEMPT_ID, store.id()).into_bytes());
+    let attempts = store.map(|id| format!("{}={id}/", prunella_process::ATTEMPT_ID).into_bytes());
     processes(|variable| variable == marker || attempts.as_ref().is_some_and(|prefix| variable.starts_with(prefix)))
 }

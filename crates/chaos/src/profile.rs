@@ -19,6 +19,8 @@ pub enum Profile {
     Pods,
     /// Kills without any notice, of everything that can be killed.
     Kills,
+    /// Storage that is throttled, slow, fails, loses replies and is full, a clock that jumps, and now and then a kill.
+    StorageStorm,
     /// All of it, and processes that stand still and come back.
     Everything,
 }
@@ -30,8 +32,8 @@ pub struct UnknownProfile(pub String);
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::AwsSpot, Self::GcpSpot, Self::AzureSpot, Self::Pods, Self::Kills, Self::Everything];
+    pub const ALL: [Self; 7] =
+        [Self::AwsSpot, Self::GcpSpot, Self::AzureSpot, Self::Pods, Self::Kills, Self::StorageStorm, Self::Everything];
 
     /// Returns its name.
     pub const fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Profile {
             Self::AzureSpot => "azure-spot",
             Self::Pods => "pods",
             Self::Kills => "kills",
+            Self::StorageStorm => "storage-storm",
             Self::Everything => "everything",
         }
     }
@@ -52,7 +55,7 @@ impl Profile {
     /// Draws a plan of so many strikes, spread over a run that takes `undisturbed` by itself.
     ///
     /// Times between strikes are exponential, with a mean at which all of them fall into such a run, and at most three
-    /// times that. `speed` divides the times of notices and stops. The same seed gives the same plan.
+    /// times that. `speed` divides the times of notices, stops and storms. The same seed gives the same plan.
     pub fn draw(self, random: &dyn Random, strikes: usize, undisturbed: Duration, speed: f64) -> Vec<Strike> {
         let mean = undisturbed.as_secs_f64() / (strikes as f64 + 1.0);
         let strike = |_| {
@@ -68,11 +71,26 @@ impl Profile {
     fn weights(self, speed: f64) -> Vec<(u64, Fault)> {
         let after = |seconds: f64| Duration::from_secs_f64(seconds / speed);
         let notice = |seconds: f64| Fault::Notice { grace: after(seconds) };
+        let storm = after(10.0);
         match self {
             Self::AwsSpot => vec![(9, notice(120.0)), (1, Fault::Machine)],
             Self::GcpSpot | Self::AzureSpot => vec![(8, notice(30.0)), (2, Fault::Machine)],
             Self::Pods => vec![(6, notice(30.0)), (2, Fault::Machine), (2, Fault::Step)],
             Self::Kills => vec![(5, Fault::Step), (2, Fault::Machine), (2, Fault::Engine), (1, Fault::Guardian)],
+            Self::StorageStorm => vec![
+                (3, Fault::StorageThrottled { lasting: storm }),
+                (1, Fault::StorageSlow { lasting: storm }),
+                (3, Fault::StorageErrors { lasting: storm }),
+                (3, Fault::RepliesLost { lasting: storm }),
+                (2, Fault::ShortReads { lasting: storm }),
+                (2, Fault::DiskFull { lasting: storm }),
+                (1, Fault::DiskErrors { lasting: storm }),
+                (1, Fault::DiskSlow { lasting: storm }),
+                (1, Fault::ClockJump { by_ms: HOUR_MS }),
+                (1, Fault::ClockJump { by_ms: -HOUR_MS }),
+                // Whoever is killed in a storm goes on in it.
+                (2, Fault::Machine),
+            ],
             Self::Everything => vec![
                 (1, notice(120.0)),
                 (1, notice(30.0)),
@@ -83,6 +101,12 @@ impl Profile {
                 (3, Fault::Step),
                 (1, Fault::Freeze { lasting: after(30.0) }),
                 (1, Fault::Zombie),
+                (1, Fault::StorageThrottled { lasting: storm }),
+                (1, Fault::StorageErrors { lasting: storm }),
+                (1, Fault::RepliesLost { lasting: storm }),
+                (1, Fault::ShortReads { lasting: storm }),
+                (1, Fault::DiskFull { lasting: storm }),
+                (1, Fault::ClockJump { by_ms: -HOUR_MS }),
             ],
         }
     }
@@ -100,6 +124,9 @@ impl Profile {
         Fault::Step
     }
 }
+
+/// By how much a clock jumps.
+const HOUR_MS: i64 = 3_600_000;
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use prunella_faults::VARIABLE;
 use prunella_model::{Digest, PipelineName};
+
+use crate::site::{Site, Sites};
 
 /// Set in every engine that is started here, and in its guardian: the directory of its run.
 pub(crate) const MARKER: &str = "PRUNELLA_CHAOS";
@@ -24,21 +27,30 @@ pub struct Subject {
     pub pipeline: PipelineName,
     /// What is published in the end, by path; nothing if nobody can know yet, or ever.
     pub published: Option<BTreeMap<String, Digest>>,
+    /// Where the stores lie.
+    pub sites: Sites,
 }
 
-/// One run's directory: its store, what it publishes, what its engines said.
+/// One run's directory: what it publishes, what its engines said, what they suffer, and its store unless that lies elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Arena {
     dir: PathBuf,
+    site: Site,
 }
 
 impl Arena {
-    pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    pub(crate) fn new(dir: &Path, sites: &Sites) -> Self {
+        Self { dir: dir.to_owned(), site: sites.of(dir) }
     }
 
-    pub(crate) fn store(&self) -> PathBuf {
-        self.dir.join("store")
+    /// Where its store lies.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The file that says what its engines suffer.
+    pub(crate) fn faults(&self) -> PathBuf {
+        self.dir.join("faults.json")
     }
 
     /// Where publications to paths go.
@@ -56,14 +68,17 @@ impl Arena {
         marker(&self.dir)
     }
 
-    /// Starts an engine: the first begins a run, every later one goes on with it.
-    pub(crate) fn start(&self, subject: &Subject, take_over: bool) -> io::Result<Child> {
+    /// Starts an engine: the first begins a run, every later one goes on with it. It suffers what the file `faults` says.
+    pub(crate) fn start(&self, subject: &Subject, take_over: bool, faults: Option<&Path>) -> io::Result<Child> {
         let output = fs::OpenOptions::new().create(true).append(true).open(self.output())?;
         let mut command = Command::new(&subject.binary);
         command.arg("run").args(&subject.words);
-        command.arg("--store").arg(self.store()).arg("--publish-below").arg(self.public());
+        command.arg("--store").arg(self.site.word()).arg("--publish-below").arg(self.public());
         if take_over {
             command.arg("--take-over");
+        }
+        if let Some(faults) = faults {
+            command.env(VARIABLE, faults);
         }
         command
             .env(MARKER, &self.dir)

@@ -10,7 +10,10 @@ use http::header::RETRY_AFTER;
 use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
+use prunella_faults::Faults;
+
 use crate::answer::Heard;
+use crate::suffering;
 
 tokio::task_local! {
     /// The last answer in this task.
@@ -50,14 +53,15 @@ impl Traffic {
 pub(crate) struct Transport {
     inner: ReqwestTransport,
     traffic: Arc<Traffic>,
+    faults: Option<Faults>,
 }
 
 impl Transport {
-    /// Returns a transport that counts in `traffic`.
+    /// Returns a transport that counts in `traffic`, and whose requests suffer what `faults` ask for.
     ///
     /// # Errors
     /// What the TLS library says if it cannot be set up.
-    pub(crate) fn new(traffic: Arc<Traffic>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(traffic: Arc<Traffic>, faults: Option<Faults>) -> Result<Self, reqwest::Error> {
         // How long an answer may take is decided by the caller, who knows its size.
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -66,7 +70,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("prunella/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { inner: ReqwestTransport::new(client), traffic })
+        Ok(Self { inner: ReqwestTransport::new(client), traffic, faults })
     }
 }
 
@@ -77,7 +81,10 @@ impl HttpTransport for Transport {
     async fn fetch(&self, request: http::Request<Buffer>) -> opendal::Result<http::Response<HttpBody>> {
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         self.traffic.sent_bytes.fetch_add(request.body().len() as u64, Ordering::Relaxed);
-        let answered = self.inner.fetch(request).await;
+        let answered = match &self.faults {
+            None => self.inner.fetch(request).await,
+            Some(faults) => suffering::fetch(faults, &self.inner, request).await,
+        };
         let heard = match &answered {
             Err(_) => Heard::default(),
             Ok(response) => Heard {

@@ -7,17 +7,17 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use prunella_chaos::{Made, Patience, Played, Profile, Strike, Subject, play};
+use prunella_chaos::{Made, Patience, Played, Profile, Site, Sites, Strike, Subject, play};
 use prunella_engine::load_state;
+use prunella_faults::VARIABLE;
 use prunella_journal::metrics;
 use prunella_model::{Pipeline, StepName, is_address};
-use prunella_objects::Embedded;
-use prunella_store::Store;
 use prunella_sys::{SeededRandom, random_hex};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod compared;
+mod stores;
 
 use super::run::are_steps;
 use crate::{
@@ -32,19 +32,21 @@ use crate::{
     resilience::Resilience,
 };
 use compared::{Compared, said_of_script, timeline};
+use stores::{clear_all, clear_run, sites};
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
 /// The pipeline is run for real, once undisturbed and then as often as asked for, each time in a store of its own; while it runs, its
-/// processes are told to end, killed and stopped as a seed says. After every fault the invariants are read from the store,
-/// and at the end everything that was made is compared with what the undisturbed run made. Publications to paths beside the
-/// pipeline file go to a directory of their own.
+/// processes are told to end, killed and stopped, its storage fails and its clock jumps as a seed says. After every fault the
+/// invariants are read from the store, and at the end everything that was made is compared with what the undisturbed run made.
+/// Publications to paths beside the pipeline file go to a directory of their own. Where `--store` names a bucket, the stores
+/// lie below a prefix of their own there.
 #[derive(Debug, Args)]
 pub struct Chaos {
     #[command(flatten)]
     pub which: Which,
 
-    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `pods`, `kills` or `everything`.
+    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `pods`, `kills`, `storage-storm` or `everything`.
     #[arg(long, default_value = "everything")]
     profile: Profile,
 
@@ -64,7 +66,7 @@ pub struct Chaos {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
-    /// Divides the times of notices: at 60, a notice of 120 s is one of 2 s.
+    /// Divides the times of notices, stops and storms: at 60, a notice of 120 s is one of 2 s.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
 
@@ -106,8 +108,8 @@ struct Judged {
     plan: Vec<Strike>,
     played: Played,
     wrong: Vec<String>,
-    /// Where its store is kept.
-    kept: Option<PathBuf>,
+    /// Where it is kept, and its store.
+    kept: Option<(PathBuf, Site)>,
 }
 
 impl Chaos {
@@ -119,6 +121,13 @@ impl Chaos {
         if !(self.speed.is_finite() && self.speed > 0.0) {
             return Err(CliError::Usage("`--speed` is a number above 0".to_owned(), None));
         }
+        if context.faults.is_some() {
+            let what = format!("{VARIABLE} is set: who looks for what is wrong must see what is there");
+            return Err(CliError::Usage(
+                what,
+                Some("faults for the runs come from `--profile` and `--plan`".to_owned()),
+            ));
+        }
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         are_steps(&targets, &pipeline)?;
@@ -127,15 +136,15 @@ impl Chaos {
             can_be_scripted(&pipeline)?;
         }
         let dir = self.scratch(context)?;
-        let subject = self.subject(&pipeline, &place.file, &targets)?;
+        let subject = self.subject(&pipeline, &place.file, &targets, sites(context, &dir).await?)?;
         let given = self.plan.as_deref().map(|file| given(context, file)).transpose()?;
         tokio::select! {
             judged = self.judge(context, (&pipeline, &place.base), &subject, &dir, given.as_deref()) => judged,
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
             stopped = stopped() => {
                 let code = stopped.map_err(CliError::io("the signal"))?;
-                prunella_chaos::kill_all(&context.sys, &dir).await;
-                clear(context, &dir);
+                prunella_chaos::kill_all(&context.sys, &subject.sites, &dir).await;
+                clear_all(context, &subject.sites, &dir).await;
                 note("stopped");
                 Ok(code)
             }
@@ -162,14 +171,14 @@ impl Chaos {
             let why =
                 undisturbed.broken.map(|broken| format!("{}: {}\n", broken.invariant, broken.what)).unwrap_or_default();
             let what = format!("the pipeline does not succeed when nobody disturbs it\n{why}  {words}");
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
             return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
         };
         note(&format!("… in {}", lasting(millis(undisturbed.wall))));
         let random = pipeline.steps.values().any(|step| !step.deterministic);
         let subject = &Subject { published: (!random).then(|| expected.published.clone()), ..subject.clone() };
         let baseline = match self.compare {
-            Some(Compare::AdHoc) => Some(self.baseline(context, base, dir, &expected.published, end).await?),
+            Some(Compare::AdHoc) => Some(self.baseline(context, (base, subject), dir, &expected.published, end).await?),
             None => None,
         };
         let mut compared = baseline.is_some().then(Compared::default);
@@ -202,10 +211,11 @@ impl Chaos {
                 }),
                 None => {}
             }
-            add_runs(context, &home.join("store"), &mut row).await;
-            let kept = (self.keep || !problems.is_empty()).then(|| home.clone());
+            let site = subject.sites.of(&home);
+            add_runs(context, &site, &mut row).await;
+            let kept = (self.keep || !problems.is_empty()).then(|| (home.clone(), site));
             if kept.is_none() {
-                clear(context, &home);
+                clear_run(context, &subject.sites, &home).await;
             }
             note(&said(seed, &played, &problems));
             wrong += u32::from(!problems.is_empty());
@@ -217,9 +227,9 @@ impl Chaos {
             }
             all.push(Judged { seed, plan, played, wrong: problems, kept });
         }
-        clear(context, &calm);
+        clear_run(context, &subject.sites, &calm).await;
         if all.iter().all(|one| one.kept.is_none()) {
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
         }
         self.answer(context, &all, (&row, compared.as_ref()), undisturbed.wall)?;
         Ok(u8::from(wrong > 0))
@@ -262,7 +272,13 @@ impl Chaos {
         Ok(dir)
     }
 
-    fn subject(&self, pipeline: &Pipeline, file: &Path, targets: &[StepName]) -> Result<Subject, CliError> {
+    fn subject(
+        &self,
+        pipeline: &Pipeline,
+        file: &Path,
+        targets: &[StepName],
+        sites: Sites,
+    ) -> Result<Subject, CliError> {
         let binary = std::env::current_exe().map_err(CliError::io("/proc/self/exe"))?;
         let mut words = vec![std::path::absolute(file).map_err(CliError::io(file))?.into_os_string()];
         words.extend(targets.iter().map(|target| target.as_str().into()));
@@ -275,7 +291,7 @@ impl Chaos {
         if self.allow_unpinned {
             words.push("--allow-unpinned".into());
         }
-        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), published: None })
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), published: None, sites })
     }
 
     fn answer(
@@ -315,8 +331,8 @@ impl Chaos {
             text.push_str(&format!("  {:>9}  {what}\n", lasting(*at)));
         }
         first.played.last_words.iter().for_each(|line| text.push_str(&format!("  | {line}\n")));
-        if let Some(kept) = &first.kept {
-            text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
+        if let Some((_, site)) = &first.kept {
+            text.push_str(&format!("  its store: {}\n", site.word().display()));
         }
         let mut again = String::from("prunella chaos");
         self.which.words.iter().for_each(|word| again.push_str(&format!(" {word}")));
@@ -377,9 +393,8 @@ fn differing(expected: &Made, made: &Made, pipeline: &Pipeline) -> Vec<String> {
 }
 
 /// Adds the figures of all runs of a store; one that cannot be read has been told of already.
-async fn add_runs(context: &Context, dir: &Path, row: &mut Resilience) {
-    let Ok(objects) = Embedded::open_read_only(&context.sys, dir) else { return };
-    let store = Store::new(std::sync::Arc::new(objects), context.sys.clone());
+async fn add_runs(context: &Context, site: &Site, row: &mut Resilience) {
+    let Ok(Some(store)) = site.open(&context.sys).await else { return };
     for run in store.runs().await.unwrap_or_default() {
         if let Ok(loaded) = load_state(&store, &run.run).await {
             row.add(&metrics(&loaded.events), &Coverage::of(&loaded.plan, &loaded.state));
@@ -408,6 +423,7 @@ fn as_json(judged: &Judged) -> Value {
         "wall_ms": millis(played.wall),
         "exit_code": played.code,
         "wrong": wrong,
-        "kept": kept,
+        "kept": kept.as_ref().map(|(home, _)| home),
+        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
     })
 }
