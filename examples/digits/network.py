@@ -13,6 +13,8 @@ def fresh(features, hidden, seed):
     random = np.random.default_rng([seed, 0])
     state = {
         "epoch": np.int64(0),
+        "batch": np.int64(0),
+        "batch_losses": np.float64(0),
         "updates": np.int64(0),
         "seed": np.int64(seed),
         "loss": np.zeros(0),
@@ -35,20 +37,27 @@ def probabilities(state, images):
     return scores / scores.sum(axis=1, keepdims=True), activation
 
 
-def train_one_epoch(state, images, digits):
-    """Advances `state` by one epoch.
+def batches(images):
+    """Returns into how many batches an epoch is divided."""
+    return -(-len(images) // BATCH)
 
-    The order of the images is drawn from (seed, epoch) alone. Both are in the state, so an epoch
-    gives the same bytes in the process that ran the epoch before and in one that restored it.
+
+def train_one_batch(state, images, digits):
+    """Advances `state` by one batch, and with the last batch of an epoch by that epoch.
+
+    The order of the images is drawn from (seed, epoch) alone. Both are in the state, and so is the
+    place in the epoch: a batch gives the same bytes in the process that ran the batch before and in
+    one that restored it.
     """
-    epoch = int(state["epoch"]) + 1
+    epoch, start = int(state["epoch"]) + 1, int(state["batch"]) * BATCH
     order = np.random.default_rng([int(state["seed"]), epoch]).permutation(len(images))
-    total = 0.0
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
-        total += _update(state, images[chosen], digits[chosen])
-    state["epoch"] = np.int64(epoch)
-    state["loss"] = np.append(state["loss"], total / len(order))
+    chosen = order[start : start + BATCH]
+    state["batch_losses"] = state["batch_losses"] + _update(state, images[chosen], digits[chosen])
+    state["batch"] = np.int64(state["batch"] + 1)
+    if state["batch"] == batches(images):
+        state["loss"] = np.append(state["loss"], state["batch_losses"] / len(order))
+        state["epoch"] = np.int64(epoch)
+        state["batch"], state["batch_losses"] = np.int64(0), np.float64(0)
 
 
 def _update(state, images, digits):

@@ -1,8 +1,9 @@
-"""Trains the network epoch by epoch and can be killed at any moment.
+"""Trains the network batch by batch and can be killed at any moment.
 
-After every epoch the whole state is a checkpoint: one file, renamed into place. Whoever starts this
-program again with the newest of them goes on from there and ends with the same bytes. It knows
-nothing of Prunella but the names of a few variables, and runs without it as well.
+Now and then, and when it is asked to stop, the whole state becomes a checkpoint: one file, renamed
+into place. Whoever starts this program again with the newest of them goes on from there and ends
+with the same bytes. It knows nothing of Prunella but the names of a few variables, and runs without
+it as well.
 """
 
 import argparse
@@ -27,29 +28,23 @@ def ask_to_stop(_signal, _frame):
 
 
 def newest_checkpoint(folder):
-    """Returns the checkpoint of the highest epoch, or None."""
-    return max(folder.glob("epoch-*.npz"), default=None)
+    """Returns the checkpoint with the most updates, or None."""
+    return max(folder.glob("update-*.npz"), default=None)
 
 
 def checkpoint(folder, state):
     """Writes the state into `folder` and removes all but the newest few."""
-    save_arrays(folder / f"epoch-{int(state['epoch']):05}.npz", **state)
-    for old in sorted(folder.glob("epoch-*.npz"))[:-KEPT]:
+    save_arrays(folder / f"update-{int(state['updates']):06}.npz", **state)
+    for old in sorted(folder.glob("update-*.npz"))[:-KEPT]:
         old.unlink()
-
-
-def pause(seconds):
-    """Waits, so that there is time to kill the program; looks up when it is asked to stop."""
-    end = time.monotonic() + seconds
-    while not stop_asked and (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, 0.05))
 
 
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument("--epochs", type=int, default=30)
 arguments.add_argument("--hidden", type=int, default=64)
 arguments.add_argument("--seed", type=int, default=7)
-arguments.add_argument("--pace", type=float, default=0.0, help="seconds to wait after every epoch")
+arguments.add_argument("--every", type=float, default=1.0, help="seconds between two checkpoints")
+arguments.add_argument("--pace", type=float, default=0.0, help="seconds by which every epoch takes longer")
 options = arguments.parse_args()
 
 signal.signal(signal.SIGTERM, ask_to_stop)
@@ -64,15 +59,19 @@ else:
     state = load_arrays(newest)
     if (int(state["seed"]), state["hidden"].shape[1]) != (options.seed, options.hidden):
         sys.exit(f"{newest} is of another training: remove it, or give its --seed and --hidden")
-    print(f"restored epoch {int(state['epoch'])}", flush=True)
+    print(f"restored epoch {int(state['epoch'])}, batch {int(state['batch'])}", flush=True)
 
+saved = time.monotonic()
 while state["epoch"] < options.epochs:
-    network.train_one_epoch(state, data["images"], data["digits"])
-    checkpoint(folder, state)
-    print(f"epoch {int(state['epoch'])}/{options.epochs}  loss {state['loss'][-1]:.4f}", flush=True)
-    pause(options.pace)
+    network.train_one_batch(state, data["images"], data["digits"])
+    time.sleep(options.pace / network.batches(data["images"]))
+    if state["batch"] == 0:
+        print(f"epoch {int(state['epoch'])}/{options.epochs}  loss {state['loss'][-1]:.4f}", flush=True)
+    if stop_asked or time.monotonic() - saved >= options.every:
+        checkpoint(folder, state)
+        saved = time.monotonic()
     if stop_asked and state["epoch"] < options.epochs:
-        print(f"asked to stop: epoch {int(state['epoch'])} is in a checkpoint", flush=True)
+        print(f"asked to stop: epoch {int(state['epoch'])}, batch {int(state['batch'])} is in a checkpoint", flush=True)
         sys.exit(STOPPED_BY_TERM)
 
 kept = {name: state[name] for name in (*network.WEIGHTS, "epoch", "loss", "seed")}

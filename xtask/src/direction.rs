@@ -3,7 +3,7 @@
 use crate::workspace::{Package, Workspace};
 
 /// The places from the top to the bottom. A crate may be built with crates of lower places only.
-const PLACES: [&[&str]; 10] = [
+const PLACES: [&[&str]; 11] = [
     &["prunella"],
     &["prunella-chaos", "prunella-cluster", "prunella-rehearsal", "prunella-telemetry", "prunella-web"],
     &["prunella-engine", "prunella-lineage", "prunella-lint"],
@@ -17,6 +17,7 @@ const PLACES: [&[&str]; 10] = [
         "prunella-remote",
         "prunella-store",
     ],
+    &["prunella-faults"],
     &["prunella-objects"],
     &["prunella-sys"],
     &["prunella-interruptions", "prunella-model"],

@@ -34,7 +34,7 @@ usage: cargo xtask COMMAND
                      puts deliberate bugs in and says what notices each (docs/design/0026-mutations.md)
   resilience [OPTIONS]
                      measures examples/digits under every profile and writes docs/resilience.md:
-                     --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE
+                     --profile P (several times), --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE
   soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new
 ";
 

@@ -8,15 +8,18 @@ use std::{
 
 use serde_json::{Value, json};
 
+mod page;
+
+use page::{document, lost};
+
 use crate::workspace::{cargo, root, target};
 
 /// What is played; the names of `prunella chaos --profile`.
 const PROFILES: [&str; 6] = ["aws-spot", "gcp-spot", "azure-spot", "pods", "kills", "everything"];
 
-/// At such a load, or a higher one, other work shows in the figures.
-const BUSY: f64 = 0.5;
-
 struct Options {
+    /// What is played; what was measured of other profiles before is kept.
+    profiles: Vec<&'static str>,
     runs: u32,
     faults: u32,
     seed: u64,
@@ -27,11 +30,15 @@ struct Options {
 
 impl Options {
     fn of(words: &[&str]) -> Option<Self> {
-        let mut options = Self { runs: 20, faults: 4, seed: 1, speed: 60.0, binary: None };
+        let mut options = Self { profiles: Vec::new(), runs: 20, faults: 4, seed: 1, speed: 60.0, binary: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "--quick" => options.runs = 2,
+                "--profile" => {
+                    let name = words.next()?;
+                    options.profiles.push(PROFILES.into_iter().find(|profile| profile == name)?);
+                }
                 "--runs" => options.runs = words.next()?.parse().ok()?,
                 "--faults" => options.faults = words.next()?.parse().ok()?,
                 "--seed" => options.seed = words.next()?.parse().ok()?,
@@ -40,6 +47,9 @@ impl Options {
                 _ => return None,
             }
         }
+        if options.profiles.is_empty() {
+            options.profiles = PROFILES.to_vec();
+        }
         Some(options)
     }
 }
@@ -47,7 +57,9 @@ impl Options {
 /// Runs.
 pub fn main(words: &[&str]) -> ExitCode {
     let Some(options) = Options::of(words) else {
-        eprintln!("resilience: --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE");
+        eprintln!(
+            "resilience: --profile P (several times, if need be), --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE"
+        );
         return ExitCode::from(2);
     };
     match measure(&options) {
@@ -71,24 +83,48 @@ fn measure(options: &Options) -> io::Result<usize> {
         fs::remove_dir_all(&example)?;
     }
     copy(&root().join("examples").join("digits"), &example)?;
-    let (machine, mut measured) = (machine(), Vec::new());
-    for profile in PROFILES {
+    let raw = root().join("docs").join("resilience.json");
+    let mut measured = Vec::new();
+    for &profile in &options.profiles {
         eprintln!("{profile} …");
-        measured.push(json!({ "profile": profile, "answer": played(options, &binary, &example, profile)? }));
+        let machine = machine();
+        let answer = played(options, &binary, &example, profile)?;
+        measured.push(json!({
+            "profile": profile,
+            "runs": options.runs,
+            "faults": options.faults,
+            "seed": options.seed,
+            "speed": options.speed,
+            "machine": machine,
+            "answer": answer,
+        }));
+        // After each, so that what was measured is not lost with what was not.
+        let all = with_earlier(earlier(&raw)?, &measured);
+        let text = serde_json::to_string(&all).map_err(io::Error::other)?;
+        // A line for every run: a file that can be compared, and is half as large as one with a line for every number.
+        fs::write(&raw, text.replace("{\"seed\":", "\n{\"seed\":") + "\n")?;
+        fs::write(root().join("docs").join("resilience.md"), document(&all))?;
     }
-    let raw = json!({
-        "example": "examples/digits",
-        "runs": options.runs,
-        "faults": options.faults,
-        "seed": options.seed,
-        "speed": options.speed,
-        "machine": machine,
-        "profiles": measured,
-    });
-    let text = serde_json::to_string_pretty(&raw).map_err(io::Error::other)?;
-    fs::write(root().join("docs").join("resilience.json"), text + "\n")?;
-    fs::write(root().join("docs").join("resilience.md"), document(&raw))?;
-    Ok(lost(&raw))
+    Ok(lost(&json!({ "profiles": measured })))
+}
+
+/// Returns what was measured before; nothing if there is no such file.
+fn earlier(raw: &Path) -> io::Result<Value> {
+    match fs::read(raw) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns all that was measured, in the order of the profiles: of each the newest.
+fn with_earlier(earlier: Value, measured: &[Value]) -> Value {
+    let named = |profile: &str, one: &&Value| one["profile"] == profile;
+    let of = |profile: &str| {
+        let new = measured.iter().find(|one| named(profile, one));
+        new.or_else(|| earlier["profiles"].as_array()?.iter().find(|one| named(profile, one)))
+    };
+    json!({ "example": "examples/digits", "profiles": PROFILES.into_iter().filter_map(of).collect::<Vec<_>>() })
 }
 
 fn built() -> io::Result<PathBuf> {
@@ -138,118 +174,28 @@ fn machine() -> Value {
     json!({ "processors": std::thread::available_parallelism().ok().map(usize::from), "load_before": of_minute })
 }
 
-/// Returns in how many of Prunella's runs something was wrong.
-fn lost(raw: &Value) -> usize {
-    let runs = raw["profiles"].as_array().into_iter().flatten().flat_map(|one| one["answer"]["runs"].as_array());
-    runs.flatten().filter(|run| run["wrong"].as_array().is_none_or(|wrong| !wrong.is_empty())).count()
-}
-
-/// Returns the page, from the raw figures alone.
-fn document(raw: &Value) -> String {
-    let mut rows = String::new();
-    for one in raw["profiles"].as_array().into_iter().flatten() {
-        let profile = one["profile"].as_str().unwrap_or_default();
-        rows.push_str(&row(profile, "prunella", &one["answer"]["prunella"], raw["runs"].as_u64()));
-        rows.push_str(&row("", "ad-hoc", &one["answer"]["ad_hoc"], raw["runs"].as_u64()));
-    }
-    let wrong = match lost(raw) {
-        0 => "In none of Prunella's runs was an invariant broken or a byte other than undisturbed.".to_owned(),
-        n => format!("**In {n} of Prunella's runs something was wrong**: see `wrong` in the raw figures."),
-    };
-    let load = match raw["machine"]["load_before"].as_f64() {
-        None => String::new(),
-        Some(load) if load < BUSY => format!(", load {load:.1} before"),
-        Some(load) => {
-            format!(
-                ", load {load:.1} before: **the machine was busy with other work, so starts and recoveries took longer**"
-            )
-        }
-    };
-    format!(
-        "# Resilience, measured
-
-What interruptions cost `examples/digits`, by the formulas of [metrics.md](metrics.md); beside it the same commands as a shell script under the same faults
-([design/0032-ad-hoc-baseline.md](design/0032-ad-hoc-baseline.md)). Written by one command, which is `cargo xtask resilience`; all seeds, plans, time lines and raw figures are in
-[resilience.json](resilience.json). Never edit this page by hand.
-
-{runs} runs a profile, up to {faults} faults each, seeds from {seed} on, times of notices divided by {speed}; {processors} processors{load}.
-{wrong}
-
-| profile | | interruptions | MTTR p50 / p99 | to new progress p50 | corrupt artifacts | waste (bound) | lineage | gave up |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
-{rows}
-- *Corrupt artifacts* differ from those of the undisturbed run and could be seen: outputs of steps that are done, and published files.
-- *Gave up*: runs that did not succeed by themselves. A script that gave up waits for somebody to look; that wait is in no figure.
-- A script is started again at once, as Prunella is, and its pause between two tries is a second. The hours until somebody notices are not counted for it.
-- What ran between the last event of an engine, or the last word of a script, and its death without notice is in neither row: compute and waste are lower bounds there.
-- The *bound* takes it that a program can be checkpointed at any instant. A program that writes its checkpoints at points of its own loses what it did since the last of them, whoever runs it; how far waste lies above the bound
-  is mostly that.
-- The programs of the example checkpoint atomically and write whole files, so that a script, too, goes on from where it was. What a careless program does to a script, and not to Prunella, is a test
-  (`a_careless_writer_that_is_killed_corrupts_the_script_and_not_prunella`).
-",
-        runs = raw["runs"],
-        faults = raw["faults"],
-        seed = raw["seed"],
-        speed = raw["speed"],
-        processors = raw["machine"]["processors"],
-    )
-}
-
-fn row(profile: &str, who: &str, figures: &Value, runs: Option<u64>) -> String {
-    let seconds = |name: &str, which: &str| {
-        figures[name][which].as_f64().map_or_else(|| "–".to_owned(), |millis| format!("{:.2} s", millis / 1000.0))
-    };
-    let share =
-        |name: &str| figures[name].as_f64().map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
-    let gave_up = figures["failed_runs"]
-        .as_u64()
-        .map_or_else(|| "–".to_owned(), |failed| format!("{failed} of {}", runs.unwrap_or_default()));
-    format!(
-        "| {profile} | {who} | {}, {} healed | {} / {} | {} | {} ({}) | {} ({}) | {} | {gave_up} |\n",
-        figures["interruptions"],
-        figures["recovered"],
-        seconds("mttr", "p50_ms"),
-        seconds("mttr", "p99_ms"),
-        seconds("mttr_to_mark", "p50_ms"),
-        figures["corrupt_artifacts"],
-        share("corruption"),
-        share("waste"),
-        share("waste_bound"),
-        share("lineage"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_both_rows_of_every_profile_and_says_what_was_lost() {
-        let figures = json!({ "interruptions": 4, "recovered": 3, "corrupt_artifacts": 1, "corruption": 0.25, "waste": 0.0625,
-                              "waste_bound": 0.01, "lineage": 1.0, "mttr": { "p50_ms": 10, "p99_ms": 1500 } });
-        let mut script = figures.clone();
-        script["failed_runs"] = 2.into();
-        let answer = |wrong: Value| json!({ "runs": [{ "wrong": wrong }], "prunella": figures, "ad_hoc": script });
-        let raw = |wrong: Value| json!({ "runs": 20, "profiles": [{ "profile": "kills", "answer": answer(wrong) }] });
-        let page = document(&raw(json!([])));
-        assert!(
-            page.contains(
-                "| kills | prunella | 4, 3 healed | 0.01 s / 1.50 s | – | 1 (25.0 %) | 6.2 % (1.0 %) | 100.0 % | – |"
-            ),
-            "{page}"
-        );
-        assert!(page.contains("| ad-hoc |") && page.contains("| 2 of 20 |") && page.contains("In none of"), "{page}");
-        assert!(document(&raw(json!(["I1"]))).contains("In 1 of Prunella's runs something was wrong"));
-        let mut busy = raw(json!([]));
-        busy["machine"]["load_before"] = json!(4.3);
-        assert!(document(&busy).contains("load 4.3 before: **the machine was busy") && !page.contains("busy"));
-        assert_eq!((lost(&raw(json!([]))), lost(&raw(Value::Null))), (0, 1));
+    fn options_are_read_and_what_is_none_is_refused() {
+        let options = Options::of(&["--quick", "--seed", "9"]).expect("options");
+        assert_eq!((options.runs, options.seed, options.profiles.len()), (2, 9, PROFILES.len()));
+        let options = Options::of(&["--profile", "kills", "--profile", "pods"]).expect("options");
+        assert_eq!(options.profiles, ["kills", "pods"]);
+        assert!(Options::of(&["--runs"]).is_none() && Options::of(&["now"]).is_none());
+        assert!(Options::of(&["--profile", "kill"]).is_none());
     }
 
     #[test]
-    fn options_are_read_and_what_is_none_is_refused() {
-        let options = Options::of(&["--quick", "--seed", "9"]).expect("options");
-        assert_eq!((options.runs, options.seed), (2, 9));
-        assert!(Options::of(&["--runs"]).is_none() && Options::of(&["now"]).is_none());
+    fn what_was_measured_before_stays_until_it_is_measured_again() {
+        let one = |profile: &str, runs: u32| json!({ "profile": profile, "runs": runs });
+        let all = with_earlier(Value::Null, &[one("kills", 3)]);
+        assert_eq!(all["profiles"], json!([one("kills", 3)]));
+        let all = with_earlier(all, &[one("pods", 4)]);
+        assert_eq!(all["profiles"], json!([one("pods", 4), one("kills", 3)]));
+        let all = with_earlier(all, &[one("kills", 5)]);
+        assert_eq!(all["profiles"], json!([one("pods", 4), one("kills", 5)]));
     }
 }

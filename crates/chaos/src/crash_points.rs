@@ -44,7 +44,7 @@ pub async fn passed(
         false => vec![counting],
     };
     let random = SeededRandom::new(0);
-    let mut live = Live::begin(sys, subject, dir, &random, patience, (None, &engines[0]))?;
+    let mut live = Live::begin(sys, subject, dir, &random, patience, (&[], &engines[0]))?;
     let outcome = through(&mut live, &engines, None).await;
     let played = live.told(outcome).await?;
     Ok((played, read(sys, &told, dir)))
@@ -87,7 +87,7 @@ pub async fn play_point(
         _ => vec![last],
     };
     let random = SeededRandom::new(0);
-    let mut live = Live::begin(sys, subject, dir, &random, patience, (None, &engines[0]))?;
+    let mut live = Live::begin(sys, subject, dir, &random, patience, (&[], &engines[0]))?;
     let outcome = through(&mut live, &engines, Some((at, &told, dir))).await;
     live.told(outcome).await
 }

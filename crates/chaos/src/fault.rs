@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use prunella_faults::Trouble;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One thing that goes wrong.
@@ -39,6 +40,59 @@ pub enum Fault {
     Memory,
     /// Bytes in the store are others than those that were written.
     Rot,
+    /// The store has no time for half of what it is asked.
+    StorageThrottled {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Every request to the store waits.
+    StorageSlow {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Requests to the store fail.
+    StorageErrors {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Requests to the store are done, or are not, and no answer comes.
+    RepliesLost {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Bytes that are read come short once.
+    ShortReads {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// There is no room on the disks of the machine.
+    DiskFull {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Operations on files fail.
+    DiskErrors {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// Operations on files wait.
+    DiskSlow {
+        /// For how long, in milliseconds.
+        #[serde(rename = "for_ms", with = "millis")]
+        lasting: Duration,
+    },
+    /// The wall clock is put forward or back, and stays so; time goes on as it does.
+    ClockJump {
+        /// By how much, in milliseconds.
+        by_ms: i64,
+    },
 }
 
 /// Who gives notice, and how.
@@ -106,7 +160,22 @@ impl Fault {
     pub fn ends_engine(self) -> bool {
         match self {
             Self::Notice { .. } | Self::Machine | Self::Engine | Self::TwoEngines => true,
-            Self::Guardian | Self::Step | Self::Freeze { .. } | Self::Zombie | Self::Memory | Self::Rot => false,
+            _ => false,
+        }
+    }
+
+    /// Returns what goes wrong with storage, and for how long, if that is what the fault is.
+    pub fn storm(self) -> Option<(Trouble, Duration)> {
+        match self {
+            Self::StorageThrottled { lasting } => Some((Trouble::StorageThrottled, lasting)),
+            Self::StorageSlow { lasting } => Some((Trouble::StorageSlow, lasting)),
+            Self::StorageErrors { lasting } => Some((Trouble::StorageErrors, lasting)),
+            Self::RepliesLost { lasting } => Some((Trouble::RepliesLost, lasting)),
+            Self::ShortReads { lasting } => Some((Trouble::ShortReads, lasting)),
+            Self::DiskFull { lasting } => Some((Trouble::DiskFull, lasting)),
+            Self::DiskErrors { lasting } => Some((Trouble::DiskErrors, lasting)),
+            Self::DiskSlow { lasting } => Some((Trouble::DiskSlow, lasting)),
+            _ => None,
         }
     }
 }
@@ -127,6 +196,20 @@ impl fmt::Display for Fault {
             Self::TwoEngines => f.write_str("machine killed, and two engines go on"),
             Self::Memory => f.write_str("step takes more memory than it says"),
             Self::Rot => f.write_str("bytes in the store rot"),
+            Self::StorageThrottled { lasting } => write!(f, "storage throttled for {:.1} s", lasting.as_secs_f64()),
+            Self::StorageSlow { lasting } => write!(f, "storage slow for {:.1} s", lasting.as_secs_f64()),
+            Self::StorageErrors { lasting } => write!(f, "storage fails for {:.1} s", lasting.as_secs_f64()),
+            Self::RepliesLost { lasting } => {
+                write!(f, "replies of the storage lost for {:.1} s", lasting.as_secs_f64())
+            }
+            Self::ShortReads { lasting } => write!(f, "short reads for {:.1} s", lasting.as_secs_f64()),
+            Self::DiskFull { lasting } => write!(f, "disk full for {:.1} s", lasting.as_secs_f64()),
+            Self::DiskErrors { lasting } => write!(f, "disk fails for {:.1} s", lasting.as_secs_f64()),
+            Self::DiskSlow { lasting } => write!(f, "disk slow for {:.1} s", lasting.as_secs_f64()),
+            Self::ClockJump { by_ms } if *by_ms < 0 => {
+                write!(f, "wall clock put back by {:.1} s", by_ms.unsigned_abs() as f64 / 1e3)
+            }
+            Self::ClockJump { by_ms } => write!(f, "wall clock put forward by {:.1} s", *by_ms as f64 / 1e3),
         }
     }
 }

@@ -17,6 +17,8 @@ mod play;
 mod profile;
 mod recorded;
 mod rot;
+mod site;
+mod storm;
 mod subject;
 mod two_engines;
 
@@ -29,4 +31,5 @@ pub use oracle::{Broken, Oracle, Seen, broken};
 pub use play::{Made, Patience, Played, kill_all, play};
 pub use profile::{Profile, UnknownProfile};
 pub use recorded::Recorded;
+pub use site::{Site, Sites};
 pub use subject::{Subject, contents};

@@ -1,6 +1,7 @@
 //! The metadata service of a cloud, on loopback: what it says when a machine is to go, as the clouds' documents have it.
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::fault::Platform;
+use crate::fault::{Fault, Platform, Strike};
 
 /// What it says at present, and whether anybody still asks.
 #[derive(Debug, Clone, Default)]
@@ -61,14 +62,30 @@ impl Metadata {
         Ok(Self { platform, address, says, thread: Some(thread) })
     }
 
+    /// Starts the one that engines ask under a plan: that of the first notice that comes by one.
+    ///
+    /// # Errors
+    /// As [`Metadata::start`].
+    pub(crate) fn of(plan: &[Strike]) -> io::Result<Option<Self>> {
+        let asked = plan.iter().find_map(|strike| match strike.fault {
+            Fault::Notice { by: Some(by), .. } if by.is_asked() => Some(by),
+            _ => None,
+        });
+        asked.map(Self::start).transpose()
+    }
+
+    /// Returns what tells an engine to ask it; `speed` is how much faster than a cloud's own it is.
+    pub(crate) fn variables(&self, speed: f64) -> [(&'static str, OsString); 3] {
+        [
+            ("PRUNELLA_NOTICES", self.platform.name().into()),
+            ("PRUNELLA_METADATA_ENDPOINT", format!("http://{}", self.address).into()),
+            ("PRUNELLA_METADATA_SPEED", speed.to_string().into()),
+        ]
+    }
+
     /// Returns whose it is.
     pub(crate) fn platform(&self) -> Platform {
         self.platform
-    }
-
-    /// Returns where it is asked.
-    pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
     }
 
     /// Says from now on that the machine goes, as long from now as this cloud does; `now_ms` is the wall clock.

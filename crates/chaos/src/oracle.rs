@@ -1,20 +1,18 @@
 //! What must hold at every instant, read from the store alone (docs/design/protocol.md, Invariants).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use prunella_engine::{Loaded, load_state};
 use prunella_journal::{Event, RestoreFrom, Stamped};
 use prunella_model::{CheckpointId, Digest, PipelineName, RunId, SlotId, StepKey};
-use prunella_objects::{Embedded, ObjectsError};
 use prunella_store::{KeyView, Store, records::End};
 use prunella_sys::Sys;
 
 use crate::find::{Found, processes};
 use crate::lineage::Lineage;
+use crate::site::Site;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone)]
@@ -36,10 +34,10 @@ pub struct Seen {
     pub excused: HashSet<String>,
 }
 
-/// Reads an embedded store again and again, and remembers what may never change.
+/// Reads a store again and again, and remembers what may never change.
 pub struct Oracle {
     sys: Sys,
-    dir: PathBuf,
+    site: Site,
     /// Every start and end, as it was first seen.
     filled: BTreeMap<String, Bytes>,
     whole: HashSet<CheckpointId>,
@@ -50,10 +48,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Returns the oracle of the store in `dir`, which need not be there yet.
-    pub fn new(sys: &Sys, dir: &Path) -> Self {
+    /// Returns the oracle of a store, which need not be there yet. `sys` suffers nothing.
+    pub fn new(sys: &Sys, site: &Site) -> Self {
         let (filled, whole, commits, lineage) = Default::default();
-        Self { sys: sys.clone(), dir: dir.to_owned(), filled, whole, commits, lineage, rotten: Vec::new() }
+        Self { sys: sys.clone(), site: site.clone(), filled, whole, commits, lineage, rotten: Vec::new() }
     }
 
     /// Is told that the bytes at a key are others than those that were written: what is wrong with these alone is no fault.
@@ -82,7 +80,7 @@ impl Oracle {
     }
 
     async fn look(&mut self) -> Result<Vec<Seen>, Broken> {
-        let Some(store) = self.store()? else { return Ok(Vec::new()) };
+        let Some(store) = self.store().await? else { return Ok(Vec::new()) };
         let Self { sys, filled, whole, commits, lineage, .. } = self;
         let views = views(&store, filled).await?;
         slots(&store, &views, commits).await?;
@@ -101,13 +99,9 @@ impl Oracle {
     ///
     /// # Errors
     /// It does not open.
-    pub fn store(&self) -> Result<Option<Store>, Broken> {
-        match Embedded::open_read_only(&self.sys, &self.dir) {
-            Ok(objects) => Ok(Some(Store::new(Arc::new(objects), self.sys.clone()))),
-            // Killed before there was a store.
-            Err(ObjectsError::NoStore { .. }) => Ok(None),
-            Err(error) => Err(broken("I9 durable", format!("the store does not open: {error}"))),
-        }
+    pub async fn store(&self) -> Result<Option<Store>, Broken> {
+        let opened = self.site.open(&self.sys).await;
+        opened.map_err(|error| broken("I9 durable", format!("the store does not open: {error}")))
     }
 
     /// Returns the newest run, once its graph is there.
@@ -115,7 +109,7 @@ impl Oracle {
     /// # Errors
     /// The store cannot be read.
     pub async fn run(&self) -> Result<Option<RunId>, Broken> {
-        let Some(store) = self.store()? else { return Ok(None) };
+        let Some(store) = self.store().await? else { return Ok(None) };
         let runs = store.runs().await.map_err(unreadable)?;
         let Some(newest) = runs.into_iter().max_by_key(|run| run.order) else { return Ok(None) };
         Ok(store.graph(&newest.run).await.ok().map(|_| newest.run))
@@ -126,7 +120,7 @@ impl Oracle {
     /// # Errors
     /// The store cannot be read.
     pub async fn checkpoints_of(&mut self, step: &str) -> Result<Vec<(CheckpointId, String)>, Broken> {
-        let Some(store) = self.store()? else { return Ok(Vec::new()) };
+        let Some(store) = self.store().await? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for view in views(&store, &mut self.filled).await? {
             let starts = view.slots.values().filter_map(|slot| slot.start.as_ref());
@@ -147,7 +141,7 @@ impl Oracle {
     /// # Errors
     /// One of them is another than the one that was committed, or the store cannot be read.
     pub async fn results_are_whole(&self, pipeline: &PipelineName) -> Result<(), Broken> {
-        let Some(store) = self.store()? else { return Ok(()) };
+        let Some(store) = self.store().await? else { return Ok(()) };
         let Some(names) = store.names(pipeline).await.map_err(unreadable)? else { return Ok(()) };
         for (name, (_, stored)) in names.artifacts {
             let wrong = |error| broken("I1 visible", format!("`{name}`, after all that rotted was healed: {error}"));
@@ -162,7 +156,7 @@ impl Oracle {
     /// No run of it has succeeded, or the store cannot be read.
     pub async fn results(&self, pipeline: &PipelineName) -> Result<BTreeMap<String, Digest>, Broken> {
         let none = || broken("I10 ends", "the run succeeded and moved no names");
-        let store = self.store()?.ok_or_else(none)?;
+        let store = self.store().await?.ok_or_else(none)?;
         let Some(names) = store.names(pipeline).await.map_err(unreadable)? else {
             let newest = store.runs_of(pipeline, 1).await.map_err(unreadable)?.pop().ok_or_else(none)?;
             let Loaded { record, plan, state, .. } = load_state(&store, &newest.run).await.map_err(unreadable)?;

@@ -5,11 +5,12 @@ use std::{
     ffi::OsString,
     io,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Child,
     time::Duration,
 };
 
+use prunella_faults::VARIABLE;
 use prunella_model::Digest;
 use prunella_process::Signal;
 use prunella_sys::{Random, Sys};
@@ -20,6 +21,8 @@ use crate::{
     find::{Found, mains, processes},
     metadata::Metadata,
     oracle::{Broken, Oracle, broken},
+    site::{Site, Sites},
+    storm::Sky,
     subject::{Arena, Subject},
 };
 
@@ -72,6 +75,9 @@ pub(crate) struct Live<'a> {
     pub(crate) oracle: Oracle,
     pub(crate) random: &'a dyn Random,
     pub(crate) patience: Patience,
+    pub(crate) sky: Sky,
+    /// The id of the store, once there is one.
+    store: Option<String>,
     pub(crate) engine: Child,
     /// An engine that was taken over from, until it has ended.
     replaced: Option<Child>,
@@ -99,8 +105,7 @@ pub async fn play(
     random: &dyn Random,
     patience: Patience,
 ) -> io::Result<Played> {
-    let metadata = metadata_of(plan)?;
-    let mut live = Live::begin(sys, subject, dir, random, patience, (metadata, &[]))?;
+    let mut live = Live::begin(sys, subject, dir, random, patience, (plan, &[]))?;
     let outcome = live.whole(plan).await;
     live.told(outcome).await
 }
@@ -127,14 +132,18 @@ impl<'a> Live<'a> {
         dir: &Path,
         random: &'a dyn Random,
         patience: Patience,
-        (metadata, variables): (Option<Metadata>, &[(&str, OsString)]),
+        (plan, variables): (&[Strike], &[(&str, OsString)]),
     ) -> io::Result<Self> {
         sys.fs.create_dir_all(dir)?;
-        let arena = Arena::new(dir);
-        let oracle = Oracle::new(sys, &arena.store());
-        let engine = arena.start(subject, false, &with(variables, metadata.as_ref(), subject))?;
+        let arena = Arena::new(dir, &subject.sites);
+        let oracle = Oracle::new(sys, arena.site());
+        let metadata = Metadata::of(plan)?;
+        let mut sky = Sky::before(plan, arena.faults(), random.u64());
+        let all = environment(variables, metadata.as_ref(), sky.over_engine(&*sys.fs, 1)?, subject);
+        let engine = arena.start(subject, false, &all)?;
         let played = Played { engines: 1, ..Played::default() };
-        let (began, replaced, rival, exhausted) = (sys.clock.monotonic(), None, None, BTreeSet::new());
+        let (began, store, replaced, rival) = (sys.clock.monotonic(), None, None, None);
+        let exhausted = BTreeSet::new();
         Ok(Self {
             sys,
             subject,
@@ -142,6 +151,8 @@ impl<'a> Live<'a> {
             oracle,
             random,
             patience,
+            sky,
+            store,
             engine,
             replaced,
             rival,
@@ -167,6 +178,9 @@ impl<'a> Live<'a> {
         Ok(self.played)
     }
 }
+
+/// How long it is waited before an engine is started again that could not go on in a storm: as systemd does (`RestartSec=`).
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Live<'_> {
     pub(crate) async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
@@ -209,6 +223,7 @@ impl Live<'_> {
             let results = self.oracle.results(&self.subject.pipeline).await?;
             self.played.made = Some(Made { results, published });
         }
+        self.learn().await;
         let until = self.sys.clock.monotonic() + self.patience.engine;
         loop {
             match self.ours().first() {
@@ -228,7 +243,14 @@ impl Live<'_> {
     }
 
     pub(crate) fn ours(&self) -> Vec<Found> {
-        ours(&self.arena, &self.oracle)
+        ours(&self.arena, self.store.as_deref())
+    }
+
+    /// Learns whose attempts are ours, as soon as there is a store.
+    async fn learn(&mut self) {
+        if self.store.is_none() {
+            self.store = id_of(&self.oracle).await;
+        }
     }
 
     /// Waits so long, or until the run has ended; an engine that ended and can be gone on from is started again.
@@ -239,6 +261,10 @@ impl Live<'_> {
                 match status.code() {
                     Some(RESUMABLE) => {
                         self.note("the engine ended, and can be gone on from");
+                        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
+                        if self.sky.is_stormy() {
+                            self.sys.clock.sleep(PAUSE).await;
+                        }
                         self.go_on()?;
                     }
                     Some(code) => {
@@ -249,6 +275,7 @@ impl Live<'_> {
                     None => return Err(broken("I10 ends", format!("an engine ended by itself with {status}")).into()),
                 }
             }
+            self.clear_up().await?;
             if self.sys.clock.monotonic() >= until {
                 return Ok(None);
             }
@@ -271,10 +298,10 @@ impl Live<'_> {
 
     /// Starts an engine beside the one that is there.
     pub(crate) fn another(&mut self, take_over: bool, variables: &[(&str, OsString)]) -> Result<Child, Ended> {
-        let variables = with(variables, self.metadata.as_ref(), self.subject);
-        let engine = self.arena.start(self.subject, take_over, &variables).map_err(Ended::Start)?;
         self.played.engines += 1;
-        Ok(engine)
+        let faults = self.sky.over_engine(&*self.sys.fs, self.played.engines).map_err(Ended::Start)?;
+        let all = environment(variables, self.metadata.as_ref(), faults, self.subject);
+        self.arena.start(self.subject, take_over, &all).map_err(Ended::Start)
     }
 
     /// Starts to heal the run.
@@ -283,8 +310,8 @@ impl Live<'_> {
     }
 
     /// Returns where the store lies.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.arena.store()
+    pub(crate) fn site(&self) -> &Site {
+        self.arena.site()
     }
 
     /// Returns one of these, chosen at random.
@@ -294,6 +321,11 @@ impl Live<'_> {
 
     /// Carries a fault out; says whether there was something to do it to.
     async fn carry_out(&mut self, fault: Fault) -> Result<bool, Ended> {
+        if self.weather_changes(fault).map_err(Ended::Start)? {
+            self.note(fault);
+            return Ok(true);
+        }
+        self.learn().await;
         let all = self.ours();
         let engine = all.iter().find(|found| found.pid == self.engine.id()).cloned();
         let guardian = all.iter().find(|found| found.guardian && found.parent == self.engine.id()).cloned();
@@ -310,6 +342,8 @@ impl Live<'_> {
             // These tell by themselves what they hit.
             Fault::Memory => return self.exhaust(&all).await,
             Fault::Rot => return Ok(self.rot()),
+            // That was the weather.
+            _ => false,
         };
         if !hit {
             return Ok(false);
@@ -328,7 +362,7 @@ impl Live<'_> {
             }
             Fault::Zombie => self.come_back(engine).await?,
             Fault::TwoEngines => self.two_go_on().await?,
-            Fault::Guardian | Fault::Step | Fault::Memory | Fault::Rot => {}
+            _ => {}
         }
         Ok(true)
     }
@@ -349,6 +383,7 @@ impl Live<'_> {
         let until = self.sys.clock.monotonic() + grace;
         let mut status = None;
         while status.is_none() && self.sys.clock.monotonic() < until {
+            self.clear_up().await?;
             self.sys.clock.sleep(TICK).await;
             status = self.engine.try_wait().map_err(Ended::Start)?;
         }
@@ -408,31 +443,21 @@ impl Live<'_> {
             let _ended = child.kill();
             let _ended = child.wait();
         }
+        self.learn().await;
         leave_nothing(self.sys, || self.ours(), self.patience.engine).await;
     }
 }
 
-/// Returns the metadata service that engines ask under this plan: that of the first notice that comes by one.
-fn metadata_of(plan: &[Strike]) -> io::Result<Option<Metadata>> {
-    let asked = plan.iter().find_map(|strike| match strike.fault {
-        Fault::Notice { by: Some(by), .. } if by.is_asked() => Some(by),
-        _ => None,
-    });
-    asked.map(Metadata::start).transpose()
-}
-
-/// Returns these variables and those that tell an engine whose notices it hears, and where.
-fn with<'v>(
+/// Returns these variables, those that tell an engine whose notices it hears and where, and what it suffers.
+fn environment<'v>(
     variables: &[(&'v str, OsString)],
     metadata: Option<&Metadata>,
+    faults: Option<&Path>,
     subject: &Subject,
 ) -> Vec<(&'v str, OsString)> {
     let mut all = variables.to_vec();
-    if let Some(metadata) = metadata {
-        all.push(("PRUNELLA_NOTICES", metadata.platform().name().into()));
-        all.push(("PRUNELLA_METADATA_ENDPOINT", metadata.endpoint().into()));
-        all.push(("PRUNELLA_METADATA_SPEED", subject.speed.to_string().into()));
-    }
+    all.extend(faults.map(|file| (VARIABLE, file.into())));
+    all.extend(metadata.into_iter().flat_map(|metadata| metadata.variables(subject.speed)));
     all
 }
 
@@ -447,12 +472,16 @@ fn of_attempt(all: &[Found], main: &Found, signal: Signal) -> bool {
 }
 
 /// Kills all that runs in directories below `dir`: what was begun there and is not waited for any more.
-pub async fn kill_all(sys: &Sys, dir: &Path) {
+pub async fn kill_all(sys: &Sys, sites: &Sites, dir: &Path) {
     for home in sys.fs.list(dir).unwrap_or_default() {
-        let arena = Arena::new(&dir.join(home.name));
-        let oracle = Oracle::new(sys, &arena.store());
-        leave_nothing(sys, || ours(&arena, &oracle), Duration::from_secs(2)).await;
+        let arena = Arena::new(&dir.join(home.name), sites);
+        let store = id_of(&Oracle::new(sys, arena.site())).await;
+        leave_nothing(sys, || ours(&arena, store.as_deref()), Duration::from_secs(2)).await;
     }
+}
+
+async fn id_of(oracle: &Oracle) -> Option<String> {
+    oracle.store().await.ok().flatten().map(|store| store.id().to_owned())
 }
 
 /// Kills all that a run has left, for so long: who is killed may have begun somebody at that moment.
@@ -469,9 +498,8 @@ pub(crate) async fn leave_nothing(sys: &Sys, ours: impl Fn() -> Vec<Found>, pati
 }
 
 /// Returns the engines of a run, their guardians, and the processes of its steps.
-fn ours(arena: &Arena, oracle: &Oracle) -> Vec<Found> {
+fn ours(arena: &Arena, store: Option<&str>) -> Vec<Found> {
     let marker = arena.marker();
-    let store = oracle.store().ok().flatten();
-    let attempts = store.map(|store| format!("{}={}/", prunella_process::ATTEMPT_ID, store.id()).into_bytes());
+    let attempts = store.map(|id| format!("{}={id}/", prunella_process::ATTEMPT_ID).into_bytes());
     processes(|variable| variable == marker || attempts.as_ref().is_some_and(|prefix| variable.starts_with(prefix)))
 }

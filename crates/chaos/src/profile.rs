@@ -25,6 +25,8 @@ pub enum Profile {
     Pods,
     /// Kills without any notice, of everything that can be killed.
     Kills,
+    /// Storage that is throttled, slow, fails, loses replies and is full, a clock that jumps, and now and then a kill.
+    StorageStorm,
     /// All of it, and processes that stand still and come back.
     Everything,
 }
@@ -36,7 +38,7 @@ pub struct UnknownProfile(pub String);
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AwsSpot,
         Self::GcpSpot,
         Self::AzureSpot,
@@ -45,6 +47,7 @@ impl Profile {
         Self::Kfp,
         Self::Pods,
         Self::Kills,
+        Self::StorageStorm,
         Self::Everything,
     ];
 
@@ -59,6 +62,7 @@ impl Profile {
             Self::Kfp => "kfp",
             Self::Pods => "pods",
             Self::Kills => "kills",
+            Self::StorageStorm => "storage-storm",
             Self::Everything => "everything",
         }
     }
@@ -70,7 +74,7 @@ impl Profile {
     /// Draws a plan of so many strikes, spread over a run that takes `undisturbed` by itself.
     ///
     /// Times between strikes are exponential, with a mean at which all of them fall into such a run, and at most three
-    /// times that. `speed` divides the times of notices and stops. The same seed gives the same plan.
+    /// times that. `speed` divides the times of notices, stops and storms. The same seed gives the same plan.
     pub fn draw(self, random: &dyn Random, strikes: usize, undisturbed: Duration, speed: f64) -> Vec<Strike> {
         let mean = undisturbed.as_secs_f64() / (strikes as f64 + 1.0);
         let strike = |_| {
@@ -88,6 +92,7 @@ impl Profile {
         let notice = |seconds: f64| Fault::Notice { grace: after(seconds), by: None };
         let of = |by: Platform| Fault::Notice { grace: after(by.grace().as_secs_f64()), by: Some(by) };
         let pods = |notice: Fault| vec![(6, notice), (2, Fault::Machine), (2, Fault::Step)];
+        let storm = after(10.0);
         match self {
             Self::AwsSpot => vec![(9, of(Platform::Aws)), (1, Fault::Machine)],
             Self::GcpSpot => vec![(8, of(Platform::Gcp)), (2, Fault::Machine)],
@@ -97,6 +102,20 @@ impl Profile {
             Self::Kfp => pods(of(Platform::Kfp)),
             Self::Pods => pods(notice(30.0)),
             Self::Kills => vec![(5, Fault::Step), (2, Fault::Machine), (2, Fault::Engine), (1, Fault::Guardian)],
+            Self::StorageStorm => vec![
+                (3, Fault::StorageThrottled { lasting: storm }),
+                (1, Fault::StorageSlow { lasting: storm }),
+                (3, Fault::StorageErrors { lasting: storm }),
+                (3, Fault::RepliesLost { lasting: storm }),
+                (2, Fault::ShortReads { lasting: storm }),
+                (2, Fault::DiskFull { lasting: storm }),
+                (1, Fault::DiskErrors { lasting: storm }),
+                (1, Fault::DiskSlow { lasting: storm }),
+                (1, Fault::ClockJump { by_ms: HOUR_MS }),
+                (1, Fault::ClockJump { by_ms: -HOUR_MS }),
+                // Whoever is killed in a storm goes on in it.
+                (2, Fault::Machine),
+            ],
             Self::Everything => vec![
                 (1, notice(120.0)),
                 (1, notice(30.0)),
@@ -110,6 +129,12 @@ impl Profile {
                 (1, Fault::TwoEngines),
                 (1, Fault::Memory),
                 (1, Fault::Rot),
+                (1, Fault::StorageThrottled { lasting: storm }),
+                (1, Fault::StorageErrors { lasting: storm }),
+                (1, Fault::RepliesLost { lasting: storm }),
+                (1, Fault::ShortReads { lasting: storm }),
+                (1, Fault::DiskFull { lasting: storm }),
+                (1, Fault::ClockJump { by_ms: -HOUR_MS }),
             ],
         }
     }
@@ -127,6 +152,9 @@ impl Profile {
         Fault::Step
     }
 }
+
+/// By how much a clock jumps.
+const HOUR_MS: i64 = 3_600_000;
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

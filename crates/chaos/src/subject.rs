@@ -8,7 +8,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use prunella_faults::VARIABLE;
 use prunella_model::{Digest, PipelineName};
+
+use crate::site::{Site, Sites};
 
 /// Set in every engine that is started here, and in its guardian: the directory of its run.
 pub(crate) const MARKER: &str = "PRUNELLA_CHAOS";
@@ -28,21 +31,30 @@ pub struct Subject {
     pub speed: f64,
     /// What is published in the end, by path; nothing if nobody can know yet, or ever.
     pub published: Option<BTreeMap<String, Digest>>,
+    /// Where the stores lie.
+    pub sites: Sites,
 }
 
-/// One run's directory: its store, what it publishes, what its engines said.
+/// One run's directory: what it publishes, what its engines said, what they suffer, and its store unless that lies elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Arena {
     dir: PathBuf,
+    site: Site,
 }
 
 impl Arena {
-    pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    pub(crate) fn new(dir: &Path, sites: &Sites) -> Self {
+        Self { dir: dir.to_owned(), site: sites.of(dir) }
     }
 
-    pub(crate) fn store(&self) -> PathBuf {
-        self.dir.join("store")
+    /// Where its store lies.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The file that says what its engines suffer.
+    pub(crate) fn faults(&self) -> PathBuf {
+        self.dir.join("faults.json")
     }
 
     /// Where publications to paths go.
@@ -86,7 +98,7 @@ impl Arena {
         Command::new(&subject.binary)
             .args(words)
             .arg("--store")
-            .arg(self.store())
+            .arg(self.site.word())
             .env(MARKER, &self.dir)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .env_remove("PRUNELLA_STORE")

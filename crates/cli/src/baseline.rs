@@ -16,7 +16,6 @@ use prunella_journal::{RunState, StepIndex};
 use prunella_model::{
     CheckpointFormat, Epoch, Item, Pipeline, PortName, RunId, SlotId, Step, StepAddress, StepId, is_address,
 };
-use prunella_objects::Embedded;
 use prunella_store::Store;
 use prunella_sys::Fs;
 
@@ -39,7 +38,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// Reads what the undisturbed run in `calm` was; its outputs are laid out in `beside` for a moment. `base` is the directory of the
+    /// Reads what the undisturbed run in `store` was; its outputs are laid out in `beside` for a moment. `base` is the directory of the
     /// pipeline file.
     ///
     /// # Errors
@@ -47,12 +46,10 @@ impl Baseline {
     pub async fn of(
         context: &Context,
         base: &Path,
-        calm: &Path,
+        store: Store,
         beside: &Path,
         published: &Artifacts,
     ) -> Result<Self, CliError> {
-        let store =
-            Store::new(Arc::new(Embedded::open_read_only(&context.sys, &calm.join("store"))?), context.sys.clone());
         let newest = store.runs().await?.into_iter().max_by_key(|run| run.order);
         let run = newest.ok_or_else(|| CliError::Usage("the undisturbed run is gone".to_owned(), None))?.run;
         let loaded = load_state(&store, &run).await?;

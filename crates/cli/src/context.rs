@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use prunella_faults::Faults;
 use prunella_sys::Sys;
 
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
 pub struct Context {
     /// The machine.
     pub sys: Sys,
+    /// What storage and clock suffer, where somebody asks for that.
+    pub faults: Option<Faults>,
     /// How to answer.
     pub output: Output,
     /// The store that was named, or that the project file names.
@@ -45,11 +48,12 @@ impl Context {
     pub fn new(args: &Args) -> Result<Self, CliError> {
         let (settings, unread) = (Settings::default(), None);
         let store_from = if args.store.is_some() { Origin::Flag } else { Origin::BuiltIn };
-        let sys = Sys::real().with_crash_points().map_err(|wrong| CliError::Usage(wrong, None))?;
+        let (sys, faults) = machine()?;
         let store = args.store.as_deref().map(StoreAt::named).transpose()?;
         let (read_from, read_from_by) = others(&sys, &args.read_from)?;
         let mut context = Self {
             sys,
+            faults,
             output: args.output,
             store,
             store_from,
@@ -89,6 +93,7 @@ impl Context {
         };
         Ok(Self {
             sys: self.sys.clone(),
+            faults: self.faults.clone(),
             output: self.output,
             store,
             store_from: Origin::BuiltIn,
@@ -114,6 +119,21 @@ impl Context {
         let base = env.var("XDG_CACHE_HOME").filter(|dir| dir.starts_with('/')).map(PathBuf::from);
         let base = base.or_else(|| env.var("HOME").map(|home| PathBuf::from(home).join(".cache")));
         base.unwrap_or_else(|| PathBuf::from("/tmp")).join("prunella")
+    }
+}
+
+/// Returns this machine, and what its storage and clock suffer if the environment asks for that.
+fn machine() -> Result<(Sys, Option<Faults>), CliError> {
+    let sys = Sys::real();
+    // Around what suffers: a point is what was asked for, whatever comes of it.
+    let counted = |sys: Sys| sys.with_crash_points().map_err(|wrong| CliError::Usage(wrong, None));
+    match Faults::asked_for(&sys) {
+        Ok(None) => Ok((counted(sys)?, None)),
+        Ok(Some(faults)) => Ok((counted(faults.around(sys))?, Some(faults))),
+        Err(error) => {
+            let hint = "docs/configuration.md says what it holds; without the variable nothing goes wrong";
+            Err(CliError::Usage(error.to_string(), Some(hint.to_owned())))
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub async fn store(context: &Context, at: &StoreAt) -> Result<Store, CliError> {
     // One for the store and for what is published: what may go over the network is that of the process.
     let options = bucket(context)?;
     let objects: Arc<dyn Objects> = match at {
-        StoreAt::Directory(dir) => Arc::new(Embedded::open(&context.sys, dir)?),
-        StoreAt::Plain(dir) => Arc::new(Directory::open(&context.sys, dir, &met(context))?),
+        StoreAt::Directory(dir) => suffering(context, Embedded::open(&context.sys, dir)?, dir),
+        StoreAt::Plain(dir) => suffering(context, Directory::open(&context.sys, dir, &met(context))?, dir),
         StoreAt::Bucket(url) => Arc::new(Remote::open(&context.sys, url, &options).await?),
     };
     let of_the_store = match at {
@@ -53,12 +53,20 @@ pub async fn store_read_only(context: &Context, at: &StoreAt) -> Result<Store, C
 
 async fn read_only(context: &Context, at: &StoreAt, options: &prunella_remote::Options) -> Result<Store, CliError> {
     let objects: Arc<dyn Objects> = match at {
-        StoreAt::Directory(dir) => Arc::new(Embedded::open_read_only(&context.sys, dir)?),
-        StoreAt::Plain(dir) => Arc::new(Directory::open_read_only(&context.sys, dir)?),
+        StoreAt::Directory(dir) => suffering(context, Embedded::open_read_only(&context.sys, dir)?, dir),
+        StoreAt::Plain(dir) => suffering(context, Directory::open_read_only(&context.sys, dir)?, dir),
         StoreAt::Bucket(url) => Arc::new(Remote::open_existing(&context.sys, url, options).await?),
     };
     let lakes = Arc::new(Lakes::new(&context.sys, bucket(context)?));
     limited(context, Store::new(objects, context.sys.clone()).listing(lakes))
+}
+
+/// Returns a store in a directory, which suffers what somebody asked for.
+fn suffering(context: &Context, objects: impl Objects, dir: &Path) -> Arc<dyn Objects> {
+    match &context.faults {
+        None => Arc::new(objects),
+        Some(faults) => faults.objects(Arc::new(objects), dir),
+    }
 }
 
 /// How long a store of others may stumble: nothing waits for it that could not do without.
@@ -100,6 +108,7 @@ pub fn bucket(context: &Context) -> Result<prunella_remote::Options, CliError> {
     let limits = Transfers::of(context)?;
     let mut options = prunella_remote::Options::new(context.cache().join("objects"));
     options.rate = Rate::new(limits.rate);
+    options.faults.clone_from(&context.faults);
     options.at_once = limits.requests.unwrap_or(options.at_once);
     Ok(options)
 }

@@ -16,7 +16,7 @@ pub struct Life {
     pub interrupted: bool,
 }
 
-/// What is believed before anything was seen; it counts as one interruption.
+/// What is believed before anything was seen; it weighs as much as one interruption.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prior {
     /// The mean time between interruptions.
@@ -83,22 +83,42 @@ pub fn log_likelihood(lives: &Lives, seen: &[Life]) -> f64 {
     seen.iter().map(of).sum()
 }
 
-/// Returns the lives that do not age: all time lived, by the interruptions, what is believed counting as one.
+/// Returns the logarithm by which the believed scale of a hazard is moved by so many interruptions, where without moving it
+/// `expected` of them were to be expected.
+///
+/// The most likely one, where the logarithm of the scale is believed to be normal about 0 with the spread that one
+/// interruption leaves: kinds of machines differ by factors, so what is believed must give way to machines that live for
+/// minutes as soon as to ones that live for days. A mean of times would hold on to the longer of the two.
+fn moved(number: f64, expected: f64) -> f64 {
+    // The slope of the logarithm of the posterior is convex and falls: Newton's steps end left of where it is 0, and come back.
+    let mut log = ((expected + 1.0) / (number + 1.0)).ln();
+    for _ in 0..60 {
+        let left = expected * (-log).exp();
+        let step = (left - number - log) / (left + 1.0);
+        log += step;
+        if step.abs() < 1e-12 {
+            break;
+        }
+    }
+    log
+}
+
+/// Returns the most likely lives that do not age; the believed mean weighs as much as one interruption.
 pub fn exponential(seen: &[Life], prior: &Prior) -> Lives {
     let over: f64 = seen.iter().map(|life| life.lived).sum();
     let number = seen.iter().filter(|life| life.interrupted).count();
-    Lives::Exponential { mean: (prior.mean + over) / (number as f64 + 1.0) }
+    Lives::Exponential { mean: prior.mean * moved(number as f64, over / prior.mean).exp() }
 }
 
-/// Returns the most likely Weibull lives; the believed shape holds against few lives, the believed mean counts as one.
+/// Returns the most likely Weibull lives; the believed shape holds against few lives, the believed mean weighs as much as one.
 pub fn weibull(seen: &[Life], prior: &Prior) -> Lives {
     let seen: Vec<Life> = seen.iter().map(|life| Life { lived: life.lived.max(LEAST), ..*life }).collect();
     let number = seen.iter().filter(|life| life.interrupted).count() as f64;
     let logs: f64 = seen.iter().filter(|life| life.interrupted).map(|life| life.lived.ln()).sum();
     let scale_of = |shape: f64| {
         let believed = prior.mean / tgamma(1.0 + 1.0 / shape);
-        let sum: f64 = seen.iter().map(|life| (life.lived / believed).powf(shape)).sum();
-        believed * ((sum + 1.0) / (number + 1.0)).powf(1.0 / shape)
+        let expected: f64 = seen.iter().map(|life| (life.lived / believed).powf(shape)).sum();
+        believed * (moved(number, expected) / shape).exp()
     };
     let likelihood = |log_shape: f64| {
         let shape = log_shape.exp();

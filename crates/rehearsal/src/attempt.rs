@@ -1,5 +1,7 @@
 //! One attempt on one machine.
 
+use prunella_interruptions::{Draws, Lives};
+
 use crate::{Chooser, World};
 
 /// The machine of an attempt, and what the attempt has to do.
@@ -38,7 +40,9 @@ pub struct Lived {
 ///
 /// A checkpoint holds the program up for `blocking`, and becomes durable `persist` later, beside the program, which is slower
 /// meanwhile; the next one begins no earlier. On notice the program goes on until a last checkpoint just fits, if one fits.
-pub fn live(world: &World, chooser: &mut Chooser, task: &Task) -> Lived {
+/// `false_alarms` are the ages, in order, at which such a checkpoint is taken for a notice that does not come true: it holds
+/// the program up until it is durable and its margin is over, and then the program goes on.
+pub fn live(world: &World, chooser: &mut Chooser, task: &Task, false_alarms: &[f64]) -> Lived {
     let Task { life, announced, left, until_ready, .. } = *task;
     let costs = &world.checkpoints;
     let mut lived = Lived { took: life, durable: 0.0, finished: false, stored: 0, saved_on_notice: false };
@@ -54,7 +58,9 @@ pub fn live(world: &World, chooser: &mut Chooser, task: &Task) -> Lived {
         let slow_until = under_way.map_or(now, |(durable, _)| durable);
         // A snapshot begins when the one before is durable, at the earliest.
         let works = (period - costs.blocking).max(slow_until - now).max(f64::MIN_POSITIVE);
-        let until = now + works;
+        let regular = now + works;
+        let alarm = false_alarms.iter().copied().find(|at| now < *at && *at < regular).filter(|_| task.checkpoints);
+        let until = alarm.unwrap_or(regular);
         let end = life.min(until);
         let slow = (slow_until.min(end) - now).max(0.0) * costs.interference;
         let progress = (end - now - slow).max(0.0);
@@ -87,6 +93,19 @@ pub fn live(world: &World, chooser: &mut Chooser, task: &Task) -> Lived {
         if until >= life {
             break;
         }
+        if alarm.is_some() {
+            let on_notice = costs.blocking + costs.persist_after(since_last(now, since, until));
+            let fits = on_notice + world.notices.margin <= world.notices.grace;
+            (since, now) = (until - now, until);
+            if fits {
+                now += on_notice + world.notices.margin;
+                under_way = None;
+                if until + on_notice <= life {
+                    (lived.durable, lived.stored) = (done, lived.stored + 1);
+                }
+            }
+            continue;
+        }
         since = works;
         let taken = until + costs.blocking;
         let durable = taken + costs.persist_after(since);
@@ -103,6 +122,24 @@ pub fn live(world: &World, chooser: &mut Chooser, task: &Task) -> Lived {
         (lived.durable, lived.stored) = (work, lived.stored + 1);
     }
     lived
+}
+
+/// Draws the ages at which a machine is told that it goes away and does not.
+pub fn false_alarms(world: &World, life: f64, draws: &mut Draws) -> Vec<f64> {
+    let notices = &world.notices;
+    // A machine that nobody takes away is told nothing.
+    if notices.recall <= 0.0 || notices.precision >= 1.0 || life.is_infinite() {
+        return Vec::new();
+    }
+    let between = Lives::Exponential { mean: notices.between_false(world.lives.mean()).max(1.0) };
+    let (mut at, mut all) = (0.0, Vec::new());
+    loop {
+        at += between.draw(draws);
+        if at >= life {
+            return all;
+        }
+        all.push(at);
+    }
 }
 
 /// Returns how long ago the last checkpoint will have been taken at this time: of the first one, the whole is stored.

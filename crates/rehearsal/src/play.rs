@@ -13,7 +13,7 @@ use prunella_model::{
 
 use crate::{
     Chooser, Lived, Work, World,
-    attempt::{Task, live},
+    attempt::{Task, false_alarms, live},
     machines::{Machine, Places},
     world::span,
 };
@@ -265,7 +265,8 @@ impl Player<'_> {
             checkpoints,
             sooner,
         };
-        let lived = live(self.world, &mut self.chooser, &task);
+        let alarms = false_alarms(self.world, task.life, &mut self.draws);
+        let lived = live(self.world, &mut self.chooser, &task, &alarms);
         if let Some(at) = self.interrupted.get(&step).copied()
             && lived.took >= until_ready
         {

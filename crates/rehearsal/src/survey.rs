@@ -4,7 +4,11 @@ use prunella_healing::Announced;
 use prunella_interruptions::Draws;
 use prunella_model::Class;
 
-use crate::{Chooser, World, attempt::Task, live};
+use crate::{
+    Chooser, World,
+    attempt::{Task, false_alarms},
+    live,
+};
 
 /// What came of many lives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -54,7 +58,8 @@ pub fn survey(world: &World, chooser: &mut Chooser, lives: impl IntoIterator<Ite
             checkpoints: true,
             sooner: false,
         };
-        let lived = live(world, chooser, &task);
+        let alarms = false_alarms(world, life, draws);
+        let lived = live(world, chooser, &task, &alarms);
         let gap = world.capacity.gaps.as_ref().map_or(0.0, |gaps| gaps.draw(draws));
         let saved = u64::from(lived.saved_on_notice);
         all.add(&Survey { lives: 1, used: life, waited: gap, useful: lived.durable, saved });

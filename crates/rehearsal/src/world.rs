@@ -51,6 +51,8 @@ impl Checkpoints {
 pub struct Notices {
     /// The share that is.
     pub recall: f64,
+    /// The share of notices that come true.
+    pub precision: f64,
     /// From the notice to the end.
     pub grace: f64,
     /// What of it is kept back.
@@ -59,7 +61,14 @@ pub struct Notices {
 
 impl Notices {
     /// Nothing is announced.
-    pub const NONE: Self = Self { recall: 0.0, grace: 0.0, margin: 0.0 };
+    pub const NONE: Self = Self { recall: 0.0, precision: 1.0, grace: 0.0, margin: 0.0 };
+
+    /// Returns the mean time between notices that do not come true, on machines that live so long on the average.
+    ///
+    /// Of all notices the share `precision` comes true, and those announce the share `recall` of the interruptions.
+    pub fn between_false(&self, mean: f64) -> f64 {
+        mean * self.precision / (self.recall * (1.0 - self.precision))
+    }
 
     /// Returns the grace time as the interval policy has it.
     pub fn grace(&self) -> Grace {

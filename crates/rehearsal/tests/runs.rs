@@ -76,7 +76,7 @@ fn who_has_patience_waits_and_who_has_none_pays() {
 #[test]
 fn notices_save_and_shocks_hit_many() {
     let mut world = world();
-    world.notices = Notices { recall: 1.0, grace: 30.0, margin: 2.0 };
+    world.notices = Notices { recall: 1.0, precision: 1.0, grace: 30.0, margin: 2.0 };
     let with = play(&world, &one_step(200.0 * HOUR), 3).expect("it is played");
     world.notices = Notices::NONE;
     let without = play(&world, &one_step(200.0 * HOUR), 3).expect("it is played");

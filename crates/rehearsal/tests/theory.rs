@@ -2,9 +2,9 @@
 
 use prunella_interruptions::{
     Draws, Lives,
-    theory::{Notice, daly, exact, exact_waste, waste_with_notice, young},
+    theory::{Notice, TwoLevels, daly, exact, exact_waste, period_with_notice, waste_with_notice, young},
 };
-use prunella_rehearsal::{Checkpoints, Chooser, Estimate, Every, Notices, World, estimate, survey};
+use prunella_rehearsal::{Checkpoints, Chooser, Estimate, Every, Near, Notices, World, estimate, survey, two_levels};
 
 /// Plays so many lives, in forty parts, and returns the waste of all time.
 fn simulated(world: &World, lives: u32, seed: u64) -> Estimate {
@@ -76,7 +76,7 @@ fn notices_save_what_theory_says() {
                 let period = (2.0_f64 * 60.0 * mean / (1.0 - recall)).sqrt();
                 world.every = Every::Work(period - 60.0);
             }
-            world.notices = Notices { recall, grace: 120.0, margin: 2.0 };
+            world.notices = Notices { recall, precision: 1.0, grace: 120.0, margin: 2.0 };
             let notice = Notice { recall, precision: 1.0, cost: 62.0 };
             let formula = 100.0 * waste_with_notice(mean, 60.0, 120.0, 30.0, notice);
             agrees(&simulated(&world, 40_000, 5), formula, beyond, &format!("M {mean} recall {recall}"));
@@ -85,9 +85,34 @@ fn notices_save_what_theory_says() {
 }
 
 #[test]
+fn notices_that_do_not_come_true_cost_what_theory_says() {
+    // What a checkpoint for nothing saves, because one is there then, is of the second order: so long beyond the formula.
+    for (mean, beyond) in [(1e6, 0.01), (1e5, 0.15)] {
+        for (recall, precision) in [(0.5, 0.5), (0.9, 0.8), (0.9, 0.2), (1.0, 0.3)] {
+            let mut world = world(mean, 60.0, 120.0, 30.0, Every::Never);
+            if recall < 1.0 {
+                world.every = Every::Work(period_with_notice(mean, 60.0, recall) - 60.0);
+            }
+            world.notices = Notices { recall, precision, grace: 120.0, margin: 2.0 };
+            let notice = Notice { recall, precision, cost: 62.0 };
+            let formula = 100.0 * waste_with_notice(mean, 60.0, 120.0, 30.0, notice);
+            agrees(
+                &simulated(&world, 40_000, 5),
+                formula,
+                beyond,
+                &format!("M {mean} recall {recall} precision {precision}"),
+            );
+            let always_true = Notice { precision: 1.0, ..notice };
+            let without = 100.0 * waste_with_notice(mean, 60.0, 120.0, 30.0, always_true);
+            assert!(formula > without);
+        }
+    }
+}
+
+#[test]
 fn a_notice_in_which_no_checkpoint_fits_saves_nothing() {
     let mut with = world(3600.0, 60.0, 120.0, 0.0, Every::Daly);
-    with.notices = Notices { recall: 1.0, grace: 30.0, margin: 2.0 };
+    with.notices = Notices { recall: 1.0, precision: 1.0, grace: 30.0, margin: 2.0 };
     let without = World { notices: Notices::NONE, ..with.clone() };
     let [with, without] = [with, without].map(|world| {
         let mut draws = Draws::new(2);
@@ -112,5 +137,33 @@ fn checkpoints_beside_the_program_cost_what_theory_says() {
         world.checkpoints = checkpoints;
         let formula = 100.0 * checkpoints.beside().waste(mean, restore, period);
         agrees(&simulated(&world, 40_000, 6), formula, beyond, &format!("M {mean} {checkpoints:?}"));
+    }
+}
+
+#[test]
+fn two_levels_of_checkpoints_cost_what_theory_says() {
+    // Restores are the formula's R/M of each level; the rest of the first order is exact where interruptions are rare.
+    let rows = [
+        (TwoLevels { near_mean: 3600.0, near_cost: 1.0, far_mean: 36_000.0, far_cost: 60.0 }, 0.35),
+        (TwoLevels { near_mean: 11_119.0, near_cost: 1.0, far_mean: 111_190.0, far_cost: 180.0 }, 0.35),
+        (TwoLevels { near_mean: 1e5, near_cost: 1.0, far_mean: 1e6, far_cost: 60.0 }, 0.03),
+    ];
+    for (levels, beyond) in rows {
+        let near_per_far = levels.near_per_far().round().max(1.0);
+        let far = Lives::Exponential { mean: levels.far_mean };
+        let near = Near {
+            kills: Lives::Exponential { mean: levels.near_mean },
+            checkpoint: levels.near_cost,
+            restore: 5.0,
+            per_far: near_per_far as u32,
+            work: levels.work(near_per_far) / near_per_far,
+        };
+        let world = World::plain(far, levels.far_cost, 60.0, Every::Never);
+        let mut draws = Draws::new(11);
+        let parts: Vec<f64> = (0..40).map(|_| 100.0 * two_levels(&world, &near, 500, &mut draws).waste()).collect();
+        let formula = 100.0 * (levels.overhead() + 5.0 / levels.near_mean + 60.0 / levels.far_mean);
+        agrees(&estimate(&parts).expect("forty parts"), formula, beyond, &format!("{levels:?}"));
+        let far_only = 100.0 * levels.overhead_of_far_only();
+        assert!(formula < 0.6 * far_only, "{formula} {far_only}");
     }
 }

@@ -76,7 +76,8 @@ impl Bucket {
     pub(crate) fn new(sys: &Sys, url: &StoreUrl, options: &Options) -> Result<Self, ObjectsError> {
         let (traffic, patience) = (Arc::<Traffic>::default(), options.patience);
         let unfit = |message: String| ObjectsError::Unfit { store: url.to_string(), message };
-        let transport = Transport::new(traffic.clone()).map_err(|error| unfit(error.to_string()))?;
+        let transport =
+            Transport::new(traffic.clone(), options.faults.clone()).map_err(|error| unfit(error.to_string()))?;
         let transport = HttpTransporter::new(transport);
         let context = OperationContext::new().with_http_transport(transport.clone());
         let endpoint = endpoint(sys, url);

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use prunella_faults::Faults;
+
 use crate::rate::Rate;
 
 /// How a store is used.
@@ -17,11 +19,14 @@ pub struct Options {
     pub at_once: usize,
     /// How many bytes may go over the network in a second, both ways together; without a number any.
     pub rate: Rate,
+    /// What requests suffer; nothing: only what happens.
+    pub faults: Option<Faults>,
 }
 
 impl Options {
     /// Returns the usual ones: 64 requests at once, a minute of patience, 20 GiB of copies.
     pub fn new(cache: PathBuf) -> Self {
-        Self { cache, cache_bytes: 20 << 30, patience: Duration::from_secs(60), at_once: 64, rate: Rate::default() }
+        let (patience, rate) = (Duration::from_secs(60), Rate::default());
+        Self { cache, cache_bytes: 20 << 30, patience, at_once: 64, rate, faults: None }
     }
 }

@@ -226,8 +226,14 @@ fn unfit(url: &StoreUrl, message: &str) -> ObjectsError {
     ObjectsError::Unfit { store: url.to_string(), message: message.to_owned() }
 }
 
-fn head_key() -> ObjectKey {
+pub(crate) fn head_key() -> ObjectKey {
     ObjectKey::new(HEAD).expect("it is a key")
+}
+
+/// Returns the id that a store's first record says, if it is one.
+pub(crate) fn head_id(head: &[u8]) -> Option<String> {
+    let head: Head = serde_json::from_slice(head).ok()?;
+    is_store_id(&head.store_id).then_some(head.store_id)
 }
 
 #[async_trait]

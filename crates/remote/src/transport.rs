@@ -11,7 +11,10 @@ use opendal::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use prunella_sys::{Operation, crash_point};
 
+use prunella_faults::Faults;
+
 use crate::answer::Heard;
+use crate::suffering;
 
 tokio::task_local! {
     /// The last answer in this task.
@@ -51,14 +54,15 @@ impl Traffic {
 pub(crate) struct Transport {
     inner: ReqwestTransport,
     traffic: Arc<Traffic>,
+    faults: Option<Faults>,
 }
 
 impl Transport {
-    /// Returns a transport that counts in `traffic`.
+    /// Returns a transport that counts in `traffic`, and whose requests suffer what `faults` ask for.
     ///
     /// # Errors
     /// What the TLS library says if it cannot be set up.
-    pub(crate) fn new(traffic: Arc<Traffic>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(traffic: Arc<Traffic>, faults: Option<Faults>) -> Result<Self, reqwest::Error> {
         // How long an answer may take is decided by the caller, who knows its size.
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -67,7 +71,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("prunella/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { inner: ReqwestTransport::new(client), traffic })
+        Ok(Self { inner: ReqwestTransport::new(client), traffic, faults })
     }
 }
 
@@ -81,7 +85,10 @@ impl HttpTransport for Transport {
         let changes = !matches!(*request.method(), http::Method::GET | http::Method::HEAD);
         let point = changes
             .then(|| crash_point(Operation::Request, || format!("{} {}", request.method(), request.uri().path())));
-        let answered = self.inner.fetch(request).await;
+        let answered = match &self.faults {
+            None => self.inner.fetch(request).await,
+            Some(faults) => suffering::fetch(faults, &self.inner, request).await,
+        };
         if let Some(point) = point
             && answered.is_ok()
         {

@@ -306,6 +306,8 @@ impl Live<'_> {
             Fault::Step => step.as_ref().is_some_and(|step| step.signal(Signal::KILL)),
             Fault::Freeze { .. } => of_step(&all, &name, Signal::STOP),
             Fault::Zombie => script.is_some_and(|script| script.signal(Signal::STOP)),
+            // It has no storage but the disk, which nobody takes from it, and asks no clock.
+            _ => false,
         };
         if !hit {
             return Ok(false);
@@ -341,7 +343,7 @@ impl Live<'_> {
                 self.replaced = Some(held);
                 ended?;
             }
-            Fault::Guardian | Fault::Step | Fault::Memory | Fault::Rot => {}
+            _ => {}
         }
         Ok(true)
     }

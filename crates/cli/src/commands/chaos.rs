@@ -7,18 +7,18 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use prunella_chaos::{Made, Patience, Played, Profile, Recorded, Strike, Subject, play};
+use prunella_chaos::{Made, Patience, Played, Profile, Recorded, Site, Sites, Strike, Subject, play};
 use prunella_engine::load_state;
+use prunella_faults::VARIABLE;
 use prunella_journal::metrics;
 use prunella_model::{Pipeline, StepName, is_address};
-use prunella_objects::Embedded;
-use prunella_store::Store;
 use prunella_sys::{SeededRandom, random_hex};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod compared;
 mod points;
+mod stores;
 mod traced;
 
 use super::run::are_steps;
@@ -35,20 +35,23 @@ use crate::{
 };
 use compared::{Compared, said_of_script, timeline};
 use points::KillAt;
+use stores::{clear_all, clear_run, sites};
 use traced::Traced;
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
 /// The pipeline is run for real, once undisturbed and then as often as asked for, each time in a store of its own; while it runs, its
-/// processes are told to end, killed and stopped as a seed says. After every fault the invariants are read from the store,
-/// and at the end everything that was made is compared with what the undisturbed run made. Publications to paths beside the
-/// pipeline file go to a directory of their own.
+/// processes are told to end, killed and stopped, its storage fails and its clock jumps as a seed says. After every fault the
+/// invariants are read from the store, and at the end everything that was made is compared with what the undisturbed run made.
+/// Publications to paths beside the pipeline file go to a directory of their own. Where `--store` names a bucket, the stores
+/// lie below a prefix of their own there.
 #[derive(Debug, Args)]
 pub struct Chaos {
     #[command(flatten)]
     pub which: Which,
 
-    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `argo`, `autopilot`, `kfp`, `pods`, `kills` or `everything`.
+    /// What goes wrong: `aws-spot`, `gcp-spot`, `azure-spot`, `argo`, `autopilot`, `kfp`, `pods`, `kills`, `storage-storm` or
+    /// `everything`.
     #[arg(long, default_value = "everything")]
     profile: Profile,
 
@@ -76,7 +79,7 @@ pub struct Chaos {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
-    /// Divides the times of notices: at 60, a notice of 120 s is one of 2 s.
+    /// Divides the times of notices, stops and storms: at 60, a notice of 120 s is one of 2 s.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     speed: f64,
 
@@ -125,8 +128,8 @@ struct Judged {
     plan: Vec<Strike>,
     played: Played,
     wrong: Vec<String>,
-    /// Where its store is kept.
-    kept: Option<PathBuf>,
+    /// Where it is kept, and its store.
+    kept: Option<(PathBuf, Site)>,
 }
 
 impl Chaos {
@@ -138,6 +141,13 @@ impl Chaos {
         if !(self.speed.is_finite() && self.speed > 0.0) {
             return Err(CliError::Usage("`--speed` is a number above 0".to_owned(), None));
         }
+        if context.faults.is_some() {
+            let what = format!("{VARIABLE} is set: who looks for what is wrong must see what is there");
+            return Err(CliError::Usage(
+                what,
+                Some("faults for the runs come from `--profile` and `--plan`".to_owned()),
+            ));
+        }
         let (place, targets) = find(context, &self.which)?;
         let pipeline = read(context, &place, &self.which.set)?.pipeline;
         are_steps(&targets, &pipeline)?;
@@ -146,7 +156,7 @@ impl Chaos {
             can_be_scripted(&pipeline)?;
         }
         let dir = self.scratch(context)?;
-        let subject = self.subject(&pipeline, &place.file, &targets)?;
+        let subject = self.subject(&pipeline, &place.file, &targets, sites(context, &dir).await?)?;
         let given = match &self.plan {
             Some(file) => Source::Given(given(context, file)?),
             None => self.traced.read(context)?.map_or(Source::Profile(self.profile), Source::Recorded),
@@ -156,8 +166,8 @@ impl Chaos {
             // What runs is killed where it is dropped: nothing is left running, and nothing is worth keeping.
             stopped = stopped() => {
                 let code = stopped.map_err(CliError::io("the signal"))?;
-                prunella_chaos::kill_all(&context.sys, &dir).await;
-                clear(context, &dir);
+                prunella_chaos::kill_all(&context.sys, &subject.sites, &dir).await;
+                clear_all(context, &subject.sites, &dir).await;
                 note("stopped");
                 Ok(code)
             }
@@ -184,14 +194,14 @@ impl Chaos {
             let why =
                 undisturbed.broken.map(|broken| format!("{}: {}\n", broken.invariant, broken.what)).unwrap_or_default();
             let what = format!("the pipeline does not succeed when nobody disturbs it\n{why}  {words}");
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
             return Err(CliError::Refused(what, Some("make `prunella run` succeed first".to_owned())));
         };
         note(&format!("… in {}", lasting(millis(undisturbed.wall))));
         let random = pipeline.steps.values().any(|step| !step.deterministic);
         let subject = &Subject { published: (!random).then(|| expected.published.clone()), ..subject.clone() };
         let baseline = match self.compare {
-            Some(Compare::AdHoc) => Some(self.baseline(context, base, dir, &expected.published, end).await?),
+            Some(Compare::AdHoc) => Some(self.baseline(context, (base, subject), dir, &expected.published, end).await?),
             None => None,
         };
         let mut compared = baseline.is_some().then(Compared::default);
@@ -214,10 +224,11 @@ impl Chaos {
             let home = dir.join(n.to_string());
             let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
             let problems = problems_of(expected, &played, pipeline, &mut row);
-            add_runs(context, &home.join("store"), &mut row).await;
-            let kept = (self.keep || !problems.is_empty()).then(|| home.clone());
+            let site = subject.sites.of(&home);
+            add_runs(context, &site, &mut row).await;
+            let kept = (self.keep || !problems.is_empty()).then(|| (home.clone(), site));
             if kept.is_none() {
-                clear(context, &home);
+                clear_run(context, &subject.sites, &home).await;
             }
             note(&said(seed, &played, &problems));
             wrong += u32::from(!problems.is_empty());
@@ -229,9 +240,9 @@ impl Chaos {
             }
             all.push(Judged { seed, plan, played, wrong: problems, kept });
         }
-        clear(context, &calm);
+        clear_run(context, &subject.sites, &calm).await;
         if all.iter().all(|one| one.kept.is_none()) {
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
         }
         self.answer(context, &all, (&row, compared.as_ref()), undisturbed.wall)?;
         Ok(u8::from(wrong > 0))
@@ -274,7 +285,13 @@ impl Chaos {
         Ok(dir)
     }
 
-    fn subject(&self, pipeline: &Pipeline, file: &Path, targets: &[StepName]) -> Result<Subject, CliError> {
+    fn subject(
+        &self,
+        pipeline: &Pipeline,
+        file: &Path,
+        targets: &[StepName],
+        sites: Sites,
+    ) -> Result<Subject, CliError> {
         let binary = std::env::current_exe().map_err(CliError::io("/proc/self/exe"))?;
         let mut words = vec![std::path::absolute(file).map_err(CliError::io(file))?.into_os_string()];
         words.extend(targets.iter().map(|target| target.as_str().into()));
@@ -292,7 +309,7 @@ impl Chaos {
             (most > memory).then(|| (name.to_string(), memory))
         });
         let (memory, speed) = (limited.collect(), self.speed);
-        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), memory, speed, published: None })
+        Ok(Subject { binary, words, pipeline: pipeline.name.clone(), memory, speed, published: None, sites })
     }
 
     fn answer(
@@ -335,7 +352,7 @@ impl Chaos {
     /// Tells the first run in which something was wrong: what, when, and how to see it again.
     fn in_full(&self, first: &Judged) -> String {
         let mut text = format!("\nseed {}:\n", first.seed);
-        text.push_str(&told(&first.wrong, &first.played, first.kept.as_deref()));
+        text.push_str(&told(&first.wrong, &first.played, first.kept.as_ref().map(|(_, site)| site)));
         let mut again = self.again();
         match &self.plan {
             Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
@@ -351,15 +368,15 @@ impl Chaos {
 }
 
 /// Tells what is wrong with a run, what happened in it, what its engines said last, and where its store is.
-fn told(wrong: &[String], played: &Played, kept: Option<&Path>) -> String {
+fn told(wrong: &[String], played: &Played, kept: Option<&Site>) -> String {
     let mut text = String::new();
     wrong.iter().for_each(|wrong| text.push_str(&format!("  {wrong}\n")));
     for (at, what) in &played.timeline {
         text.push_str(&format!("  {:>9}  {what}\n", lasting(*at)));
     }
     played.last_words.iter().for_each(|line| text.push_str(&format!("  | {line}\n")));
-    if let Some(kept) = kept {
-        text.push_str(&format!("  its store: {}\n", kept.join("store").display()));
+    if let Some(site) = kept {
+        text.push_str(&format!("  its store: {}\n", site.word().display()));
     }
     text
 }
@@ -429,9 +446,8 @@ fn differing(expected: &Made, made: &Made, pipeline: &Pipeline) -> Vec<String> {
 }
 
 /// Adds the figures of all runs of a store; one that cannot be read has been told of already.
-async fn add_runs(context: &Context, dir: &Path, row: &mut Resilience) {
-    let Ok(objects) = Embedded::open_read_only(&context.sys, dir) else { return };
-    let store = Store::new(std::sync::Arc::new(objects), context.sys.clone());
+async fn add_runs(context: &Context, site: &Site, row: &mut Resilience) {
+    let Ok(Some(store)) = site.open(&context.sys).await else { return };
     for run in store.runs().await.unwrap_or_default() {
         if let Ok(loaded) = load_state(&store, &run.run).await {
             row.add(&metrics(&loaded.events), &Coverage::of(&loaded.plan, &loaded.state));
@@ -460,6 +476,7 @@ fn as_json(judged: &Judged) -> Value {
         "wall_ms": millis(played.wall),
         "exit_code": played.code,
         "wrong": wrong,
-        "kept": kept,
+        "kept": kept.as_ref().map(|(home, _)| home),
+        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
     })
 }

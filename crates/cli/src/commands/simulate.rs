@@ -69,6 +69,12 @@ impl Simulate {
     /// # Errors
     /// [`CliError`] if what is assumed cannot be, or the pipeline cannot be played.
     pub async fn run(&self, context: &Context) -> Result<u8, CliError> {
+        // Before minutes are spent on a picture that has no place.
+        if let Some(file) = &self.plot
+            && context.sys.fs.metadata(file).map_err(CliError::io(file))?.is_some()
+        {
+            return Err(CliError::io(file)(std::io::ErrorKind::AlreadyExists.into()));
+        }
         let work = self.work_of(context).await?;
         let (parameter, values) = self.swept()?;
         let trace = traces(context, &self.assumed.trace)?;

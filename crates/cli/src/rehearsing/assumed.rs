@@ -64,6 +64,10 @@ pub struct Assumed {
     #[arg(long, value_name = "SHARE", default_value = "1")]
     pub recall: String,
 
+    /// The share of notices that come true; the others cost a checkpoint each.
+    #[arg(long, value_name = "SHARE", default_value = "1")]
+    pub precision: String,
+
     /// What of the notice is kept back.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub margin: String,
@@ -109,7 +113,8 @@ pub fn traces(context: &Context, files: &[std::path::PathBuf]) -> Result<Option<
         let trace = read.map_err(|error| CliError::Usage(format!("{}: {error}", path.display()), None))?;
         all.get_or_insert_with(Trace::default).and(trace);
     }
-    Ok(all)
+    let checked = all.map(Trace::with_interruptions).transpose();
+    checked.map_err(|error| CliError::Usage(format!("--trace: {error}"), None))
 }
 
 impl Assumed {
@@ -128,6 +133,7 @@ impl Assumed {
             "interference" => self.interference = value,
             "notice" => self.notice = Some(value),
             "recall" => self.recall = value,
+            "precision" => self.precision = value,
             "margin" => self.margin = value,
             "start" => self.start = value,
             "restore" => self.restore = Some(value),
@@ -153,11 +159,15 @@ impl Assumed {
         let upload = state.map_or(0.0, |state| state / bandwidth);
         let persist = self.persist.as_ref().map_or(upload, |persist| wrong.time("persist", persist));
         let changes = self.changes.as_ref().map(|changes| wrong.size("changes", changes) / bandwidth);
-        let recall = wrong.share("recall", &self.recall);
+        let (recall, precision) = (wrong.share("recall", &self.recall), wrong.share("precision", &self.precision));
+        if precision <= 0.0 {
+            wrong.say("--precision: if no notice comes true, there is none: leave `--notice` out".to_owned());
+        }
         let notices = match &self.notice {
             None => Notices::NONE,
             Some(grace) => {
-                Notices { recall, grace: wrong.time("notice", grace), margin: wrong.time("margin", &self.margin) }
+                let (grace, margin) = (wrong.time("notice", grace), wrong.time("margin", &self.margin));
+                Notices { recall, precision, grace, margin }
             }
         };
         let gaps = match (&self.gap, trace) {

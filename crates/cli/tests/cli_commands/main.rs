@@ -41,6 +41,7 @@ mod shelves;
 mod simulating;
 mod starting;
 mod stopping;
+mod storms;
 mod summaries;
 mod trees;
 mod walk;

@@ -58,18 +58,25 @@ impl Trace {
     /// [`TraceError`] with the first line that is wrong.
     pub fn read(text: &str) -> Result<Self, TraceError> {
         let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-        let trace = if first.starts_with('{') {
-            availability::read(text)?
+        if first.starts_with('{') {
+            availability::read(text)
         } else if first.starts_with('[') {
-            nodes::read(text)?
+            nodes::read(text)
         } else if first.split(',').any(|column| column.trim() == table::LIFE) {
-            table::read(text)?
+            table::read(text)
         } else if first.split(',').count() == 2 && first.split(',').all(|part| part.trim().parse::<f64>().is_ok()) {
-            counts::read(text)?
+            counts::read(text)
         } else {
-            return Err(TraceError::UnknownFormat);
-        };
-        if trace.lives.iter().any(|life| life.interrupted) { Ok(trace) } else { Err(TraceError::NoInterruption) }
+            Err(TraceError::UnknownFormat)
+        }
+    }
+
+    /// Returns the trace if a machine was interrupted in it. Of several traces one without is welcome: it tells of long lives.
+    ///
+    /// # Errors
+    /// [`TraceError::NoInterruption`] if none was.
+    pub fn with_interruptions(self) -> Result<Self, TraceError> {
+        if self.lives.iter().any(|life| life.interrupted) { Ok(self) } else { Err(TraceError::NoInterruption) }
     }
 
     /// Adds another trace to this one.
@@ -132,7 +139,12 @@ mod tests {
         assert_eq!(line("[0, \"add\", {\"nodes\": [\"a\"]}]\n[9, \"remove\", {\"nodes\": [\"b\"]}]\n"), 2);
         assert_eq!(line("[0, \"add\", {\"nodes\": [\"a\"]}]\n[9, \"explode\", {\"nodes\": [\"a\"]}]\n"), 2);
         assert_eq!(Trace::read("a poem\n"), Err(TraceError::UnknownFormat));
-        assert_eq!(Trace::read("0,1\n60,2\n"), Err(TraceError::NoInterruption));
+        let quiet = Trace::read("0,1\n60,2\n").expect("a trace");
+        assert_eq!(quiet.clone().with_interruptions(), Err(TraceError::NoInterruption));
+        let mut all = Trace::read("0,1\n60,0\n").expect("a trace");
+        let lives = all.lives.len() + quiet.lives.len();
+        all.and(quiet);
+        assert_eq!(all.with_interruptions().map(|all| all.lives.len()), Ok(lives), "the long lives count, too");
         assert!(matches!(Trace::read("{\"data\": [1, 0]}"), Err(TraceError::Whole(_))), "no gap between the looks");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prunella_chaos::{Broken, Oracle as Invariants, Seen, broken};
+use prunella_chaos::{Broken, Oracle as Invariants, Seen, Site, broken};
 use prunella_engine::load_state;
 use prunella_journal::Event;
 use prunella_model::{Digest, PipelineName, RunId, SlotId};
@@ -39,7 +39,7 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { invariants: Invariants::new(&Sys::real(), dir), runtime: runtime() }
+        Self { invariants: Invariants::new(&Sys::real(), &Site::Directory(dir.to_owned())), runtime: runtime() }
     }
 
     /// Checks everything that may be checked at any instant.

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use prunella_chaos::{Patience, Scripted, Strike, play_script};
+use prunella_chaos::{Patience, Scripted, Strike, Subject, play_script};
 use prunella_journal::metrics;
 use prunella_model::Digest;
 use serde_json::{Value, json};
 
-use super::{Chaos, clear, millis};
+use super::{Chaos, clear, millis, stores::clear_all};
 use crate::{
     answer::note, baseline::Baseline, context::Context, error::CliError, present::lasting, progress::Coverage,
     resilience::Resilience,
@@ -25,19 +25,21 @@ impl Chaos {
     pub(super) async fn baseline(
         &self,
         context: &Context,
-        base: &Path,
+        (base, subject): (&Path, &Subject),
         dir: &Path,
         published: &BTreeMap<String, Digest>,
         patience: Patience,
     ) -> Result<Baseline, CliError> {
-        let calm = dir.join("undisturbed");
-        let baseline = Baseline::of(context, base, &calm, &dir.join("expected"), published).await?;
+        let calm = subject.sites.of(&dir.join("undisturbed")).open(&context.sys).await?;
+        let gone = || CliError::Usage("the undisturbed run is gone".to_owned(), None);
+        let calm = calm.ok_or_else(gone)?;
+        let baseline = Baseline::of(context, base, calm, &dir.join("expected"), published).await?;
         let scripted = self.scripted(context, &baseline, &dir.join("undisturbed-ad-hoc"), &[], patience).await?;
         note(&format!("… as a script in {}", lasting(millis(scripted.wall))));
         if scripted.code == Some(0) && scripted.corrupt.is_empty() {
             return Ok(baseline);
         }
-        clear(context, dir);
+        clear_all(context, &subject.sites, dir).await;
         let wrong: Vec<String> = scripted.corrupt.into_iter().map(|name| format!("  `{name}`")).collect();
         let what =
             format!("as a script that nobody disturbs, the pipeline does not make the same\n{}", wrong.join("\n"));

@@ -5,12 +5,18 @@ use std::{
     str::FromStr,
 };
 
-use prunella_chaos::{Made, Patience, Played, Point, Subject, passed, play_point, points};
+use prunella_chaos::{Made, Patience, Played, Point, Site, Subject, passed, play_point, points};
 use prunella_model::Pipeline;
 use prunella_sys::{CrashAt, Phase, Random, SeededRandom};
 use serde_json::{Value, json};
 
-use super::{Chaos, add_runs, clear, compared::timeline, millis, problems_of, told};
+use super::{
+    Chaos, add_runs,
+    compared::timeline,
+    millis, problems_of,
+    stores::{clear_all, clear_run},
+    told,
+};
 use crate::{
     answer::{note, say, say_json},
     args::Output,
@@ -54,7 +60,7 @@ struct Taken {
     point: Point,
     played: Played,
     wrong: Vec<String>,
-    kept: Option<PathBuf>,
+    kept: Option<(PathBuf, Site)>,
 }
 
 /// How many crash points a phase has, of which so many are to be taken.
@@ -78,7 +84,7 @@ impl Chaos {
         let began = |error| CliError::Io(subject.binary.clone(), error);
         let (wanted, counted) = self.wanted(context, subject, dir, patience).await?;
         if wanted.is_empty() {
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
             let what = "none of these phases has a crash point in this pipeline".to_owned();
             let hint = "it checkpoints and publishes nothing, or what there is was over before it could be killed";
             return Err(CliError::Usage(what, Some(hint.to_owned())));
@@ -88,18 +94,19 @@ impl Chaos {
             let home = dir.join(n.to_string());
             let played = play_point(&context.sys, subject, &home, point.at, patience).await.map_err(began)?;
             let wrong = problems_of(expected, &played, pipeline, &mut row);
-            add_runs(context, &home.join("store"), &mut row).await;
-            let kept = (self.keep || !wrong.is_empty()).then(|| home.clone());
+            let site = subject.sites.of(&home);
+            add_runs(context, &site, &mut row).await;
+            let kept = (self.keep || !wrong.is_empty()).then(|| (home.clone(), site));
             if kept.is_none() {
-                clear(context, &home);
+                clear_run(context, &subject.sites, &home).await;
             }
             let taken = Taken { point, played, wrong, kept };
             note(&said(&taken));
             all.push(taken);
         }
-        clear(context, calm);
+        clear_run(context, &subject.sites, calm).await;
         if all.iter().all(|one| one.kept.is_none()) {
-            clear(context, dir);
+            clear_all(context, &subject.sites, dir).await;
         }
         self.tell(context, &all, &counted, (&row, undisturbed))?;
         Ok(u8::from(all.iter().any(|one| !one.wrong.is_empty())))
@@ -126,11 +133,11 @@ impl Chaos {
                 let what = format!(
                     "the run in which crash points were to be counted did not succeed ({})\n{}",
                     why.unwrap_or_else(|| format!("it ended with {:?}", counted.code)),
-                    told(&[], &counted, Some(&home))
+                    told(&[], &counted, Some(&subject.sites.of(&home)))
                 );
                 return Err(CliError::Refused(what, None));
             }
-            clear(context, &home);
+            clear_run(context, &subject.sites, &home).await;
             seen.push((restoring, passed));
         }
         let (mut wanted, mut counts) = (Vec::new(), Vec::new());
@@ -187,7 +194,7 @@ impl Chaos {
                 }
                 if let Some(first) = all.iter().find(|one| !one.wrong.is_empty()) {
                     text.push_str(&format!("\n{} ({}):\n", first.point.at, first.point.what));
-                    text.push_str(&told(&first.wrong, &first.played, first.kept.as_deref()));
+                    text.push_str(&told(&first.wrong, &first.played, first.kept.as_ref().map(|(_, site)| site)));
                     text.push_str(&format!("  again: {} --kill-at {}\n", self.again(), first.point.at));
                 }
                 say(&text)
@@ -238,7 +245,8 @@ fn as_json(taken: &Taken) -> Value {
         "wall_ms": millis(played.wall),
         "exit_code": played.code,
         "wrong": wrong,
-        "kept": kept,
+        "kept": kept.as_ref().map(|(home, _)| home),
+        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
     })
 }
 
