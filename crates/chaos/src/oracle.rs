@@ -57,9 +57,9 @@ impl Oracle {
     /// Is told that the bytes at a key are others than those that were written: what is wrong with these alone is no fault.
     pub fn rotten(&mut self, key: &str) {
         self.filled.remove(key);
-        // Messages about an attempt or a checkpoint name the begin of its step's key.
-        let of_step = key.strip_prefix("attempts/").or_else(|| key.strip_prefix("checkpoints/"));
-        self.rotten.extend(of_step.and_then(|rest| rest.get(..8)).map(str::to_owned));
+        // Messages about an attempt or a checkpoint name its step's key, as short as people read it; so does the name of an object.
+        let of_step = key.split(['/', '-']).find_map(|part| Digest::from_hex(part).ok());
+        self.rotten.extend(of_step.map(|key| key.short()));
         self.rotten.push(key.to_owned());
     }
 
@@ -312,12 +312,12 @@ async fn journal(store: &Store, run: &RunId, whole: &mut HashSet<CheckpointId>) 
     for id in durable.values().flatten() {
         let record = store.checkpoint(id).await.map_err(unreadable)?;
         let Some(record) = record else {
-            return Err(broken("I4 ratchet", format!("the durable checkpoint {id} has no record")));
+            return Err(broken("I4 ratchet", format!("the durable checkpoint {id} of {} has no record", id.slot)));
         };
         seen.durable.entry(id.slot.key).or_default().push((*id, record.entry));
         if !whole.contains(id) {
             if !store.checkpoint_is_whole(id).await.map_err(unreadable)? {
-                return Err(broken("I4 ratchet", format!("the durable checkpoint {id} is not whole")));
+                return Err(broken("I4 ratchet", format!("the durable checkpoint {id} of {} is not whole", id.slot)));
             }
             whole.insert(*id);
         }

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use prunella_faults::VARIABLE;
 use prunella_model::Digest;
 use prunella_process::Signal;
 use prunella_sys::{Random, Sys};
@@ -23,7 +22,7 @@ use crate::{
     oracle::{Broken, Oracle, broken},
     site::{Site, Sites},
     storm::Sky,
-    subject::{Arena, Subject},
+    subject::{Arena, Subject, environment},
 };
 
 /// How long one waits for what must come.
@@ -446,19 +445,6 @@ impl Live<'_> {
         self.learn().await;
         leave_nothing(self.sys, || self.ours(), self.patience.engine).await;
     }
-}
-
-/// Returns these variables, those that tell an engine whose notices it hears and where, and what it suffers.
-fn environment<'v>(
-    variables: &[(&'v str, OsString)],
-    metadata: Option<&Metadata>,
-    faults: Option<&Path>,
-    subject: &Subject,
-) -> Vec<(&'v str, OsString)> {
-    let mut all = variables.to_vec();
-    all.extend(faults.map(|file| (VARIABLE, file.into())));
-    all.extend(metadata.into_iter().flat_map(|metadata| metadata.variables(subject.speed)));
-    all
 }
 
 /// Kills all of these; says whether there was one.

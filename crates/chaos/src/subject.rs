@@ -11,7 +11,10 @@ use std::{
 use prunella_faults::VARIABLE;
 use prunella_model::{Digest, PipelineName};
 
-use crate::site::{Site, Sites};
+use crate::{
+    metadata::Metadata,
+    site::{Site, Sites},
+};
 
 /// Set in every engine that is started here, and in its guardian: the directory of its run.
 pub(crate) const MARKER: &str = "PRUNELLA_CHAOS";
@@ -121,6 +124,19 @@ impl Arena {
         let last: Vec<&str> = text.lines().rev().take(lines).collect();
         last.into_iter().rev().map(str::to_owned).collect()
     }
+}
+
+/// Returns these variables, those that tell an engine whose notices it hears and where, and what it suffers.
+pub(crate) fn environment<'v>(
+    variables: &[(&'v str, OsString)],
+    metadata: Option<&Metadata>,
+    faults: Option<&Path>,
+    subject: &Subject,
+) -> Vec<(&'v str, OsString)> {
+    let mut all = variables.to_vec();
+    all.extend(faults.map(|file| (VARIABLE, file.into())));
+    all.extend(metadata.into_iter().flat_map(|metadata| metadata.variables(subject.speed)));
+    all
 }
 
 /// Returns what the environment of every process of the run in this directory has.
