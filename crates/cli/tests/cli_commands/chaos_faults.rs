@@ -113,7 +113,7 @@ fn a_step_that_is_made_to_take_more_than_it_says_runs_out_of_memory_and_heals() 
     let explained = home.json(&["explain", "train", "--store", &kept(&home, "kept")]);
     let first = &explained["attempts"][0];
     assert_eq!(first["class"], "out-of-memory", "{explained}");
-    assert!(first["evidence"]["out_of_memory"]["seen"].as_u64() > Some(64 << 20), "{explained}");
+    assert!(first["evidence"]["out_of_memory"]["seen_bytes"].as_u64() > Some(64 << 20), "{explained}");
     // What says nothing of memory is held to nothing, and what would not get more would be given up.
     let bare = Home::with(PATIENT);
     assert_eq!(played(&bare, &plan, &[])["runs"][0]["faults"], 0);
