@@ -102,10 +102,7 @@ mod millis {
 impl Fault {
     /// Returns whether the engine is gone afterwards, so that somebody has to start it again.
     pub fn ends_engine(self) -> bool {
-        match self {
-            Self::Notice { .. } | Self::Machine | Self::Engine => true,
-            _ => false,
-        }
+        matches!(self, Self::Notice { .. } | Self::Machine | Self::Engine)
     }
 
     /// Returns what goes wrong with storage, and for how long, if that is what the fault is.

@@ -199,14 +199,7 @@ impl Live<'_> {
         loop {
             if let Some(status) = self.engine.try_wait().map_err(Ended::Start)? {
                 match status.code() {
-                    Some(RESUMABLE) => {
-                        self.note("the engine ended, and can be gone on from");
-                        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
-                        if self.sky.is_stormy() {
-                            self.sys.clock.sleep(PAUSE).await;
-                        }
-                        self.go_on()?;
-                    }
+                    Some(RESUMABLE) => self.again().await?,
                     Some(code) => {
                         self.note(format!("the run ended with {code}"));
                         self.played.code = Some(code);
@@ -240,9 +233,20 @@ impl Live<'_> {
         self.arena.start(self.subject, take_over, faults).map_err(Ended::Start)
     }
 
+    /// An engine that was to take over, and could not, is to do so still.
     fn go_on(&mut self) -> Result<(), Ended> {
-        self.engine = self.start(false)?;
+        self.engine = self.start(self.replaced.is_some())?;
         Ok(())
+    }
+
+    /// Starts an engine again that ended by itself, and can be gone on from.
+    async fn again(&mut self) -> Result<(), Ended> {
+        self.note("the engine ended, and can be gone on from");
+        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
+        if self.sky.is_stormy() {
+            self.sys.clock.sleep(PAUSE).await;
+        }
+        self.go_on()
     }
 
     /// Carries a fault out; says whether there was something to do it to.
@@ -351,13 +355,23 @@ impl Live<'_> {
         let ended = self.wait(Duration::from_millis(500)).await;
         let _gone = held.is_some_and(|held| held.signal(Signal::CONT));
         ended?;
-        let until = self.sys.clock.monotonic() + self.patience.engine;
+        let mut until = self.sys.clock.monotonic() + self.patience.engine;
         while let Some(zombie) = &mut self.replaced {
             if let Some(status) = zombie.try_wait().map_err(Ended::Start)? {
                 self.replaced = None;
                 self.note(format!("the engine that came back ended with {status}"));
-            } else if self.sys.clock.monotonic() > until {
+                break;
+            }
+            if self.sys.clock.monotonic() > until {
                 return Err(broken("I10 ends", "an engine that was replaced does not end").into());
+            }
+            self.clear_up().await?;
+            if self.sky.is_stormy() {
+                // Until it is over, perhaps nobody can take over.
+                until = self.sys.clock.monotonic() + self.patience.engine;
+            }
+            if self.engine.try_wait().map_err(Ended::Start)?.and_then(|status| status.code()) == Some(RESUMABLE) {
+                self.again().await?;
             }
             self.sys.clock.sleep(TICK).await;
         }
