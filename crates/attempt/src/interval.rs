@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prunella_healing::{
-    Announced, CheckpointCost, Chosen, Grace, Interruptions, Machine, Outlook, expected_waste, interval,
+    Announced, CheckpointCost, Chosen, Grace, INTERFERENCE, Interruptions, Machine, Outlook, expected_waste, interval,
 };
 use prunella_model::{Checkpoint, RunId, Span, Step};
 use prunella_store::{
@@ -44,7 +44,7 @@ impl Known {
                 End::Committed(committed) => (None, &committed.timeline),
                 End::Closed(closed) => (Some(closed.class), &closed.timeline),
             };
-            timeline.checkpoints.iter().for_each(|mark| self.costs.measured(mark));
+            timeline.checkpoints.iter().for_each(|mark| self.costs.measured(mark, None));
             self.costs.next_attempt();
             if slot.start.as_ref().is_some_and(|start| Some(&start.run) == counted) {
                 continue;
@@ -83,14 +83,17 @@ struct Costs {
 }
 
 impl Costs {
-    /// Notes a checkpoint that became durable.
-    fn measured(&mut self, mark: &CheckpointMark) {
+    /// Notes a checkpoint that became durable, and what storing took from the program's speed, if that was measured.
+    fn measured(&mut self, mark: &CheckpointMark, interference: Option<f64>) {
         let persist = Span::from_millis(mark.durable_ms.saturating_sub(mark.taken_ms));
         let since = self.before.replace(mark.taken_ms).map(|before| mark.taken_ms.saturating_sub(before));
         self.longest = self.longest.max(persist);
         // Storing one soon after another takes clearly less than storing the whole: only what changed is stored.
         let changes = since.filter(|since| *since > 0 && 3 * persist.as_millis() < 2 * self.longest.as_millis());
         let mut cost = CheckpointCost::whole(Span::from_millis(mark.took_ms), persist);
+        if let Some(interference) = interference {
+            cost.interference = interference;
+        }
         if let Some(since) = changes {
             cost.per_second = Some(persist.as_millis() as f64 / since as f64);
         }
@@ -217,9 +220,9 @@ impl Interval {
         &self.outlook.as_ref().expect("it was just made").1
     }
 
-    /// Notes what the newest checkpoint cost.
-    pub(crate) fn measured(&mut self, mark: &CheckpointMark) {
-        self.known.costs.measured(mark);
+    /// Notes what the newest checkpoint cost, and the share of its speed that the program loses beside one, if that is known.
+    pub(crate) fn measured(&mut self, mark: &CheckpointMark, interference: Option<f64>) {
+        self.known.costs.measured(mark, interference);
     }
 
     /// Returns what holds now, if there is a least time at all.
@@ -253,8 +256,14 @@ fn words(chosen: &Chosen) -> String {
     };
     let minutes = (chosen.mean.as_millis() + 30_000) / 60_000;
     let mean = if minutes >= 120 { format!("{} h", (minutes + 30) / 60) } else { format!("{minutes} min") };
+    // What is only assumed is not told.
+    let slower = if chosen.cost.interference.to_bits() == INTERFERENCE.to_bits() {
+        String::new()
+    } else {
+        format!(" ({:.0} % slower meanwhile)", 100.0 * chosen.cost.interference)
+    };
     format!(
-        "a checkpoint takes {} to read and {} to store, an interruption comes every {mean} ({seen})",
+        "a checkpoint takes {} to read and {} to store{slower}, an interruption comes every {mean} ({seen})",
         seconds(chosen.cost.blocking),
         seconds(chosen.cost.persist),
     )
@@ -298,14 +307,14 @@ mod tests {
             took_ms: 10,
             bytes: 1,
         };
-        costs.measured(&stored(1000, 50_000));
+        costs.measured(&stored(1000, 50_000), None);
         assert_eq!(costs.newest.and_then(|cost| cost.per_second), None, "the first is the whole");
-        costs.measured(&stored(101_000, 20_000));
+        costs.measured(&stored(101_000, 20_000), None);
         assert_eq!(costs.newest.and_then(|cost| cost.per_second), Some(0.2));
-        costs.measured(&stored(201_000, 45_000));
+        costs.measured(&stored(201_000, 45_000), None);
         assert_eq!(costs.newest.and_then(|cost| cost.per_second), None, "nearly all has changed");
         costs.next_attempt();
-        costs.measured(&stored(500, 20_000));
+        costs.measured(&stored(500, 20_000), None);
         assert_eq!(costs.newest.and_then(|cost| cost.per_second), None, "another clock");
     }
 
@@ -336,7 +345,7 @@ mod tests {
         let mut interval = plain(Some(&checkpoint(true)), false);
         assert_eq!(interval.every(Duration::from_secs(5), &tell), Duration::ZERO);
         assert!(told.lock().expect("one thread").is_empty());
-        interval.measured(&mark(1000, 0));
+        interval.measured(&mark(1000, 0), None);
         let every = interval.every(Duration::ZERO, &tell);
         assert!((168..=172).contains(&every.as_secs()), "sqrt(2 · 14400 · 1) is 169.7: {every:?}");
         let again = interval.every(Duration::from_secs(60), &tell);
@@ -349,8 +358,17 @@ mod tests {
                 "a checkpoint takes 1.00 s to read and 0.00 s to store, an interruption comes every 4 h (none seen)";
             assert_eq!(why, expected);
         }
-        interval.measured(&mark(4000, 0));
+        interval.measured(&mark(4000, 0), None);
         interval.every(Duration::from_secs(60), &tell);
         assert_eq!(told.lock().expect("one thread").len(), 2, "twice as long is new");
+        interval.measured(&mark(4000, 600_000), Some(0.25));
+        interval.every(Duration::from_secs(60), &tell);
+        let told = told.lock().expect("one thread");
+        let Told::IntervalChosen { every_ms, why } = &told[2] else { panic!("{told:?}") };
+        assert!(why.contains("600.00 s to store (25 % slower meanwhile)"), "{why}");
+        assert!(
+            (2000..2300).contains(&(every_ms / 1000)),
+            "as 4 + 0.25 · 600 s would that hold the program up: {every_ms}"
+        );
     }
 }

@@ -16,6 +16,7 @@ mod end;
 mod formats;
 mod host;
 mod inputs;
+mod interference;
 mod interval;
 mod life;
 mod log;

@@ -104,6 +104,11 @@ impl Snapshots {
         self.running.is_some() || self.waiting.is_some()
     }
 
+    /// Returns whether a snapshot is being taken or stored, and how many were begun.
+    pub(crate) fn storing(&self) -> (bool, u64) {
+        (self.running.is_some(), self.seq)
+    }
+
     /// Waits for the running snapshot; never answers while there is none.
     pub(crate) async fn finished(&mut self) -> Stored {
         let Some(running) = &mut self.running else { return std::future::pending().await };

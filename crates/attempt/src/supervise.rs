@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     Control, Host, Request, Told,
+    interference::Interference,
     interval::{Interval, Known, machine_of},
     life::Life,
     log::LogWriter,
@@ -65,6 +66,7 @@ struct State<'a> {
     log_n: u64,
     snapshots: Snapshots,
     interval: Interval,
+    interference: Interference,
     watcher: Option<Watcher>,
     evidence: Evidence,
     checkpoints: Vec<CheckpointMark>,
@@ -105,6 +107,7 @@ impl Supervision<'_> {
                 machine,
                 self.host.margin,
             ),
+            interference: Interference::default(),
             watcher,
             evidence: Evidence { phase: Phase::Run, restored: self.restored, ..Evidence::default() },
             checkpoints: Vec::new(),
@@ -154,6 +157,7 @@ impl Supervision<'_> {
                             state.last_life = self.now();
                         }
                         (state.cpu_seen, state.io_seen) = (usage.cpu, usage.io_bytes);
+                        state.interference.saw(self.now(), usage.cpu, state.snapshots.storing());
                         self.life.uses(usage.memory);
                     }
                     Some(ProcessEvent::Exited(ended)) => break Some(ended),
@@ -326,7 +330,7 @@ impl Supervision<'_> {
                 let begun = millis(self.begun);
                 mark.taken_ms = mark.taken_ms.saturating_sub(begun);
                 mark.durable_ms = mark.durable_ms.saturating_sub(begun);
-                state.interval.measured(&mark);
+                state.interval.measured(&mark, state.interference.share());
                 state.evidence.newer_checkpoint = Some(CheckpointId { slot: self.slot, seq: mark.seq });
                 state.evidence.progress_since_restore = true;
                 state.checkpoints.push(mark);
