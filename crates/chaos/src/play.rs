@@ -20,7 +20,7 @@ use crate::{
     find::{Found, mains, processes},
     metadata::Metadata,
     oracle::{Broken, Oracle, broken},
-    site::{Site, Sites},
+    site::Sites,
     storm::Sky,
     subject::{Arena, Subject, environment},
 };
@@ -70,7 +70,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(2);
 pub(crate) struct Live<'a> {
     pub(crate) sys: &'a Sys,
     pub(crate) subject: &'a Subject,
-    arena: Arena,
+    pub(crate) arena: Arena,
     pub(crate) oracle: Oracle,
     pub(crate) random: &'a dyn Random,
     pub(crate) patience: Patience,
@@ -258,14 +258,7 @@ impl Live<'_> {
         loop {
             if let Some(status) = self.engine.try_wait().map_err(Ended::Start)? {
                 match status.code() {
-                    Some(RESUMABLE) => {
-                        self.note("the engine ended, and can be gone on from");
-                        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
-                        if self.sky.is_stormy() {
-                            self.sys.clock.sleep(PAUSE).await;
-                        }
-                        self.go_on()?;
-                    }
+                    Some(RESUMABLE) => self.again().await?,
                     Some(code) => {
                         self.note(format!("the run ended with {code}"));
                         self.played.code = Some(code);
@@ -286,12 +279,12 @@ impl Live<'_> {
         self.go_on_with(&[])
     }
 
-    /// Starts the next engine, with these variables beside the others.
+    /// Starts the next engine, with these variables beside the others; one that was to take over, and could not, is to do so still.
     pub(crate) fn go_on_with(&mut self, variables: &[(&str, OsString)]) -> Result<(), Ended> {
         if let Some(metadata) = &self.metadata {
             metadata.of_another_machine();
         }
-        self.engine = self.another(false, variables)?;
+        self.engine = self.another(self.replaced.is_some(), variables)?;
         Ok(())
     }
 
@@ -303,19 +296,19 @@ impl Live<'_> {
         self.arena.start(self.subject, take_over, &all).map_err(Ended::Start)
     }
 
-    /// Starts to heal the run.
-    pub(crate) fn healer(&self) -> Result<Child, Ended> {
-        self.arena.heal(self.subject).map_err(Ended::Start)
-    }
-
-    /// Returns where the store lies.
-    pub(crate) fn site(&self) -> &Site {
-        self.arena.site()
-    }
-
     /// Returns one of these, chosen at random.
     pub(crate) fn one_of<'t, T>(&self, all: &'t [T]) -> Option<&'t T> {
         all.get(usize::try_from(self.random.u64() % all.len().max(1) as u64).unwrap_or(0))
+    }
+
+    /// Starts an engine again that ended by itself, and can be gone on from.
+    async fn again(&mut self) -> Result<(), Ended> {
+        self.note("the engine ended, and can be gone on from");
+        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
+        if self.sky.is_stormy() {
+            self.sys.clock.sleep(PAUSE).await;
+        }
+        self.go_on()
     }
 
     /// Carries a fault out; says whether there was something to do it to.
@@ -424,13 +417,23 @@ impl Live<'_> {
         let ended = self.wait(Duration::from_millis(500)).await;
         let _gone = held.is_some_and(|held| held.signal(Signal::CONT));
         ended?;
-        let until = self.sys.clock.monotonic() + self.patience.engine;
+        let mut until = self.sys.clock.monotonic() + self.patience.engine;
         while let Some(zombie) = &mut self.replaced {
             if let Some(status) = zombie.try_wait().map_err(Ended::Start)? {
                 self.replaced = None;
                 self.note(format!("the engine that came back ended with {status}"));
-            } else if self.sys.clock.monotonic() > until {
+                break;
+            }
+            if self.sys.clock.monotonic() > until {
                 return Err(broken("I10 ends", "an engine that was replaced does not end").into());
+            }
+            self.clear_up().await?;
+            if self.sky.is_stormy() {
+                // Until it is over, perhaps nobody can take over.
+                until = self.sys.clock.monotonic() + self.patience.engine;
+            }
+            if self.engine.try_wait().map_err(Ended::Start)?.and_then(|status| status.code()) == Some(RESUMABLE) {
+                self.again().await?;
             }
             self.sys.clock.sleep(TICK).await;
         }

@@ -98,7 +98,7 @@ impl Live<'_> {
     /// Lets something in the store rot; says whether there was anything.
     pub(crate) fn rot(&mut self) -> bool {
         // Others are behind a service, or of files that name nobody: what rots there is what `rotting` in the tests shows.
-        let Site::Directory(dir) = self.site() else { return false };
+        let Site::Directory(dir) = self.arena.site() else { return false };
         match flip(dir, self.random) {
             Ok(Some(key)) => {
                 self.note(format!("bytes in the store rot: {key}"));
@@ -133,7 +133,7 @@ impl Live<'_> {
 
     async fn heal(&mut self) -> Result<i32, Ended> {
         let until = self.sys.clock.monotonic() + self.patience.end;
-        let mut healer = self.healer()?;
+        let mut healer = self.arena.heal(self.subject).map_err(Ended::Start)?;
         loop {
             if let Some(status) = healer.try_wait().map_err(Ended::Start)? {
                 return Ok(status.code().unwrap_or(-1));

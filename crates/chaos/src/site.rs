@@ -20,9 +20,9 @@ pub enum Site {
     /// In a bucket.
     Bucket {
         /// Its address.
-        url: StoreUrl,
+        url: Box<StoreUrl>,
         /// How whoever looks on reads it; its copies are not those of the engines.
-        options: Options,
+        options: Box<Options>,
     },
 }
 
@@ -71,9 +71,9 @@ pub enum Sites {
     /// Each below this address.
     Bucket {
         /// A place that nobody else uses.
-        url: StoreUrl,
+        url: Box<StoreUrl>,
         /// How whoever looks on reads; the copies are in a directory of its own.
-        options: Options,
+        options: Box<Options>,
         /// Where engines keep copies.
         copies: PathBuf,
     },
@@ -88,7 +88,7 @@ impl Sites {
             Self::Plain(dir) => Site::Plain(dir.join(&*name)),
             Self::Bucket { url, options, .. } => {
                 let prefix = format!("{}/{name}", url.prefix);
-                Site::Bucket { url: StoreUrl { prefix, ..url.clone() }, options: options.clone() }
+                Site::Bucket { url: Box::new(StoreUrl { prefix, ..*url.clone() }), options: options.clone() }
             }
         }
     }
@@ -100,7 +100,7 @@ impl Sites {
     pub async fn clear(&self, sys: &Sys, home: &Path) -> Result<(), ObjectsError> {
         match (self, self.of(home)) {
             (Self::Bucket { copies, .. }, Site::Bucket { url, options }) => {
-                erase(sys, &url, &Options { cache: copies.clone(), ..options }).await.map(drop)
+                erase(sys, &url, &Options { cache: copies.clone(), ..*options }).await.map(drop)
             }
             (_, Site::Plain(dir)) => remove(sys, dir),
             _ => Ok(()),

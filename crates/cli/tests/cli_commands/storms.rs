@@ -1,6 +1,9 @@
 //! Storage that fails and clocks that jump: under `chaos`, by the file that `PRUNELLA_FAULTS` names, and for real.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::Command,
+};
 
 use prunella_bucketkit::S3Server;
 use serde_json::{Value, json};
@@ -85,6 +88,22 @@ fn storms_overlap_and_who_is_killed_in_one_goes_on_in_it() {
     for part in ["machine killed", "a storm is over", "wall clock put back by 3600.0 s"] {
         assert!(told.contains(&part), "{part}: {told:?}");
     }
+}
+
+#[test]
+fn an_engine_that_cannot_take_over_for_want_of_room_does_so_when_there_is_some() {
+    let home = Home::with(&TRAINS.replace("sleep 0.02", "sleep 0.1"));
+    // The one that is replaced stands still for half a second: it comes back while nobody can start.
+    let plan = json!([
+        { "after_ms": 300, "fault": "disk-full", "for_ms": 1000 },
+        { "after_ms": 0, "fault": "zombie" },
+    ]);
+    home.write("plan.json", &plan.to_string());
+    let answer = home.json(&["chaos", "--plan", "plan.json", "--runs", "1", "--seed", "1"]);
+    all_is_well(&answer);
+    let told = timeline(&answer["runs"][0]);
+    let wanted = "the engine that came back ended with exit status: 75";
+    assert!(told.contains(&"the engine ended, and can be gone on from") && told.contains(&wanted), "{told:?}");
 }
 
 #[test]
@@ -234,10 +253,14 @@ steps:
     assert_eq!(hear(&begun), "begun\n");
     disk.fill();
     let_go(&go);
-    let code = engine.wait().expect("it runs").code();
-    assert!(matches!(code, Some(1 | 75 | 78)), "there was no room for success: {code:?}");
-    let told = home.run(&words);
-    assert!(matches!(told.code, 1 | 75 | 78), "{}{}", told.out, told.err);
+    // It waits for room, longer and longer; the machine dies on its full disk.
+    let said = BufReader::new(engine.stdout.take().expect("it is ours"));
+    let waits = said.lines().map_while(Result::ok).any(|line| line.contains("second  again, after"));
+    assert!(waits, "there was no room for success");
+    engine.kill().expect("it runs");
+    let _killed = engine.wait();
+    let told = home.run(&words).exits(75);
+    assert!(told.err.contains("no space left") && told.err.contains("make room"), "{}", told.err);
     std::fs::remove_file(disk.0.join("filler")).expect("ours");
     let done = home.run(&words);
     assert_eq!(done.code, 0, "{}{}", done.out, done.err);

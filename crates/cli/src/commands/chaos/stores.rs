@@ -56,7 +56,7 @@ pub(super) async fn sites(context: &Context, dir: &Path) -> Result<Sites, CliErr
             if !is_empty(&context.sys, &url, &options).await? {
                 return Err(CliError::Refused(format!("something lies below {url}"), Some("try again".to_owned())));
             }
-            Ok(Sites::Bucket { url, options, copies: engines.cache })
+            Ok(Sites::Bucket { url: Box::new(url), options: Box::new(options), copies: engines.cache })
         }
     }
 }
