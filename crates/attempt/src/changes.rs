@@ -45,6 +45,9 @@ pub(crate) struct Changes {
 impl Changes {
     /// Watches the directory; nothing where the system cannot.
     pub(crate) fn of(root: &Path, depth: Depth, fs: &dyn Fs) -> Option<Self> {
+        if !fs.is_of_the_kernel() {
+            return None;
+        }
         let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).ok()?;
         let mut changes = Self { fd, root: root.to_owned(), depth, watched: HashMap::new() };
         changes.watch(Path::new(""), fs).then_some(changes)

@@ -24,7 +24,8 @@ pub(crate) struct ForRequest<'a> {
 #[async_trait]
 impl Claimer for ForRequest<'_> {
     async fn sweep(&self, slot: &SlotId, start: &StartRecord) -> bool {
-        sweep_attempt(self.host.store.id(), slot, start)
+        let id = AttemptId { store: self.host.store.id().to_owned(), run: start.run.clone(), slot: *slot };
+        self.host.guardian.sweep(&id.to_string()).is_ok()
     }
 
     async fn closing(

@@ -11,9 +11,9 @@ use std::{
     },
 };
 
-use prunella_sys::Fs;
-
 use prunella_model::Listing;
+use prunella_process::Guardian;
+use prunella_sys::Fs;
 
 use crate::{
     looks::{Look, Looks},
@@ -41,12 +41,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     /// Returns a socket that nobody uses, made in `directory` if there is none.
-    pub(crate) fn socket(&self, directory: &Path) -> std::io::Result<Socket> {
+    pub(crate) fn socket(&self, guardian: &Guardian, directory: &Path) -> std::io::Result<Socket> {
         if let Some(socket) = lock(&self.sockets).pop() {
             return Ok(socket);
         }
         let n = self.numbers.fetch_add(1, Ordering::Relaxed);
-        Socket::open(&directory.join(n.to_string()))
+        let path = directory.join(n.to_string());
+        Ok(Socket::new(&path, guardian.listen(&path)?))
     }
 
     /// Takes a cleared socket back.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_healing::{Interruptions, Spent};
 use prunella_model::{ByteSize, CheckpointId, Epoch, PortName, RunId, StepId, StepKey};
-use prunella_store::records::GraphRecord;
+use prunella_store::{Observer, records::GraphRecord};
 
 use crate::BoundArtifact;
 
@@ -57,6 +57,8 @@ pub struct Request {
     pub take_over: bool,
     /// The epoch that a look just found free.
     pub expected: Option<Epoch>,
+    /// What its engine saw already of the signs of life of whoever held the work.
+    pub observed: Observer,
     /// Which checkpoint to go on from.
     pub restore: RestoreFrom,
     /// The memory limit, if it has grown.

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use prunella_process::{Connection, Listener};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{UnixListener, UnixStream},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
 };
@@ -83,7 +83,7 @@ pub(crate) enum Reply {
 pub(crate) struct Socket {
     /// Its path, short enough for every system.
     pub(crate) path: PathBuf,
-    listener: UnixListener,
+    listener: Listener,
     say: UnboundedSender<(Said, UnboundedSender<Reply>)>,
     messages: UnboundedReceiver<(Said, UnboundedSender<Reply>)>,
     connected: Vec<(UnboundedSender<Reply>, AbortHandle)>,
@@ -92,25 +92,24 @@ pub(crate) struct Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.disconnect();
-        let _gone = rustix::fs::unlink(&self.path);
     }
 }
 
 impl Socket {
-    /// Opens the socket at `path`.
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        let listener = UnixListener::bind(path)?;
+    /// Returns the socket that this one listens at.
+    pub(crate) fn new(path: &Path, listener: Listener) -> Self {
         let (say, messages) = unbounded_channel();
-        Ok(Self { path: path.to_owned(), listener, say, messages, connected: Vec::new() })
+        Self { path: path.to_owned(), listener, say, messages, connected: Vec::new() }
     }
 
     /// Waits for the next message.
     pub(crate) async fn next(&mut self) -> (Said, UnboundedSender<Reply>) {
         loop {
             tokio::select! {
+                biased;
                 Some(message) = self.messages.recv() => return message,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.connect(stream),
+                    Ok(stream) => self.connect(stream),
                     // Out of descriptors, say: the program's next try finds the socket again.
                     Err(_) => tokio::task::yield_now().await,
                 },
@@ -118,7 +117,7 @@ impl Socket {
         }
     }
 
-    fn connect(&mut self, stream: UnixStream) {
+    fn connect(&mut self, stream: Connection) {
         let (reply, replies) = unbounded_channel();
         let task = tokio::spawn(serve(stream, self.say.clone(), reply.clone(), replies));
         self.connected.push((reply, task.abort_handle()));
@@ -154,16 +153,17 @@ impl Socket {
 }
 
 async fn serve(
-    stream: UnixStream,
+    stream: Connection,
     said: UnboundedSender<(Said, UnboundedSender<Reply>)>,
     reply: UnboundedSender<Reply>,
     mut replies: UnboundedReceiver<Reply>,
 ) {
-    let (read, mut write) = stream.into_split();
+    let (read, mut write) = tokio::io::split(stream);
     let mut lines = BufReader::new(read);
     let mut line = Vec::new();
     loop {
         tokio::select! {
+            biased;
             Some(reply) = replies.recv() => {
                 let mut text = serde_json::to_vec(&reply).expect("replies have only string keys");
                 text.push(b'\n');
@@ -193,10 +193,7 @@ async fn serve(
     }
 }
 
-async fn read_line(
-    lines: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
-    line: &mut Vec<u8>,
-) -> std::io::Result<bool> {
+async fn read_line(lines: &mut BufReader<ReadHalf<Connection>>, line: &mut Vec<u8>) -> std::io::Result<bool> {
     let left = LONGEST.saturating_sub(line.len() as u64);
     lines.take(left).read_until(b'\n', line).await?;
     Ok(line.ends_with(b"\n"))
@@ -220,6 +217,7 @@ pub(crate) fn mark(value: &serde_json::Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::net::UnixStream;
 
     use super::*;
 
@@ -235,7 +233,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_to_one_attempt_is_not_heard_by_the_next() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let socket = Socket::open(&directory.path().join("s")).expect("bound");
+        let path = directory.path().join("s");
+        let socket = Socket::new(&path, Listener::bind(&path).expect("bound"));
         // Connected, said and gone before anybody accepted.
         let late = UnixStream::connect(&socket.path).await.expect("listening");
         late.try_write(b"{\"type\":\"done\"}\n").expect("buffered");

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prunella_sys::{FileKind, Fs, LeaseHeld, Meta, ReadLease, read_lease};
+use prunella_sys::{FileKind, Fs, LeaseHeld, Meta, ReadLease};
 
 /// What came of an attempt to copy an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Copier<'_> {
             fs.hard_link(from, to)?;
             return Ok(Staged::Whole(meta.len));
         }
-        let lease = match read_lease(from)? {
+        let lease = match fs.read_lease(from)? {
             ReadLease::Granted(held) => Some(held),
             ReadLease::Writers => return Ok(Staged::Missed),
             ReadLease::Unsupported => None,

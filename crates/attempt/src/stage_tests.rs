@@ -122,6 +122,12 @@ impl Fs for Meanwhile {
     fn reflink(&self, _: &Path, _: &Path) -> io::Result<bool> {
         Ok(false)
     }
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease> {
+        self.inner.read_lease(path)
+    }
+    fn is_of_the_kernel(&self) -> bool {
+        self.inner.is_of_the_kernel()
+    }
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         self.free.map_or_else(|| self.inner.free_space(path), Ok)
     }

@@ -142,6 +142,18 @@ impl Supervision<'_> {
                 wake = wake.min(now + LOOK);
             }
             tokio::select! {
+                // What is rare comes first: a program that says very much hides neither a word of the engine nor a snapshot.
+                biased;
+                changed = control.changed() => {
+                    let word = if changed.is_ok() { control.borrow_and_update().clone() } else { Control::Kill };
+                    self.obey(&word, &running, &mut state, &mut socket);
+                    if changed.is_err() {
+                        // The engine is gone: nobody would hear the verdict.
+                        control = watch::channel(Control::Kill).1;
+                    }
+                }
+                stored = state.snapshots.finished() => self.stored(stored, &mut state, &running),
+                (said, reply) = socket.next() => self.hear(said, reply, &mut state),
                 event = running.next() => match event {
                     Some(ProcessEvent::Output { stream, bytes }) => {
                         state.last_life = self.now();
@@ -163,16 +175,6 @@ impl Supervision<'_> {
                     Some(ProcessEvent::Exited(ended)) => break Some(ended),
                     None => break None,
                 },
-                changed = control.changed() => {
-                    let word = if changed.is_ok() { control.borrow_and_update().clone() } else { Control::Kill };
-                    self.obey(&word, &running, &mut state, &mut socket);
-                    if changed.is_err() {
-                        // The engine is gone: nobody would hear the verdict.
-                        control = watch::channel(Control::Kill).1;
-                    }
-                }
-                (said, reply) = socket.next() => self.hear(said, reply, &mut state),
-                stored = state.snapshots.finished() => self.stored(stored, &mut state, &running),
                 () = clock.sleep(wake.saturating_sub(now)) => {}
             }
             let now = self.now();

@@ -4,6 +4,7 @@ use prunella_attempt::{Budgets, Request, RestoreFrom as AttemptFrom, attempt};
 use prunella_journal::{Event, NextTry, RestoreFrom, RunStatus, StepIndex};
 use prunella_model::{Epoch, SlotId, Span, StepKey};
 use prunella_store::Guarded;
+use prunella_sys::mutated;
 use tokio::sync::watch;
 
 use crate::{
@@ -125,7 +126,9 @@ impl Driver<'_> {
             retry_index: None,
             take_over: self.options.take_over,
             expected: self.free.remove(&step),
+            observed: self.observed.remove(&step).unwrap_or_default(),
             restore: match next.restore {
+                RestoreFrom::Newest if mutated(125) => AttemptFrom::Zero,
                 RestoreFrom::Newest => AttemptFrom::Newest,
                 RestoreFrom::Before(checkpoint) => AttemptFrom::Before(checkpoint),
                 RestoreFrom::Zero => AttemptFrom::Zero,

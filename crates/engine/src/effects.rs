@@ -9,7 +9,7 @@ use prunella_store::{
     Effect, Store, StoreError,
     records::{GraphRecord, Owner},
 };
-use prunella_sys::Phase;
+use prunella_sys::{Phase, mutated};
 
 use crate::{
     Command, EngineError, Plan,
@@ -124,7 +124,7 @@ pub async fn effects_of(
     let base = record.base.as_ref().map(PathBuf::from);
     let mut effects = Vec::new();
     for (output, publication) in &spec.publish {
-        let Some(stored) = artifacts.get(output) else { continue };
+        let Some(stored) = artifacts.get(output).filter(|_| !mutated(126)) else { continue };
         let target = publication.target(base.as_deref().unwrap_or(std::path::Path::new(".")));
         effects.push(Effect {
             run: run.clone(),

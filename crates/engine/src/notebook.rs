@@ -215,6 +215,7 @@ impl Writer {
         let mut time = self.sys.clock.sleep(GATHER);
         while group.len() < MOST && !matches!(group.last(), Some(Line::Flush(_) | Line::Settle(_))) {
             tokio::select! {
+                biased;
                 () = &mut time => return,
                 n = lines.recv_many(group, MOST) => if n == 0 { return },
             }

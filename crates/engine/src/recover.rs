@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use prunella_attempt::{Budgets, close_dead};
+use prunella_attempt::{Budgets, Host, close_dead};
 use prunella_healing::{Evidence, Spent};
 use prunella_journal::{Event, RunState, StepState};
 use prunella_model::{RunId, Span, StepId};
-use prunella_process::sweep;
 use prunella_store::{
     Store,
     records::{Closed, Committed, End, Owner, StartRecord, Timeline},
@@ -22,7 +21,8 @@ const LOOK: Duration = Duration::from_millis(2);
 ///
 /// Its guardian kills them as soon as the engine is gone; a spawn that it had already been asked for may still come, so
 /// the sweep follows its end. An engine that lives (it was replaced) keeps its processes: they are fenced.
-pub(crate) async fn clear_after(store: &Store, run: &RunId, before: &Owner) -> Result<(), EngineError> {
+pub(crate) async fn clear_after(host: &Host, run: &RunId, before: &Owner) -> Result<(), EngineError> {
+    let store = &host.store;
     let (machine, clock) = (&store.sys().machine, &store.sys().clock);
     let here = before.machine == machine.machine_id() && before.boot == machine.boot_id();
     if !here || machine.process_start_ticks(before.process.pid) == Some(before.process.start_ticks) {
@@ -32,7 +32,7 @@ pub(crate) async fn clear_after(store: &Store, run: &RunId, before: &Owner) -> R
     while store.owner_gone(before) == Some(false) && clock.monotonic() < patience {
         clock.sleep(LOOK).await;
     }
-    sweep(&format!("{}/{run}/", store.id()))?;
+    host.guardian.sweep(&format!("{}/{run}/", store.id()))?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use prunella_journal::{
 };
 use prunella_model::{RunId, StepAddress, StepId};
 use prunella_store::{GraphParts, Store, records::GraphRecord};
+use prunella_sys::aside;
 
 use crate::{EngineError, NoSuchStep, Plan, find::find};
 
@@ -66,9 +67,9 @@ impl Seen {
         let objects = &**store.objects();
         let summary = read_summary(objects, run).await?;
         // Beside it: either takes its time.
-        let (beside, here) = (store.objects().clone(), tokio::runtime::Handle::current());
+        let beside = store.objects().clone();
         let (position, id) = (summary.position(), run.clone());
-        let reading = tokio::task::spawn_blocking(move || here.block_on(read_since(&*beside, &id, position)));
+        let reading = aside(async move { read_since(&*beside, &id, position).await });
         let state = summary.state();
         let read = reading.await.ok()?.ok()?;
         if read.anew {

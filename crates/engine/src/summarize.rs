@@ -8,6 +8,7 @@ use prunella_journal::{
 use prunella_model::RunId;
 use prunella_objects::Objects;
 use prunella_store::{GraphParts, Layout, Store};
+use prunella_sys::aside;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
@@ -109,18 +110,15 @@ impl Summaries {
     pub(crate) fn write(&mut self, kept: Kept, turn: Turn, position: Position, whereabouts: &Whereabouts) {
         let (objects, run, places) = (self.objects.clone(), self.run.clone(), self.places.clone());
         let (definitions, whereabouts) = (self.definitions.clone(), whereabouts.clone());
-        let here = tokio::runtime::Handle::current();
         // Not on the thread that drives: it is linear in the number of steps.
-        self.under_way = Some(tokio::task::spawn_blocking(move || {
-            here.block_on(async {
-                if definitions.get().is_none() {
-                    let Ok(found) = find_definitions(&*objects, &run, &places).await else { return };
-                    let _first = definitions.set(found);
-                }
-                let definitions = definitions.get().map_or(&[][..], Vec::as_slice);
-                let _no_summary = write_summary(&*objects, &run, position, &kept, &whereabouts, definitions).await;
-            });
-            drop(turn);
+        self.under_way = Some(aside(async move {
+            let _until_then = turn;
+            if definitions.get().is_none() {
+                let Ok(found) = find_definitions(&*objects, &run, &places).await else { return };
+                let _first = definitions.set(found);
+            }
+            let definitions = definitions.get().map_or(&[][..], Vec::as_slice);
+            let _no_summary = write_summary(&*objects, &run, position, &kept, &whereabouts, definitions).await;
         }));
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prunella_sys::{DirEntry, DirLock, Fs, FsFile, FsRead, Meta};
+use prunella_sys::{DirEntry, DirLock, Fs, FsFile, FsRead, Meta, ReadLease};
 use rustix::io::Errno;
 
 use crate::faults::Faults;
@@ -201,6 +201,14 @@ impl Fs for FaultyFs {
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.pass(Act::Rename, path)?;
         self.inner.set_mode(path, mode)
+    }
+
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease> {
+        self.inner.read_lease(path)
+    }
+
+    fn is_of_the_kernel(&self) -> bool {
+        self.inner.is_of_the_kernel()
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prunella_objects::directory::{Meeting, check, meet};
 use prunella_objects::{Created, CreatedFile, Directory, Embedded, ObjectKey, Objects, ObjectsError, TakeIn, Verdict};
-use prunella_sys::{DirEntry, DirLock, FakeMachine, Fs, FsFile, FsRead, Meta, RealFs, Sys};
+use prunella_sys::{DirEntry, DirLock, FakeMachine, Fs, FsFile, FsRead, Meta, ReadLease, RealFs, Sys};
 use prunella_testkit::CrashFs;
 
 const DIR: &str = "/p/store";
@@ -220,6 +220,12 @@ impl Shared {
 }
 
 impl Fs for Shared {
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease> {
+        self.inner.read_lease(path)
+    }
+    fn is_of_the_kernel(&self) -> bool {
+        self.inner.is_of_the_kernel()
+    }
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         self.inner.create_new(path)
     }

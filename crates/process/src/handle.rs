@@ -23,7 +23,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::error::{ProcessError, SpawnProblem};
 use crate::identity::ProcessIdentity;
 use crate::orphans;
-use crate::running::{Ends, Running, SpawnSpec, Usage};
+use crate::running::{Ends, SpawnSpec, Tree, Usage};
 use crate::wire::{End, Frames, MAX_FRAME, Malformed, Reply, Request, SpawnRequest, Taken};
 
 /// How long a guardian may take to greet; it has nothing else to do.
@@ -46,10 +46,8 @@ impl Default for GuardianOptions {
 }
 
 /// A guardian process: the parent of every step. Cheap to clone.
-///
-/// When the last clone and the last [`Running`] are dropped, the guardian kills what is left and exits.
 #[derive(Debug, Clone)]
-pub struct Guardian {
+pub(crate) struct GuardianProcess {
     handle: Arc<Handle>,
 }
 
@@ -95,15 +93,8 @@ struct Line {
     end: oneshot::Sender<End>,
 }
 
-impl Guardian {
-    /// Starts a guardian and makes the calling process the subreaper that inherits its orphans.
-    ///
-    /// Must be called within a Tokio runtime with I/O and time enabled. The caller must not start processes in
-    /// sessions of their own, or they die with the guardian.
-    ///
-    /// # Errors
-    /// [`ProcessError::GuardianNotStarted`] if the program cannot be started or is no guardian.
-    pub async fn start(options: GuardianOptions) -> Result<Self, ProcessError> {
+impl GuardianProcess {
+    pub(crate) async fn start(options: GuardianOptions) -> Result<Self, ProcessError> {
         let failed = |source| ProcessError::GuardianNotStarted { exe: options.exe.clone(), source };
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| failed(error.into()))?;
         let (ours, theirs) =
@@ -153,21 +144,11 @@ impl Guardian {
         Ok(Self { handle: Arc::new(Handle { shared, identity, died }) })
     }
 
-    /// Returns which process the guardian is.
-    pub fn identity(&self) -> ProcessIdentity {
+    pub(crate) fn identity(&self) -> ProcessIdentity {
         self.handle.identity
     }
 
-    /// Starts a step.
-    ///
-    /// Its main process is the leader of a process group of its own, with default signal actions, an empty signal
-    /// mask and `/dev/null` as standard input. Dropping the future kills what it had started.
-    ///
-    /// # Errors
-    /// [`ProcessError::Spawn`] if the command cannot be started (saying why), [`ProcessError::GuardianDied`] if the
-    /// guardian is gone, [`ProcessError::TooLarge`] over 8 MiB of arguments and environment,
-    /// [`ProcessError::Resources`] if no pipe can be made.
-    pub async fn spawn(&self, spec: SpawnSpec) -> Result<Running, ProcessError> {
+    pub(crate) async fn spawn(&self, spec: SpawnSpec) -> Result<Tree, ProcessError> {
         let program = spec.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let resources = |source| ProcessError::Resources { what: "pipes for the output", source };
         let (stdout, stdout_end) = pipe().map_err(resources)?;
@@ -202,7 +183,7 @@ impl Guardian {
         }
         // From here on dropping kills.
         let ends = Ends { stdout, stderr, usage: usage_end, end: end_end };
-        let mut running = Running::new(self.handle.clone(), id, ends);
+        let mut running = Tree::new(self.handle.clone(), id, ends);
         shared.send(frame, vec![stdout_end, stderr_end]);
         match start.await {
             Ok(Ok((pid, unprotected))) => {
@@ -220,25 +201,17 @@ impl Guardian {
         }
     }
 
-    /// Returns whether the guardian is gone, or is going: nothing can be started by it any more.
-    ///
-    /// Whoever has heard the end of a step of a guardian that died finds this true.
-    pub fn is_dying(&self) -> bool {
+    pub(crate) fn is_dying(&self) -> bool {
         lock(&self.handle.shared.attempts).closed
     }
 
-    /// Resolves when the guardian is gone and everything that it had spawned is dead.
-    ///
-    /// By then this process, the next subreaper, has killed and reaped what the guardian left, and every [`Running`]
-    /// has ended. A new guardian may be started.
-    pub async fn died(&self) {
+    pub(crate) async fn died(&self) {
         let mut died = self.handle.died.clone();
         // An error means that the listener is gone with its runtime, and with it the guardian.
         let _ = died.wait_for(|died| *died).await;
     }
 
-    /// Ends the guardian: it kills what still runs and exits. Resolves when it is gone.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.handle.shared.hang_up();
         self.died().await;
     }

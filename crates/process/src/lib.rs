@@ -10,8 +10,9 @@
 //! | the guardian | the engine, itself a subreaper, which inherits the orphans ([`Guardian::died`]) |
 //! | both | the next engine, once it has proved the owner dead: [`sweep()`] by [`ATTEMPT_ID`] in the environments |
 //!
-//! Reading order: [`Guardian`] and [`Running`] (the engine's side, asynchronous), `wire` (what they say to each
-//! other), `guardian/` (the guardian's side: plain blocking code around `poll`).
+//! Reading order: [`Guardian`] and [`Running`] (the engine's side, asynchronous; `handle` and `running` behind them), `wire`
+//! (what they say to each other), `guardian/` (the guardian's side: plain blocking code around `poll`). A [`Spawner`] plays a
+//! guardian in simulations.
 //!
 //! The binary must call [`guardian_main`] before anything else when its first argument is [`GUARDIAN_ARG`].
 
@@ -24,15 +25,17 @@ mod orphans;
 mod own_mounts;
 mod procfs;
 mod running;
+mod spawner;
 mod sweep;
 mod wire;
 
 pub use error::{ProcessError, Remedy, SpawnProblem};
 pub use guardian::{guardian_main, memory_cgroup};
-pub use handle::{Guardian, GuardianOptions};
+pub use handle::GuardianOptions;
 pub use identity::ProcessIdentity;
-pub use running::{EndStatus, Ended, OomEvidence, ProcessEvent, Running, SpawnSpec, Stream, Usage};
+pub use running::{EndStatus, Ended, OomEvidence, ProcessEvent, SpawnSpec, Stream, Usage};
 pub use rustix::process::Signal;
+pub use spawner::{Connection, Guardian, Listener, Listens, Running, Spawned, Spawner, TwoWay};
 pub use sweep::{Swept, SweptProcess, sweep};
 
 /// The first argument that makes the binary a guardian.

@@ -130,9 +130,9 @@ pub enum ProcessEvent {
     Exited(Ended),
 }
 
-/// A started step. Dropping it before its end kills its tree.
+/// A started step under a guardian process. Dropping it before its end kills its tree.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Tree {
     handle: Arc<Handle>,
     id: u64,
     pid: u32,
@@ -166,7 +166,7 @@ enum Happened {
     Late,
 }
 
-impl Running {
+impl Tree {
     pub(crate) fn new(handle: Arc<Handle>, id: u64, ends: Ends) -> Self {
         let Ends { stdout, stderr, usage, end } = ends;
         let (stdout, stderr) = (Some(stdout), Some(stderr));
@@ -198,36 +198,27 @@ impl Running {
         self.told = true;
     }
 
-    /// Returns the number of the main process, which is also that of its process group.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Returns why the paths of [`SpawnSpec::read_only`] can be written after all; nothing if they cannot.
-    pub fn unprotected(&self) -> Option<io::Error> {
+    pub(crate) fn unprotected(&self) -> Option<io::Error> {
         (self.unprotected != 0).then(|| io::Error::from_raw_os_error(self.unprotected))
     }
 
-    /// Returns what the tree had used when it was last measured; zero in its first second.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         *self.usage.borrow()
     }
 
-    /// Sends a signal to the main process's group; without effect once that process has ended.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.handle.order(&Request::Signal { id: self.id, signal: signal.as_raw() });
     }
 
-    /// Kills every process of the tree, wherever it has hidden. The end is told by [`Running::next`].
-    pub fn kill_tree(&self) {
+    pub(crate) fn kill_tree(&self) {
         self.handle.order(&Request::Kill { id: self.id });
     }
 
-    /// Returns the next event; none after [`ProcessEvent::Exited`].
-    ///
-    /// Output is read only here, so a caller that does not come keeps the program waiting (back-pressure) and memory
-    /// stays bounded. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<ProcessEvent> {
+    pub(crate) async fn next(&mut self) -> Option<ProcessEvent> {
         if self.told {
             return None;
         }
@@ -324,7 +315,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Tree {
     fn drop(&mut self) {
         if !self.told && self.ended.is_none() {
             self.kill_tree();

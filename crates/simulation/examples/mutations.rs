@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use prunella_simulation::{By, MUTATIONS, Mutation, hunt};
+use prunella_simulation::{MUTATIONS, Mutation};
 use serde_json::Value;
 
 /// A bug that makes tests wait for ever is noticed, too.
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 }
 
 fn look(mutation: &Mutation, programs: &Programs, without: &mut BTreeMap<Tests, Told>) -> Seen {
-    if let By::Schedules(most) = mutation.by {
+    if let Some((most, hunt)) = mutation.schedules() {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));

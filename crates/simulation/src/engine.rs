@@ -235,6 +235,7 @@ impl Engine<'_> {
             retry_index: drawn.is_multiple_of(5).then_some(self.process.life as u64),
             take_over: drawn.is_multiple_of(11),
             expected,
+            observed: Default::default(),
         };
         match store.claim(&request, &Words).await? {
             Claimed::Reused(slot, committed) => Ok(self.uses(run, slot, &committed.artifacts)),

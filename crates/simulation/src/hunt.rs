@@ -8,7 +8,7 @@ use std::{
 
 use prunella_sys::mutate_here;
 
-use crate::{Plan, play};
+use crate::{Plan, Violation, WholePlan, play, play_whole};
 
 /// By what a deliberate bug was noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,15 @@ pub struct Caught {
 
 /// Plays the first `most` schedules with a deliberate bug until one shows it.
 pub fn hunt(mutation: u32, most: u64, threads: usize) -> Option<Caught> {
+    hunt_with(mutation, most, threads, |seed| play(&Plan::of(seed)).violation)
+}
+
+/// As [`hunt`], with schedules of whole runs.
+pub fn hunt_whole(mutation: u32, most: u64, threads: usize) -> Option<Caught> {
+    hunt_with(mutation, most, threads, |seed| play_whole(&WholePlan::of(seed)).violation)
+}
+
+fn hunt_with(mutation: u32, most: u64, threads: usize, plays: fn(u64) -> Option<Violation>) -> Option<Caught> {
     let (next, found, caught) = (AtomicU64::new(0), AtomicU64::new(u64::MAX), Mutex::new(None::<Caught>));
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -33,7 +42,7 @@ pub fn hunt(mutation: u32, most: u64, threads: usize) -> Option<Caught> {
                     if seed >= most || seed > found.load(Ordering::Relaxed) {
                         break;
                     }
-                    let Some(this) = shown(seed) else { continue };
+                    let Some(this) = shown(seed, plays) else { continue };
                     found.fetch_min(seed, Ordering::Relaxed);
                     let mut caught = caught.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     if caught.as_ref().is_none_or(|before| this.seed < before.seed) {
@@ -47,13 +56,11 @@ pub fn hunt(mutation: u32, most: u64, threads: usize) -> Option<Caught> {
 }
 
 /// Returns what one schedule shows of the bug that is in this thread.
-fn shown(seed: u64) -> Option<Caught> {
-    match catch_unwind(AssertUnwindSafe(|| play(&Plan::of(seed)))) {
-        Ok(outcome) => outcome.violation.map(|violation| Caught {
-            seed,
-            invariant: Some(violation.invariant),
-            what: violation.what,
-        }),
+fn shown(seed: u64, plays: fn(u64) -> Option<Violation>) -> Option<Caught> {
+    match catch_unwind(AssertUnwindSafe(|| plays(seed))) {
+        Ok(violation) => {
+            violation.map(|violation| Caught { seed, invariant: Some(violation.invariant), what: violation.what })
+        }
         Err(_) => Some(Caught { seed, invariant: None, what: "it panics".to_owned() }),
     }
 }

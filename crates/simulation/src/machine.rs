@@ -10,7 +10,11 @@ use prunella_store::{
 use prunella_sys::{Clock, Fs, Machine, MapEnv, OsArch, SeededRandom, Sys};
 use tokio::sync::Notify;
 
-use crate::{draw::draw, service::Service, world::World};
+use crate::{
+    draw::draw,
+    service::Service,
+    world::{Whom, World},
+};
 
 /// A process of a member on a machine.
 #[derive(Clone)]
@@ -21,14 +25,19 @@ pub(crate) struct Process {
     pub store: Store,
     pub owner: Owner,
     pub fs: Arc<dyn Fs>,
-    machine: usize,
-    pid: u32,
+    pub machine: usize,
+    pub pid: u32,
     killed: Arc<Notify>,
 }
 
 impl Process {
     /// Starts a process of this member on a machine.
     pub fn start(world: &World, fs: &Arc<dyn Fs>, member: usize, life: usize, machine: usize) -> Self {
+        Self::start_as(world, fs, member, life, machine, None)
+    }
+
+    /// As [`Process::start`], perhaps of a process with a runtime of its own.
+    pub fn start_as(world: &World, fs: &Arc<dyn Fs>, member: usize, life: usize, machine: usize, whom: Whom) -> Self {
         let pid = {
             let mut state = world.state();
             state.next_pid += 1;
@@ -37,7 +46,13 @@ impl Process {
             pid
         };
         let seed = draw(world.seed(), 1000 + member as u64, life as u64);
-        let clock = Time { world: world.clone(), seed, offset: Duration::from_secs(1000 * (machine as u64 + 1)) };
+        let clock = Time {
+            world: world.clone(),
+            whom,
+            machine,
+            seed,
+            offset: Duration::from_secs(1000 * (machine as u64 + 1)),
+        };
         let sys = Sys {
             clock: Arc::new(clock),
             random: Arc::new(SeededRandom::new(seed)),
@@ -46,7 +61,9 @@ impl Process {
             fs: fs.clone(),
         };
         let killed = Arc::new(Notify::new());
-        let service = Service::new(world, member, life, killed.clone());
+        // Half of the worlds have a store that is far away, of which an engine asks otherwise.
+        let remote = whom.is_some() && world.seed() % 2 == 1;
+        let service = Service::new(world, member, life, killed.clone()).of(whom, remote);
         let process = ProcessId { pid, start_ticks: 1 };
         let owner = Owner { machine: name(machine), boot: "boot".to_owned(), process, guardian: None };
         let store = Store::new(Arc::new(service), sys);
@@ -81,6 +98,8 @@ fn name(machine: usize) -> String {
 /// A clock that oversleeps, as a busy machine does; each machine has a time of its own.
 struct Time {
     world: World,
+    whom: Whom,
+    machine: usize,
     seed: u64,
     offset: Duration,
 }
@@ -92,7 +111,12 @@ impl Clock for Time {
     }
 
     fn wall_ms(&self) -> i64 {
-        1_767_225_600_000
+        const BEGAN: i64 = 1_767_225_600_000;
+        if self.whom.is_none() {
+            return BEGAN;
+        }
+        let (now, jumped) = (self.world.now(), self.world.state().wall_jumps.get(&self.machine).copied().unwrap_or(0));
+        BEGAN + i64::try_from(now.as_millis()).unwrap_or(0) + jumped
     }
 
     async fn sleep(&self, d: Duration) {
@@ -100,11 +124,13 @@ impl Clock for Time {
         let drawn = draw(self.seed, 3, u64::try_from(self.world.now().as_millis()).unwrap_or(0));
         // Short waits are those that are repeated: they are what is overslept most.
         let factor = match ms {
+            // Whole runs wait often enough as it is.
+            _ if self.whom.is_some() && !drawn.is_multiple_of(32) => 1,
             0..50 => 1 << (drawn % 11),
             50..1000 => 1 << (drawn % 7),
             _ => 1,
         };
-        self.world.sleep_ms(ms * factor + drawn % 7).await;
+        self.world.sleep_for(self.whom, ms * factor + drawn % 7).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The list of deliberate bugs (`docs/design/0026-mutations.md`): what notices each. Written beside the schedules, not before.
 
+use crate::{Caught, hunt, hunt_whole};
+
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy)]
 pub struct Mutation {
@@ -18,6 +20,8 @@ pub struct Mutation {
 pub enum By {
     /// The schedules; so many are enough, with a margin.
     Schedules(u64),
+    /// Schedules of whole runs; so many are enough, with a margin.
+    Whole(u64),
     /// Tests of `crates/store/tests/protocol`, by a part of their names.
     Protocol(&'static str),
     /// The unit tests of a crate, by a part of their names.
@@ -30,7 +34,7 @@ const fn m(number: u32, what: &'static str, file: &'static str, by: By) -> Mutat
     Mutation { number, what, file, by }
 }
 
-use By::{Protocol, Schedules, Tests, Unit};
+use By::{Protocol, Schedules, Tests, Unit, Whole};
 
 /// All of them.
 pub const MUTATIONS: &[Mutation] = &[
@@ -245,13 +249,28 @@ pub const MUTATIONS: &[Mutation] = &[
         Tests("cli", "cli_commands", "a_lost_result_is_made_anew"),
     ),
     m(106, "an older binding of a run replaces a newer one", "store/src/effects.rs", Protocol("publish")),
+    m(121, "a program that was told to end counts as one that is done", "attempt/src/run.rs", Whole(10)),
+    m(122, "a run is called ended before its journal says so", "engine/src/driver.rs", Whole(10)),
+    m(124, "every attempt has the whole budget", "attempt/src/end.rs", Whole(50)),
+    m(125, "an attempt begins at zero although there is a checkpoint", "engine/src/carry_out.rs", Whole(10)),
+    m(
+        127,
+        "who takes up what it waited for begins to watch anew",
+        "store/src/claim.rs",
+        Tests("simulation", "whole", "nobody_goes_on_with"),
+    ),
+    m(126, "an effect counts as done that was not even begun", "engine/src/effects.rs", Whole(10)),
 ];
+
+/// Plays so many schedules with a bug, on so many threads, until one shows it.
+pub type Hunt = fn(u32, u64, usize) -> Option<Caught>;
 
 impl Mutation {
     /// Returns its row in the table of `docs/design/0026-mutations.md`, without what was found.
     pub fn row(&self) -> String {
         let by = match self.by {
             By::Schedules(_) => "schedules".to_owned(),
+            By::Whole(_) => "whole runs".to_owned(),
             By::Protocol(tests) => format!("protocol tests, {tests}"),
             By::Unit(of, tests) => format!("unit tests of {of}, {tests}"),
             By::Tests(of, file, tests) => format!("{of} tests, {file} {tests}"),
@@ -259,11 +278,20 @@ impl Mutation {
         format!("| {} | {} | `crates/{}` | {} |", self.number, self.what, self.file, by.trim_end())
     }
 
+    /// Returns how many schedules are enough to notice it, and who plays them; nothing if tests notice it.
+    pub fn schedules(&self) -> Option<(u64, Hunt)> {
+        match self.by {
+            By::Schedules(most) => Some((most, hunt)),
+            By::Whole(most) => Some((most, hunt_whole)),
+            By::Protocol(_) | By::Unit(..) | By::Tests(..) => None,
+        }
+    }
+
     /// Returns the tests that notice it, nothing if schedules do: their crate, the file (nothing for its unit tests), and a
     /// part of their names.
     pub fn tests(&self) -> Option<(&'static str, Option<&'static str>, &'static str)> {
         match self.by {
-            By::Schedules(_) => None,
+            By::Schedules(_) | By::Whole(_) => None,
             By::Protocol(tests) => Some(("store", Some("protocol"), tests)),
             By::Unit(of, tests) => Some((of, None, tests)),
             By::Tests(of, file, tests) => Some((of, Some(file), tests)),

@@ -149,6 +149,11 @@ impl Oracle {
         self.rotten.insert(key.to_owned());
     }
 
+    /// Returns whether the storage itself changed or lost anything.
+    pub fn has_rotten(&self) -> bool {
+        !self.rotten.is_empty()
+    }
+
     fn whole(&self, named: &Named, there: There<'_>) -> bool {
         self.rotten.contains(&named.object)
             || there(&named.object).is_some_and(|bytes| Digest::of(&bytes) == named.digest)

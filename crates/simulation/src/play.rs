@@ -18,7 +18,7 @@ use crate::{
     machine::Process,
     oracle::Violation,
     plan::{MEMBERS, Plan, Role},
-    world::World,
+    world::{Happened, World},
 };
 
 /// More than any schedule needs that comes to its end.
@@ -155,7 +155,7 @@ fn until_all_ended(world: &World, fs: &Arc<dyn Fs>, shown: &mut Option<Vec<u8>>,
                 return state.oracle.broken("I10", "it does not end".to_owned());
             }
         }
-        if !world.step() {
+        if world.step() == Happened::TheEnd {
             break;
         }
     }

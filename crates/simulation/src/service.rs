@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     draw::{draw, spread},
     plan::{Fault, Role},
-    world::{Answer, Ask, From, World, flipped},
+    world::{Answer, Ask, From, Whom, World, flipped},
 };
 
 /// How long a member asks before it gives a request up, in milliseconds: that of `remote::Options`.
@@ -27,6 +27,8 @@ pub(crate) struct Service {
     world: World,
     member: usize,
     life: usize,
+    whom: Whom,
+    remote: bool,
     killed: Arc<Notify>,
     /// What will happen to the next bytes of an artifact that are read.
     passing: Mutex<Option<Fault>>,
@@ -48,15 +50,27 @@ impl Service {
             world: world.clone(),
             member,
             life,
+            whom: None,
+            remote: false,
             killed,
             passing: Mutex::default(),
             outage_until_ms: AtomicU64::new(0),
         }
     }
 
+    /// Returns the same for a process with a runtime of its own, which is told whether the store is far away.
+    pub fn of(mut self, whom: Whom, remote: bool) -> Self {
+        (self.whom, self.remote) = (whom, remote);
+        self
+    }
+
+    async fn sleep_ms(&self, ms: u64) {
+        self.world.sleep_for(self.whom, ms).await;
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Answer, Unheard> {
         let (nth, fault) = self.world.begin(self.member);
-        let from = From { member: self.member, life: self.life, nth };
+        let from = From { member: self.member, life: self.life, nth, whom: self.whom };
         let drawn = draw(self.world.seed(), self.member as u64, u64::from(nth));
         // Mostly quick; now and then a request takes its time, so that others come between.
         let long = match Role::of(self.member) {
@@ -83,22 +97,22 @@ impl Service {
             Some(Fault::Outage(_)) => unreachable!("an outage is one of the three"),
             None | Some(Fault::Flip | Fault::Cut) => self.heard(from, ask, there, back).await,
             Some(Fault::Lost) => {
-                self.world.sleep_ms(PATIENCE_MS).await;
+                self.sleep_ms(PATIENCE_MS).await;
                 Err(Unheard::Maybe)
             }
             Some(Fault::LostReply) => {
                 let _nobody_hears = self.world.send(from, ask, there, back, true);
-                self.world.sleep_ms(PATIENCE_MS).await;
+                self.sleep_ms(PATIENCE_MS).await;
                 Err(Unheard::Maybe)
             }
             Some(Fault::DoneAndRefused) => {
                 let _nobody_hears = self.world.send(from, ask, there, back, true);
-                self.world.sleep_ms(there + back).await;
+                self.sleep_ms(there + back).await;
                 Err(Unheard::Maybe)
             }
             Some(Fault::Late(seconds)) => {
                 let _nobody_hears = self.world.send(from, ask, there + seconds * 1000, back, true);
-                self.world.sleep_ms(PATIENCE_MS).await;
+                self.sleep_ms(PATIENCE_MS).await;
                 Err(Unheard::Maybe)
             }
             Some(Fault::Echo(seconds)) => {
@@ -106,15 +120,15 @@ impl Service {
                 self.heard(from, ask, there, back).await
             }
             Some(Fault::Throttled(seconds)) if seconds * 1000 >= PATIENCE_MS => {
-                self.world.sleep_ms(PATIENCE_MS).await;
+                self.sleep_ms(PATIENCE_MS).await;
                 Err(Unheard::Not)
             }
             Some(Fault::Throttled(seconds)) => {
-                self.world.sleep_ms(seconds * 1000).await;
+                self.sleep_ms(seconds * 1000).await;
                 self.heard(from, ask, there, back).await
             }
             Some(Fault::Stall(seconds)) => {
-                self.world.sleep_ms(seconds * 1000).await;
+                self.sleep_ms(seconds * 1000).await;
                 self.heard(from, ask, there, back).await
             }
             Some(Fault::Kill) => self.killed().await,
@@ -257,6 +271,10 @@ impl Objects for Service {
 
     async fn open(&self, key: &ObjectKey) -> Result<Option<ObjectReader>, ObjectsError> {
         Ok(self.bytes(key).await?.map(ObjectReader::from_bytes))
+    }
+
+    fn is_remote(&self) -> bool {
+        self.remote
     }
 
     fn store_id(&self) -> &str {

@@ -72,15 +72,30 @@ pub(crate) struct From {
     pub member: usize,
     pub life: usize,
     pub nth: u32,
+    pub whom: Whom,
+}
+
+/// Who has to be polled when something happened: a process with a runtime of its own, or nobody in particular.
+pub(crate) type Whom = Option<usize>;
+
+/// What happened next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// Something that this one may have waited for.
+    For(Whom),
+    /// Something between the store and its requests.
+    Nothing,
+    /// Nothing is left to happen.
+    TheEnd,
 }
 
 enum Event {
     /// A request arrives.
     Land { from: From, ask: Ask, reply: Option<oneshot::Sender<Answer>>, back_ms: u64, again: bool },
     /// An answer arrives.
-    Reply { reply: oneshot::Sender<Answer>, answer: Answer },
+    Reply { whom: Whom, reply: oneshot::Sender<Answer>, answer: Answer },
     /// Somebody has waited long enough.
-    Wake(oneshot::Sender<()>),
+    Wake { whom: Whom, wake: oneshot::Sender<()> },
 }
 
 struct Object {
@@ -97,6 +112,8 @@ pub(crate) struct State {
     queue: BinaryHeap<Reverse<(u64, u64, u64)>>,
     events: HashMap<u64, Event>,
     objects: BTreeMap<ObjectKey, Object>,
+    /// What goes wrong with the next operations of members.
+    armed: BTreeMap<usize, Vec<Fault>>,
     /// How many operations each member began.
     begun: BTreeMap<usize, u32>,
     log: Option<String>,
@@ -105,6 +122,8 @@ pub(crate) struct State {
     /// Living processes by machine and number.
     pub processes: BTreeMap<(usize, u32), u64>,
     pub next_pid: u32,
+    /// By how much the wall clocks of machines were moved, in milliseconds.
+    pub wall_jumps: BTreeMap<usize, i64>,
     /// What the journals say: the driver under which a run ended.
     pub ended: BTreeMap<RunId, u64>,
     pub events_done: u64,
@@ -125,12 +144,14 @@ impl World {
             queue: BinaryHeap::new(),
             events: HashMap::new(),
             objects: BTreeMap::new(),
+            armed: BTreeMap::new(),
             begun: BTreeMap::new(),
             log: log.then(String::new),
             digest: 0,
             oracle: Oracle::default(),
             processes: BTreeMap::new(),
             next_pid: 100,
+            wall_jumps: BTreeMap::new(),
             ended: BTreeMap::new(),
             events_done: 0,
         })))
@@ -151,7 +172,8 @@ impl World {
         let this = *nth;
         *nth += 1;
         let fault = state.faults.get(&(member, this)).copied();
-        (this, fault)
+        let armed = fault.or_else(|| state.armed.get_mut(&member)?.pop());
+        (this, armed)
     }
 
     /// Returns a number for a choice that a member has to make before its next operation.
@@ -171,36 +193,55 @@ impl World {
     }
 
     pub async fn sleep_ms(&self, ms: u64) {
+        self.sleep_for(None, ms).await;
+    }
+
+    /// Sleeps as somebody who is polled only when something happened for them.
+    pub async fn sleep_for(&self, whom: Whom, ms: u64) {
         let (wake, woken) = oneshot::channel();
-        self.state().push(ms, Event::Wake(wake));
+        self.state().push(ms, Event::Wake { whom, wake });
         let _world_ended = woken.await;
+    }
+
+    /// Lets this go wrong with the member's next operation.
+    pub fn arm(&self, member: usize, fault: Fault) {
+        self.state().armed.entry(member).or_default().push(fault);
     }
 
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.state().now_ms)
     }
 
-    /// Lets the next thing happen; false if nothing is left.
-    pub fn step(&self) -> bool {
+    /// Lets the next thing happen.
+    pub fn step(&self) -> Happened {
         let mut state = self.state();
-        let Some(Reverse((at, _, id))) = state.queue.pop() else { return false };
-        state.now_ms = at;
-        state.events_done += 1;
-        match state.events.remove(&id).expect("what is in the queue is there") {
-            Event::Wake(wake) => {
-                let _dead = wake.send(());
+        loop {
+            let Some(Reverse((at, _, id))) = state.queue.pop() else { return Happened::TheEnd };
+            let event = state.events.remove(&id).expect("what is in the queue is there");
+            // Whoever gave up waiting, or is dead, is woken by nothing.
+            if matches!(&event, Event::Wake { wake, .. } if wake.is_closed()) {
+                continue;
             }
-            Event::Reply { reply, answer } => {
-                let _dead = reply.send(answer);
-            }
-            Event::Land { from, ask, reply, back_ms, again } => {
-                let answer = state.land(from, &ask, again);
-                if let Some(reply) = reply {
-                    state.push(back_ms, Event::Reply { reply, answer });
+            state.now_ms = at;
+            state.events_done += 1;
+            return match event {
+                Event::Wake { whom, wake } => {
+                    let _dead = wake.send(());
+                    Happened::For(whom)
                 }
-            }
+                Event::Reply { whom, reply, answer } => {
+                    let _dead = reply.send(answer);
+                    Happened::For(whom)
+                }
+                Event::Land { from, ask, reply, back_ms, again } => {
+                    let answer = state.land(from, &ask, again);
+                    if let Some(reply) = reply {
+                        state.push(back_ms, Event::Reply { whom: from.whom, reply, answer });
+                    }
+                    Happened::Nothing
+                }
+            };
         }
-        true
     }
 
     /// Lets the storage itself change or lose an object or a record, if there is one that a drawn number can mean.
@@ -378,7 +419,7 @@ impl State {
         }
         self.digest = hash;
         if let Some(log) = &mut self.log {
-            let From { member, life, nth } = from;
+            let From { member, life, nth, .. } = from;
             let _written = writeln!(log, "{} {member}.{life} #{nth} {what} {about} {outcome}", self.now_ms);
         }
     }

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use prunella_simulation::{By, MUTATIONS, hunt};
+use prunella_simulation::{By, MUTATIONS};
 
 const PAGE: &str = include_str!("../../../docs/design/0026-mutations.md");
 
 /// What so few schedules show is looked for in every check.
 const QUICK: u64 = 200;
+/// The same of whole runs.
+const QUICK_WHOLE: u64 = 10;
 
 #[test]
 fn deliberate_bugs_are_noticed_by_schedules() {
@@ -20,8 +22,9 @@ fn deliberate_bugs_are_noticed_by_schedules() {
     std::panic::set_hook(Box::new(|_| {}));
     let (mut missed, mut tried) = (Vec::new(), 0);
     for mutation in MUTATIONS {
-        let By::Schedules(most) = mutation.by else { continue };
-        if all || most <= QUICK {
+        let Some((most, hunt)) = mutation.schedules() else { continue };
+        // Whole runs take longer, and show more of what they show.
+        if all || most <= if matches!(mutation.by, By::Whole(_)) { QUICK_WHOLE } else { QUICK } {
             tried += 1;
             match hunt(mutation.number, most, threads) {
                 Some(caught) => println!("{}: seed {} {}", mutation.number, caught.seed, caught.what),

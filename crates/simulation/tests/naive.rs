@@ -53,6 +53,7 @@ fn request(pid: u32, take_over: bool) -> ClaimRequest {
         retry_index: None,
         take_over,
         expected: None,
+        observed: Default::default(),
     }
 }
 

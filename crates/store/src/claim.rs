@@ -30,6 +30,8 @@ pub struct ClaimRequest {
     pub take_over: bool,
     /// The epoch that a look just found free: it is tried first, without looking again before it is taken.
     pub expected: Option<Epoch>,
+    /// What was seen already of the signs of life of whoever holds the work: a wait goes on where another one ended.
+    pub observed: Observer,
 }
 
 /// What came of a claim.
@@ -92,7 +94,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store did not answer or a record cannot be understood.
     pub async fn claim(&self, request: &ClaimRequest, claimer: &dyn Claimer) -> Result<Claimed, StoreError> {
-        let mut observer = Observer::default();
+        let mut observer = if mutated(127) { Observer::default() } else { request.observed.clone() };
         if is_stopped(claimer).await {
             return Ok(Claimed::Stopped);
         }
@@ -122,6 +124,7 @@ impl Store {
                     } else {
                         claimer.waiting(&slot, start);
                         tokio::select! {
+                            biased;
                             () = claimer.stopped() => return Ok(Claimed::Stopped),
                             () = self.sys.clock.sleep(LOOK_AGAIN) => {}
                         }

@@ -16,13 +16,13 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// What a newcomer has seen of others' signs of life.
 ///
 /// Clocks of two machines are never compared: age is one's own observation.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Observer {
     seen: HashMap<ObjectKey, Life>,
 }
 
 /// A sign of life, as one observer saw it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Life {
     counter: Option<u64>,
     since: Duration,

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::lease::ReadLease;
+
 /// What a directory entry is; links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
@@ -114,6 +116,12 @@ pub trait Fs: Send + Sync {
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Returns the bytes that an unprivileged writer can still use on the file system of `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+
+    /// Asks that nobody write to the file at `path` while it is read, where such leases are known.
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease>;
+
+    /// Returns whether these paths are those of the kernel, which can then be asked to tell of changes there.
+    fn is_of_the_kernel(&self) -> bool;
 
     /// Makes a file executable (0755) or not (0644).
     fn set_executable(&self, path: &Path, executable: bool) -> io::Result<()> {

@@ -25,7 +25,7 @@ mod writeback;
 use std::sync::Arc;
 
 pub use accelerators::{Accelerators, BadAccelerator, Visibility};
-pub use blocking::blocking;
+pub use blocking::{StaysHere, aside, blocking, stay_on_this_thread};
 pub use clock::{Clock, HurriedClock, ManualClock, RealClock};
 pub use crash_points::{CRASH_POINTS, CrashAt, CrashPoint, KILL_AT, NoCrashPoint, Operation, Passed, crash_point};
 pub use env::{Env, MapEnv, RealEnv};

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::dir_lock::try_lock_dir;
 use crate::fs::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
+use crate::lease::{ReadLease, read_lease};
 use crate::long_path::reach;
 use crate::remove_tree::remove_tree;
 
@@ -103,6 +104,14 @@ impl Fs for RealFs {
         let from = &*reach(from)?;
         let to = &*reach(to)?;
         reflink(from, to)
+    }
+
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease> {
+        read_lease(&reach(path)?)
+    }
+
+    fn is_of_the_kernel(&self) -> bool {
+        true
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use prunella_sys::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta};
+use prunella_sys::{DirEntry, DirLock, FileKind, Fs, FsFile, FsRead, Meta, ReadLease};
 
 use crate::crash_fs::{CrashFs, Effect, Node, names};
 
@@ -61,6 +61,14 @@ impl Fs for CrashFs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create_new(path),
             Err(error) => Err(error),
         }
+    }
+
+    fn read_lease(&self, _: &Path) -> io::Result<ReadLease> {
+        Ok(ReadLease::Unsupported)
+    }
+
+    fn is_of_the_kernel(&self) -> bool {
+        false
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn FsRead>> {

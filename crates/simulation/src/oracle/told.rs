@@ -1,6 +1,6 @@
 //! What members were told: an answer that somebody relies on must be true, and stay so.
 
-use prunella_model::{CheckpointId, Digest, RunId, SlotId};
+use prunella_model::{CheckpointId, Digest, Epoch, RunId, SlotId, StepKey};
 use prunella_store::records::StoredArtifact;
 
 use super::Oracle;
@@ -22,6 +22,23 @@ impl Oracle {
         let current = self.current_of(&slot.key);
         if current.iter().any(|other| other.epoch < slot.epoch) {
             self.broken("I2", format!("{slot} was claimed while {current:?} may be reused"));
+        }
+    }
+
+    /// The program of an attempt (`store/run/key/epoch`) is started.
+    pub fn runs_program(&mut self, attempt: &str) {
+        let mut words = attempt.split('/').skip(2);
+        let (Some(key), Some(Ok(epoch))) = (words.next(), words.next().map(str::parse)) else {
+            return self.broken("I7", format!("`{attempt}` is no attempt"));
+        };
+        let Ok(key) = Digest::from_hex(key).map(StepKey) else { return };
+        let slot = SlotId { key, epoch: Epoch(epoch) };
+        if self.slots.get(&slot).is_none_or(|seen| seen.starter.is_empty()) {
+            self.broken("I2", format!("the program of {slot} is started, and nobody has claimed that"));
+        }
+        let current = self.current_of(&key);
+        if !current.is_empty() {
+            self.broken("I2", format!("the program of {slot} is started, and {current:?} may be reused"));
         }
     }
 

@@ -194,6 +194,7 @@ pub fn request(owner: Owner, of_run: &str) -> ClaimRequest {
         retry_index: None,
         take_over: false,
         expected: None,
+        observed: Default::default(),
     }
 }
 
