@@ -35,7 +35,7 @@ usage: cargo xtask COMMAND
   resilience [OPTIONS]
                      measures examples/digits under every profile and writes docs/resilience.md:
                      --profile P (several times), --quick, --runs N, --faults N, --seed S, --speed X, --binary FILE
-  soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new
+  soak --schedules N plays so many schedules of the simulation: --first S, --parallel N, --state FILE, --new; with --whole whole runs
 ";
 
 fn main() -> ExitCode {

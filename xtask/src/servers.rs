@@ -16,6 +16,8 @@ use crate::{radosgw::Ceph, workspace::target};
 /// The versions that are tested against.
 const MOTO: &str = "5.2.5";
 const AZURE_CLIENT: &str = "12.31.1";
+/// The schema of OTLP, for a receiver that knows no other.
+const OTLP_SCHEMA: &str = "1.45.2";
 const AZURITE: &str = "3.35.0";
 /// Servers that get conditions wrong: the probe must refuse them.
 const S3RVER: &str = "3.7.1";
@@ -75,6 +77,9 @@ impl Servers {
         }
         if let Err(problem) = servers.azurite(&dir, &python) {
             println!("skipped: azurite: {problem}");
+        }
+        if let Err(problem) = servers.otlp(&dir) {
+            println!("skipped: the schema of OTLP: {problem}");
         }
         let wrong = [
             ("s3rver", servers.s3rver(&dir)),
@@ -174,6 +179,17 @@ s3.put_bucket_lifecycle_configuration(Bucket='ruled', LifecycleConfiguration={'R
         quietly(Command::new(python.join("bin/python")).args(["-c", make, &endpoint]))?;
         self.variables.push(("PRUNELLA_TEST_S3", endpoint));
         self.variables.push(("PRUNELLA_TEST_MOTO_PYTHON", python.join("bin/python").display().to_string()));
+        Ok(())
+    }
+
+    /// No server: the tests that need the schema start their receivers themselves.
+    fn otlp(&mut self, dir: &Path) -> Result<(), String> {
+        let python = dir.join(format!("otlp-{OTLP_SCHEMA}"));
+        // There once the package is.
+        let done = python.join("schema");
+        pip(&python, &done, &[format!("opentelemetry-proto=={OTLP_SCHEMA}")])?;
+        fs::write(done, "").map_err(|error| error.to_string())?;
+        self.variables.push(("PRUNELLA_TEST_OTLP_PYTHON", python.join("bin/python").display().to_string()));
         Ok(())
     }
 

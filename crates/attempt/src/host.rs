@@ -82,6 +82,8 @@ pub struct Host {
     pub inherited: Arc<Vec<(OsString, OsString)>>,
     /// What one attempt leaves clean for the next.
     pub pool: Arc<Pool>,
+    /// Whether spans are told of: processes then see that of their attempt in `TRACEPARENT`.
+    pub traced: bool,
 }
 
 impl Host {

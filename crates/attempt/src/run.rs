@@ -3,9 +3,10 @@
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use prunella_healing::{Ending, Evidence, InputDamaged, NoticeSeen, Phase, Spent, Traits, finished};
-use prunella_model::{AttemptId, CheckpointId, SlotId, Step};
+use prunella_model::{AttemptId, CheckpointId, RunTrace, SlotId, Step, TraceParent};
 use prunella_process::{Ended, SpawnSpec};
 use prunella_store::{ClaimRequest, Claimed, StoreError, records::Timeline};
+use prunella_sys::mutated;
 use tokio::sync::watch;
 
 use crate::{
@@ -48,6 +49,7 @@ pub async fn attempt(
         retry_index: request.retry_index,
         take_over: request.take_over,
         expected: request.expected,
+        observed: request.observed.clone(),
     };
     let claimer = ForRequest { host, request, traits: &traits, tell: &*tell, control: &control };
     let (slot, view) = match host.store.claim(&claim, &claimer).await {
@@ -181,6 +183,13 @@ impl Run<'_> {
         self.fail(evidence, timeline).await
     }
 
+    /// Returns the span of the attempt, if somebody is told of it or called the run as a part of his own.
+    fn span(&self) -> Option<TraceParent> {
+        let Request { run, step, graph, .. } = self.request;
+        let traced = self.host.traced || graph.trace_parent.is_some();
+        traced.then(|| RunTrace::new(self.host.store.id(), run, graph.trace_parent).of_attempt(step, &self.slot))
+    }
+
     pub(crate) async fn noticed(&self) {
         noticed(&mut self.control.clone()).await;
     }
@@ -262,7 +271,7 @@ impl Run<'_> {
             return self.leave(Phase::Restore, timeline).await;
         }
         let id = AttemptId { store: self.host.store.id().to_owned(), run: self.request.run.clone(), slot: self.slot };
-        let socket = match self.host.pool.socket(&self.host.sockets) {
+        let socket = match self.host.pool.socket(&self.host.guardian, &self.host.sockets) {
             Ok(socket) => socket,
             Err(source) => {
                 let path = self.host.sockets.clone();
@@ -275,6 +284,7 @@ impl Run<'_> {
             attempt_id: &attempt_id,
             restored: restored_now,
             socket: Some(&socket.path),
+            span: self.span(),
         };
         let variables = variables(&self.host.ground(), self.request, self.step, workspace, &seen);
         let command = command(self.request, self.step, &workspace.mounts);
@@ -341,7 +351,7 @@ impl Run<'_> {
             return Verdict::Fenced(self.slot);
         }
         // A program that was told to end at its deadline has not finished, whatever it exits with.
-        if watched.evidence.timeout || !finished(&watched.evidence, self.traits) {
+        if watched.evidence.timeout || !(finished(&watched.evidence, self.traits) || mutated(121)) {
             if let (Some(error), true) = (&watched.trouble, watched.evidence.newer_checkpoint.is_none()) {
                 watched.evidence.storage = Some(trouble(error));
             }

@@ -94,7 +94,7 @@ impl Scratch {
         }
         let id = AttemptId { store: ground.store.id().to_owned(), run: request.run.clone(), slot };
         let attempt_id = format!("{NO_ATTEMPT}/{id}");
-        let seen = Seen { epoch, attempt_id: &attempt_id, restored: restored.is_some(), socket: None };
+        let seen = Seen { epoch, attempt_id: &attempt_id, restored: restored.is_some(), socket: None, span: None };
         let variables = variables(ground, request, step, &workspace, &seen);
         let command = command(request, step, &workspace.mounts);
         Ok(Self { root: workspace.root, variables, command, restored, skipped })

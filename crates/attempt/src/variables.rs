@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-use prunella_model::{Epoch, PortName, Step};
+use prunella_model::{Epoch, PortName, Step, TraceParent};
 
 use crate::{Ground, Request, workspace::Workspace};
 
@@ -33,6 +33,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) restored: bool,
     /// Where it listens; nothing if nobody does.
     pub(crate) socket: Option<&'a Path>,
+    /// Its span, if anybody traces the run.
+    pub(crate) span: Option<TraceParent>,
 }
 
 /// Returns the whole environment of the step's process; later entries win over earlier ones.
@@ -67,6 +69,10 @@ pub(crate) fn variables(
     };
     for (name, value) in &host.environment.variables {
         set(name.clone(), value.into());
+    }
+    // The standard's own name, so that a program that is instrumented joins by itself; what the step says wins.
+    if let Some(span) = &seen.span {
+        set("TRACEPARENT".to_owned(), span.to_string().into());
     }
     for (name, value) in &step.env {
         set(name.as_str().to_owned(), value.into());

@@ -178,9 +178,6 @@ impl<'a> Live<'a> {
     }
 }
 
-/// How long it is waited before an engine is started again that could not go on in a storm: as systemd does (`RestartSec=`).
-const PAUSE: Duration = Duration::from_millis(100);
-
 impl Live<'_> {
     pub(crate) async fn whole(&mut self, plan: &[Strike]) -> Result<(), Ended> {
         for strike in plan {
@@ -275,7 +272,7 @@ impl Live<'_> {
         }
     }
 
-    fn go_on(&mut self) -> Result<(), Ended> {
+    pub(crate) fn go_on(&mut self) -> Result<(), Ended> {
         self.go_on_with(&[])
     }
 
@@ -284,6 +281,7 @@ impl Live<'_> {
         if let Some(metadata) = &self.metadata {
             metadata.of_another_machine();
         }
+        // One that was to take over, and could not, is to do so still.
         self.engine = self.another(self.replaced.is_some(), variables)?;
         Ok(())
     }
@@ -299,16 +297,6 @@ impl Live<'_> {
     /// Returns one of these, chosen at random.
     pub(crate) fn one_of<'t, T>(&self, all: &'t [T]) -> Option<&'t T> {
         all.get(usize::try_from(self.random.u64() % all.len().max(1) as u64).unwrap_or(0))
-    }
-
-    /// Starts an engine again that ended by itself, and can be gone on from.
-    async fn again(&mut self) -> Result<(), Ended> {
-        self.note("the engine ended, and can be gone on from");
-        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
-        if self.sky.is_stormy() {
-            self.sys.clock.sleep(PAUSE).await;
-        }
-        self.go_on()
     }
 
     /// Carries a fault out; says whether there was something to do it to.

@@ -10,6 +10,9 @@ use prunella_sys::Fs;
 use crate::fault::{Fault, Strike};
 use crate::play::{Ended, Live};
 
+/// How long it is waited before an engine is started again that could not go on in a storm: as systemd does (`RestartSec=`).
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The storms over one run.
 #[derive(Debug)]
 pub(crate) struct Sky {
@@ -87,6 +90,16 @@ impl Sky {
 }
 
 impl Live<'_> {
+    /// Starts an engine again that ended by itself, and can be gone on from.
+    pub(crate) async fn again(&mut self) -> Result<(), Ended> {
+        self.note("the engine ended, and can be gone on from");
+        // Who starts services again pauses a little, lest one that cannot start takes the whole machine.
+        if self.sky.is_stormy() {
+            self.sys.clock.sleep(PAUSE).await;
+        }
+        self.go_on()
+    }
+
     /// Ends the storms whose time is over; what they leave is judged at once.
     pub(crate) async fn clear_up(&mut self) -> Result<(), Ended> {
         let over = self.sky.clear_up(&*self.sys.fs, self.sys.clock.monotonic()).map_err(Ended::Start)?;

@@ -25,6 +25,7 @@ mod markup;
 mod mounted;
 mod observed;
 mod open;
+mod otlp;
 mod present;
 mod progress;
 mod project;

@@ -1,4 +1,4 @@
-//! A run under the eyes of Prometheus: an endpoint while it goes on, a file that the node exporter reads.
+//! A run under the eyes of others: an endpoint for Prometheus, a file that the node exporter reads, receivers of OTLP.
 //!
 //! Nothing of it holds the run up, or changes how it ends.
 
@@ -12,15 +12,22 @@ use clap::Args;
 use prunella_attempt::Told;
 use prunella_engine::{Outcome, Plan, Spectator};
 use prunella_journal::{RunState, Stamped, StepIndex};
-use prunella_store::records::Owner;
+use prunella_model::SlotId;
+use prunella_process::Stream;
+use prunella_store::records::{Owner, Timeline};
 use prunella_sys::{Sys, blocking};
-use prunella_telemetry::{Course, exposition, serve};
+use prunella_telemetry::{
+    Course, exposition,
+    otlp::{Exporter, Origin},
+    serve,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     answer::note,
     context::Context,
     error::CliError,
+    otlp::Otlp,
     progress::{Coverage, Screen},
     whole_file::write_whole,
 };
@@ -38,18 +45,29 @@ pub struct Figures {
     /// Write the figures to this file, every 10 s and at the end, for the node exporter's textfile collector.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub otlp: Otlp,
+
+    /// Tell the receiver of OpenTelemetry also the lines that steps write, without the values of secrets.
+    #[arg(long)]
+    pub otlp_output: bool,
 }
 
-/// The screen of a run, and what Prometheus sees of it.
+/// The screen of a run, and what others see of it.
 pub struct Observed {
     screen: Arc<Screen>,
     course: Option<Arc<Mutex<Course>>>,
+    otlp: Option<Arc<Exporter>>,
+    /// Whether receivers of OTLP are told what steps write.
+    output: bool,
 }
 
 /// What goes on beside the run, until it is ended.
 pub struct Observing {
     course: Arc<Mutex<Course>>,
     file: Option<PathBuf>,
+    otlp: Option<Arc<Exporter>>,
     tasks: Vec<JoinHandle<()>>,
     sys: Sys,
 }
@@ -67,16 +85,20 @@ fn text(course: &Mutex<Course>) -> String {
 /// Returns who watches the run, and what goes on beside it if anybody wants figures.
 ///
 /// # Errors
-/// [`CliError::Io`] if nobody can be answered at the address.
+/// [`CliError::Io`] if nobody can be answered at the address, [`CliError::Usage`] if a receiver of OTLP is named wrongly.
 pub async fn observe(
     context: &Context,
     figures: &Figures,
     screen: Arc<Screen>,
+    origin: &Origin,
 ) -> Result<(Arc<Observed>, Option<Observing>), CliError> {
-    if figures.metrics_listen.is_none() && figures.metrics_file.is_none() {
-        return Ok((Arc::new(Observed { screen, course: None }), None));
+    let settings = figures.otlp.settings(context)?;
+    if figures.metrics_listen.is_none() && figures.metrics_file.is_none() && !settings.is_on() {
+        return Ok((Arc::new(Observed { screen, course: None, otlp: None, output: false }), None));
     }
     let course = Arc::new(Mutex::new(Course::default()));
+    let otlp = settings.is_on().then(|| Exporter::start(&context.sys, &settings, origin, course.clone()));
+    let otlp = otlp.transpose().map_err(|problem| CliError::Usage(problem, None))?.map(Arc::new);
     let mut tasks = Vec::new();
     if let Some(address) = &figures.metrics_listen {
         let listener = TcpListener::bind(address).await.map_err(CliError::io(address))?;
@@ -96,14 +118,17 @@ pub async fn observe(
             }
         }));
     }
-    let observing =
-        Observing { course: course.clone(), file: figures.metrics_file.clone(), tasks, sys: context.sys.clone() };
-    Ok((Arc::new(Observed { screen, course: Some(course) }), Some(observing)))
+    let (file, sys) = (figures.metrics_file.clone(), context.sys.clone());
+    let observing = Observing { course: course.clone(), file, otlp: otlp.clone(), tasks, sys };
+    let output =
+        figures.otlp_output || context.settings.project.telemetry.otlp_output.as_ref().is_some_and(|is| is.value);
+    Ok((Arc::new(Observed { screen, course: Some(course), otlp, output }), Some(observing)))
 }
 
 impl Observing {
-    /// Writes how the run came out; what cannot be written is said and changes nothing.
-    pub fn end(self, outcome: Option<&Outcome>) {
+    /// Writes how the run came out; what cannot be written is said and changes nothing. Receivers of OTLP are left to
+    /// whoever has shown how the run came out: they may take a moment.
+    pub fn end(self, outcome: Option<&Outcome>) -> Option<Arc<Exporter>> {
         self.tasks.iter().for_each(JoinHandle::abort);
         if let Some(outcome) = outcome {
             known(&self.course).covers(Coverage::of(&outcome.plan, &outcome.state).share());
@@ -113,6 +138,14 @@ impl Observing {
         {
             note(&format!("the figures were not written: {}", error.message()));
         }
+        self.otlp
+    }
+}
+
+impl Observed {
+    /// Returns whether anybody is told of spans.
+    pub fn is_traced(&self) -> bool {
+        self.otlp.as_ref().is_some_and(|otlp| otlp.tells_spans())
     }
 }
 
@@ -126,6 +159,9 @@ impl Spectator for Observed {
             let mut course = known(course);
             earlier.iter().for_each(|event| course.push(event));
         }
+        if let Some(otlp) = &self.otlp {
+            otlp.begins(earlier);
+        }
         self.screen.begins(earlier, state, plan);
     }
 
@@ -133,10 +169,26 @@ impl Spectator for Observed {
         if let Some(course) = &self.course {
             known(course).push(event);
         }
+        if let Some(otlp) = &self.otlp {
+            otlp.event(event);
+        }
         self.screen.event(event, state, plan);
     }
 
+    fn came_out(&self, slot: SlotId, timeline: &Timeline) {
+        if let Some(otlp) = &self.otlp {
+            otlp.came_out(slot, timeline);
+        }
+    }
+
     fn told(&self, step: StepIndex, told: &Told, plan: &Plan) {
+        if let (Some(otlp), Told::Line { stream, text }, true) = (&self.otlp, told, self.output) {
+            let stream = match stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            };
+            otlp.line(plan.id(step), stream, text);
+        }
         self.screen.told(step, told, plan);
     }
 }

@@ -150,6 +150,7 @@ pub async fn host(
         margin: MARGIN,
         inherited: Arc::new(context.sys.env.vars_os()),
         pool: Arc::default(),
+        traced: crate::otlp::is_traced(context),
     })
 }
 

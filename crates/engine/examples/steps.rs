@@ -194,6 +194,7 @@ async fn host(sys: Sys, store: Store, dir: &Path, sockets: &Path) -> Host {
         margin: Duration::from_millis(500),
         inherited: Arc::new(inherited),
         pool: Arc::default(),
+        traced: false,
     }
 }
 

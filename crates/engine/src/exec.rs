@@ -111,6 +111,7 @@ pub async fn look_request(
         retry_index: None,
         take_over: false,
         expected: None,
+        observed: Default::default(),
         restore: Default::default(),
         memory: None,
         interruptions: None,

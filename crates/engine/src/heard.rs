@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use prunella_attempt::{Tell, Told, Verdict};
+use prunella_attempt::{Failure, Tell, Told, Verdict};
 use prunella_journal::{EffectDone, StepIndex};
 use prunella_model::SlotId;
-use prunella_store::StoreError;
+use prunella_store::{Observer, StoreError, records::Timeline};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{EffectTrouble, EngineError, conditions::Decision};
@@ -30,11 +30,20 @@ pub(crate) enum Heard {
     /// An attempt is gone without an answer: its task panicked, or was given up.
     BrokenOff(Nth),
     /// A key that somebody else worked on has no live attempt any more.
-    Free(StepIndex, Result<(), StoreError>),
+    Free(StepIndex, Result<Observer, StoreError>),
     /// What a step does to the outside is done, or could not be.
     Effects(StepIndex, SlotId, Box<EffectsHeard>),
     /// The condition of a step was looked at, as its inputs were in these commits.
     Decided(StepIndex, Vec<SlotId>, Box<Result<Decision, StoreError>>),
+}
+
+/// Returns which attempt of its own a verdict is of, and what that says of its time.
+pub(crate) fn time_of(verdict: &Verdict) -> Option<(SlotId, &Timeline)> {
+    match verdict {
+        Verdict::Committed(success) => Some((success.slot, &success.timeline)),
+        Verdict::Failed(Failure { slot, timeline, .. }) => slot.map(|slot| (slot, timeline)),
+        Verdict::Reused(_) | Verdict::Fenced(_) => None,
+    }
 }
 
 /// An attempt's end of the line: however the attempt ends, the driver hears of it.

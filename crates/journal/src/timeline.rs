@@ -131,7 +131,7 @@ impl Timeline {
     /// Returns the course that these events tell, which must be a run's, in order.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Stamped>) -> Self {
         let mut timeline = Self::default();
-        events.into_iter().for_each(|event| timeline.push(event));
+        events.into_iter().for_each(|event| _ = timeline.push(event));
         timeline
     }
 
@@ -150,8 +150,8 @@ impl Timeline {
         self.ended
     }
 
-    /// Takes the next event.
-    pub fn push(&mut self, stamped: &Stamped) {
+    /// Takes the next event, and returns where it is.
+    pub fn push(&mut self, stamped: &Stamped) -> Moment {
         let dead_since = self.axis.last();
         let now = self.axis.place(stamped);
         match &stamped.event {
@@ -203,6 +203,7 @@ impl Timeline {
         if let Some(driven) = self.drivers.last_mut() {
             driven.to = now;
         }
+        now
     }
 
     fn change(&mut self, step: &StepId, slot: &SlotId, how: impl FnOnce(&mut AttemptCourse)) {

@@ -41,7 +41,7 @@ pub use diagnostic::{Diagnostic, Severity, SourceSpan, to_json};
 pub use params::Overrides;
 pub use project::{
     Cluster, Defaults, Effect, Engine, Gpus, Inject, LEAST_TRANSFER_MEMORY, MAX_PROJECT_BYTES, NoticesOf, Placed,
-    ProjectFile, Target, Toleration, TransferLimits, project_source, read_project,
+    ProjectFile, Target, Telemetry, Toleration, TransferLimits, project_source, read_project,
 };
 pub use render::render;
 pub use schema::json_schema;

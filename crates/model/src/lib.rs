@@ -23,6 +23,7 @@ mod parts;
 mod pipeline;
 mod policy;
 mod template;
+mod trace;
 mod tree;
 mod tree_rules;
 mod units;
@@ -55,6 +56,7 @@ pub use pipeline::{
 };
 pub use policy::{Backoff, ClassPolicy, RetryPolicy};
 pub use template::{Part, Reference, Template, TemplateError, shell_quote};
+pub use trace::{RunTrace, SpanId, TraceId, TraceParent, TraceParentError};
 pub use tree::{Tree, TreeEntry, TreeError, TreeNode, tree_digest};
 pub use tree_rules::shown;
 pub use units::{ByteSize, Span, UnitError};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prunella_model::{
-    CheckpointId, Class, EffectHow, EffectKind, Graph, PortName, RunId, SlotId, StepId, StepName, WriterId,
+    CheckpointId, Class, EffectHow, EffectKind, Graph, PortName, RunId, SlotId, StepId, StepName, TraceParent, WriterId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -253,6 +253,9 @@ pub struct GraphRecord {
     /// The directory of the pipeline file, absolute: what publications with a relative path lie beside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// The span of the caller that the run is a child of, from his `TRACEPARENT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<TraceParent>,
     /// Wall time, for people.
     pub at_ms: i64,
 }

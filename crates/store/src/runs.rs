@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName, WriterId};
+use prunella_model::{Graph, PipelineName, RunId, SlotId, StepId, StepName, TraceParent, WriterId};
 use prunella_objects::{Created, ObjectKey};
 use prunella_sys::mutated;
 
@@ -83,6 +83,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store did not answer.
     pub async fn create_run(&self, new: NewRun) -> Result<GraphRecord, StoreError> {
+        self.create_run_under(new, None).await
+    }
+
+    /// Creates the run as [`Store::create_run`] does, as a child of the caller's span if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::create_run`].
+    pub async fn create_run_under(&self, new: NewRun, caller: Option<TraceParent>) -> Result<GraphRecord, StoreError> {
         let pipeline = new.graph.pipeline.name.clone();
         let at_ms = self.sys.clock.wall_ms();
         let order = OrderRecord { format: FORMAT, run: new.run.clone(), writer: self.writer.clone(), at_ms };
@@ -94,6 +102,7 @@ impl Store {
             targets: new.targets,
             order: n,
             base: new.base.map(|base| base.display().to_string()),
+            trace_parent: caller,
             at_ms,
         };
         let _fresh_id = self.create(&Layout::graph(&new.run), &record).await?;

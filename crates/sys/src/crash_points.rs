@@ -14,7 +14,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::fs::{DirEntry, DirLock, Fs, FsFile, FsRead, Meta};
 use crate::phase::{Phase, Phases};
-use crate::{Env, Sys};
+use crate::{Env, ReadLease, Sys};
 
 /// Set to a file: each crash point that is passed is told there, a line each.
 pub const CRASH_POINTS: &str = "PRUNELLA_CRASH_POINTS";
@@ -328,6 +328,14 @@ impl Fs for Counted {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.0.read(path)
+    }
+
+    fn read_lease(&self, path: &Path) -> io::Result<ReadLease> {
+        self.0.read_lease(path)
+    }
+
+    fn is_of_the_kernel(&self) -> bool {
+        self.0.is_of_the_kernel()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -61,6 +61,7 @@ pub fn settings(context: &Context, place: &Place) -> Vec<Setting> {
         one("keep_runs", None, keep_runs, KEPT.to_string()),
     ];
     settings.extend(Transfers::settings(context));
+    settings.extend(crate::otlp::settings(context));
     settings
 }
 

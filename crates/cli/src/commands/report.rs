@@ -12,7 +12,8 @@ use crate::{
     args::Output,
     context::Context,
     error::CliError,
-    present::{Paint, path, short},
+    otlp::Otlp,
+    present::{Paint, count, path, short},
     report::{Checked, Report, RunReport, json, page, text},
     whole_file::write_whole,
 };
@@ -50,6 +51,13 @@ pub struct ReportCommand {
     /// Write the figures in the text format of Prometheus to this file: of each pipeline, those of its newest run here.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
+
+    /// Send the traces of these runs to the receiver of OpenTelemetry that the environment or prunella.toml names.
+    #[arg(long)]
+    otlp: bool,
+
+    #[command(flatten)]
+    to: Otlp,
 }
 
 fn price(text: &str) -> Result<f64, String> {
@@ -90,6 +98,9 @@ impl ReportCommand {
         if let Some(file) = &self.metrics_file {
             write_whole(&context.sys, file, report.figures(env!("CARGO_PKG_VERSION")).as_bytes())?;
         }
+        if self.otlp || self.to.otlp_endpoint.is_some() {
+            self.send(context, &store, &report).await?;
+        }
         match context.output {
             Output::Json => say_json(&json(&report))?,
             Output::Text => say(&text(Paint::of(context), &report))?,
@@ -98,6 +109,20 @@ impl ReportCommand {
             note(&format!("the page is {}", path(file)));
         }
         Ok(0)
+    }
+
+    /// Sends the traces of what is reported.
+    async fn send(&self, context: &Context, store: &Store, report: &Report) -> Result<(), CliError> {
+        let settings = self.to.settings(context)?;
+        if settings.traces.is_none() {
+            let hint = "name one with `--otlp-endpoint http://127.0.0.1:4318`, or in OTEL_EXPORTER_OTLP_ENDPOINT";
+            return Err(CliError::Usage("no receiver of traces is named".to_owned(), Some(hint.to_owned())));
+        }
+        for run in &report.runs {
+            let sent = run.send(context, store, &settings).await?;
+            note(&format!("run {}: {} sent", short(&run.run), count(sent, "span")));
+        }
+        Ok(())
     }
 
     async fn read(&self, context: &Context, store: &Store, listed: &RunListed) -> Result<RunReport, CliError> {

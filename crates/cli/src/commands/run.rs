@@ -8,8 +8,10 @@ use prunella_engine::{Again, Capacity, DriveOptions, EngineError, Plan, drive, i
 use prunella_model::{Graph, Pipeline, RunId, StepId, StepName};
 use prunella_store::{Store, StoreError, records::GraphRecord};
 use prunella_sys::{Accelerators, BadAccelerator};
+use prunella_telemetry::otlp::Origin;
 
 use crate::{
+    answer::note,
     args::Which,
     cloud::Notices,
     condition::code_of,
@@ -194,8 +196,15 @@ pub async fn drive_run(
     let runs = |step: &StepName| plan.as_ref().is_some_and(|plan| plan.index(&StepId::plain(step.clone())).is_some());
     let screen = Arc::new(Screen::new(context, &record.graph.pipeline.name, &run, &place.local, how.verbose));
     // An address that cannot be had is said before anything begins.
-    let (observed, observing) = observe(context, &how.figures, screen.clone()).await?;
-    let host: Host = open::host(context, store, &place.local, &place.base, &record.graph, runs).await?;
+    let origin = Origin {
+        store: store.id().to_owned(),
+        run: run.to_string(),
+        caller: record.trace_parent,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let (observed, observing) = observe(context, &how.figures, screen.clone(), &origin).await?;
+    let mut host: Host = open::host(context, store, &place.local, &place.base, &record.graph, runs).await?;
+    host.traced |= observed.is_traced();
     let on_stop = screen.clone();
     let (words, control) = signals::listen(move |times| on_stop.stopping(times)).map_err(CliError::io("signals"))?;
     let told = screen.clone();
@@ -219,17 +228,26 @@ pub async fn drive_run(
     let guardian = host.guardian.clone();
     let ticking = screen.clone().tick(context.sys.clock.clone());
     let outcome = drive(host, run, &options, control, observed).await;
-    if let Some(observing) = observing {
-        observing.end(outcome.as_ref().ok());
-    }
+    let otlp = observing.and_then(|observing| observing.end(outcome.as_ref().ok()));
     ticking.abort();
     drop(watching);
     guardian.stop().await;
     let _left_over = context.sys.fs.remove_dir_all(&sockets);
-    let outcome = outcome.inspect_err(|_| screen.clear())?;
-    let code = code_of(outcome.status, &outcome.state);
-    screen.end(&outcome, code);
-    Ok(code)
+    let code = match &outcome {
+        Ok(outcome) => {
+            let code = code_of(outcome.status, &outcome.state);
+            screen.end(outcome, code);
+            code
+        }
+        Err(_) => {
+            screen.clear();
+            0
+        }
+    };
+    if let Some(otlp) = otlp {
+        otlp.end().await.iter().for_each(|line| note(line));
+    }
+    outcome.map(|_| code).map_err(Into::into)
 }
 
 /// Returns the accelerators that the steps of `pipeline` may be lent; the machine is asked only if a step needs one.

@@ -224,7 +224,9 @@ impl Prepared {
             targets: targets.to_vec(),
             base: Some(base.to_owned()),
         };
-        let record = store.create_run(new).await?;
+        // What is no such text is passed over, as the standard asks.
+        let caller = context.sys.env.var("TRACEPARENT").and_then(|text| text.parse().ok());
+        let record = store.create_run_under(new, caller).await?;
         for measured in self.data.values() {
             store.forget_notes(&measured.contents.artifact, &notes);
         }

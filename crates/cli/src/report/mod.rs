@@ -8,6 +8,7 @@ mod parts;
 mod plot;
 mod scale;
 mod text;
+mod traces;
 mod waste;
 
 #[cfg(test)]

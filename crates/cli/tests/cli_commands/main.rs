@@ -28,6 +28,7 @@ mod memory;
 mod mounting;
 mod notices;
 mod observing;
+mod otlp;
 mod plain;
 mod planning;
 mod publishing;

@@ -11,6 +11,7 @@ use prunella_telemetry::NAMES;
 use crate::home::{Home, SMALL, let_go};
 
 const DASHBOARD: &str = include_str!("../../../../docs/grafana/prunella.json");
+const PAGE: &str = include_str!("../../../../docs/observability.md");
 const METRICS: &str = include_str!("../../../../docs/metrics.md");
 
 fn ask(address: &str) -> String {
@@ -78,6 +79,12 @@ fn names_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Two engines of a pipeline are two instances of each of its series: one that stands on one side of a match by pipeline is an
+/// error of Prometheus, so both sides have to be sums.
+fn stands_several_instances(expression: &str) {
+    assert!(!expression.contains(" on ("), "{expression}");
+}
+
 #[test]
 fn the_dashboard_and_the_page_name_what_is_exported() {
     let exported: BTreeSet<String> = NAMES.iter().flat_map(|name| name.exported()).collect();
@@ -88,10 +95,18 @@ fn the_dashboard_and_the_page_name_what_is_exported() {
         let targets = panel["targets"].as_array().expect("a panel asks for something");
         assert!(!targets.is_empty(), "{}", panel["title"]);
         for target in targets {
-            let names = names_in(target["expr"].as_str().expect("an expression"));
-            assert!(!names.is_empty(), "{}", target["expr"]);
+            let expression = target["expr"].as_str().expect("an expression");
+            stands_several_instances(expression);
+            let names = names_in(expression);
+            assert!(!names.is_empty(), "{expression}");
             asked.extend(names);
         }
+    }
+    let alerts: Vec<&str> = PAGE.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert!(!alerts.is_empty(), "the page has alerts");
+    for alert in alerts {
+        stands_several_instances(alert);
+        asked.extend(names_in(alert));
     }
     let unknown: Vec<_> = asked.difference(&exported).collect();
     assert!(unknown.is_empty(), "{unknown:?}");

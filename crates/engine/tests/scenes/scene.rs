@@ -140,6 +140,7 @@ impl Scene {
             margin: Duration::from_millis(100),
             inherited: Arc::new(self.sys.env.vars_os()),
             pool: Arc::default(),
+            traced: false,
         };
         let (word, control) = watch::channel(Control::Run);
         Engine {

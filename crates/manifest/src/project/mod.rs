@@ -8,6 +8,7 @@ mod defaults;
 mod hand;
 mod kubernetes;
 mod targets;
+mod telemetry;
 mod transfers;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use toml::{Spanned, de::DeTable};
 
 pub use defaults::{Defaults, Gpus, NoticesOf, Placed};
 pub use targets::{Cluster, Effect, Engine, Inject, Target, Toleration};
+pub use telemetry::Telemetry;
 pub use transfers::{LEAST_TRANSFER_MEMORY, TransferLimits};
 
 use crate::{Diagnostic, Source, diagnostic::clip, read_source, section::Section};
@@ -31,11 +33,13 @@ pub struct ProjectFile {
     pub defaults: Defaults,
     /// What limits transfers to and from buckets.
     pub transfers: TransferLimits,
+    /// Who is told of runs while they go on.
+    pub telemetry: Telemetry,
     /// Where pipelines of the project may run, by name.
     pub targets: BTreeMap<String, Target>,
 }
 
-const PROJECT: Section = Section { name: "a project file", keys: &["defaults", "transfers", "targets"] };
+const PROJECT: Section = Section { name: "a project file", keys: &["defaults", "transfers", "telemetry", "targets"] };
 
 /// Returns the bytes of a project file as a source; it may be empty.
 ///
@@ -76,6 +80,7 @@ fn project(hand: &mut Hand<'_>, document: &Spanned<DeTable<'_>>) -> ProjectFile 
         match key {
             "defaults" => file.defaults = defaults::defaults(hand, value),
             "transfers" => file.transfers = transfers::transfers(hand, value),
+            "telemetry" => file.telemetry = telemetry::telemetry(hand, value),
             _ => file.targets = targets::targets(hand, value),
         }
     }

@@ -36,6 +36,20 @@ fn defaults_are_read_with_their_lines() {
 }
 
 #[test]
+fn a_receiver_is_an_address_without_a_password() {
+    let read =
+        read("[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\notlp_output = true\n").expect("it is right");
+    let endpoint = read.telemetry.otlp_endpoint.expect("it is there");
+    assert_eq!((endpoint.value.as_str(), endpoint.line), ("http://127.0.0.1:4318", 2));
+    assert!(read.telemetry.otlp_output.is_some_and(|is| is.value));
+    for wrong in ["127.0.0.1:4318", "grpc://there:4317", "http://", "https:///v1", "http://me:word@there", "http://a b"]
+    {
+        assert_eq!(codes(&format!("[telemetry]\notlp_endpoint = \"{wrong}\"\n")), ["bad-path"], "{wrong}");
+    }
+    assert_eq!(codes("[telemetry]\notlp_output = \"yes\"\notlp_endpoint = 4318\n"), ["wrong-type", "wrong-type"]);
+}
+
+#[test]
 fn limits_of_transfers_are_read_with_their_lines() {
     let text = "[transfers]\nrate = \"50MiB\"\nmemory = \"64MiB\"\nprocessors = 1\nrequests = 8\n";
     let limits = read(text).expect("it is right").transfers;
@@ -119,7 +133,7 @@ proptest! {
 
     #[test]
     fn no_value_in_its_place_makes_it_panic(
-        key in "(defaults|transfers|targets\\.a)\\.(rate|memory|store|jobs|gpus|notices|engine|labels|pod|tolerations|inject|allow_init|image)",
+        key in "(defaults|transfers|telemetry|targets\\.a)\\.(rate|memory|otlp_endpoint|otlp_output|store|jobs|gpus|notices|engine|labels|pod|tolerations|inject|allow_init|image)",
         value in "(\"[a-zß:/ ]{0,9}\"|-?[0-9]{1,25}|0x[0-9a-f]{1,9}|nan|inf|true|1979-05-27|\\[\\{\\}\\]|\\{ a = 1 \\})",
     ) {
         let _either = read(&format!("{key} = {value}\n"));
