@@ -81,3 +81,22 @@ fn i10_ends_a_run_takes_up_the_work_of_a_run_of_another_machine_that_nobody_goes
 fn a_plan_is_played_as_its_text_says() {
     holds("whole=1 30000@0:engine 90000@1:machine");
 }
+
+#[test]
+fn an_engine_that_stood_still_may_begin_a_run_of_its_own_and_take_up_one_that_has_ended() {
+    holds("whole=95 2801@1:pause-154");
+    holds(
+        "whole=136 36034@1:store-lost 40056@0:notice-6 116147@0:notice-30 139420@0:notice-17 171362@0:wall-85900 \
+         182620@0:store-outage-1 205253@0:killed 215666@1:guardian 251423@1:machine 269593@1:engine 281230@1:engine \
+         331497@1:pause-202 409831@0:store-throttled-1 467673@0:notice-23 516614@1:store-lost",
+    );
+}
+
+#[test]
+fn an_engine_goes_on_as_the_one_before_it_decided_to_heal() {
+    holds(
+        "whole=375 35548@1:store-flip 56186@1:killed 84752@0:pause-304 95464@1:store-lost-reply 154729@1:engine \
+         202801@0:store-throttled-60 283427@1:both 324232@1:engine 373801@0:engine 427620@1:full-5 449162@1:guardian \
+         465596@1:killed 490114@1:full-121 531939@0:store-outage-22 562539@1:machine 612894@0:store-late-1",
+    );
+}

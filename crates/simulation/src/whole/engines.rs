@@ -156,9 +156,13 @@ impl Engine {
             Err(StoreError::NoRun { .. }) => {
                 // Whether an earlier process got as far as that nobody knows: each has a name of its own.
                 run = RunId::new(&format!("{name}-{}", self.lives)).expect("an id");
-                match self.begins(&stage, &process, &run, variant).await {
-                    Ok(()) => self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).run = run.clone(),
-                    Err(error) => return Ending::Left(error.to_string()),
+                if let Err(error) = self.begins(&stage, &process, &run, variant).await {
+                    return Ending::Left(error.to_string());
+                }
+                let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                // One that stood still meanwhile begins a run of its own, and another may have ended one.
+                if known.status.is_none() {
+                    known.run = run.clone();
                 }
             }
             Err(error) => return Ending::Left(error.to_string()),
@@ -176,6 +180,7 @@ impl Engine {
             Ok(outcome) => {
                 let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 if outcome.status != RunStatus::Stopped {
+                    known.run = run;
                     known.status = Some(outcome.status);
                     known.state = Some(outcome.state);
                     known.events = eye.events();

@@ -38,6 +38,8 @@ struct Seen {
     /// How often each class of failure of a step was counted; only what is never refilled.
     spent: BTreeMap<(StepId, Class), u32>,
     claimed: BTreeMap<StepIndex, (SlotId, Option<CheckpointId>)>,
+    /// How each step goes on that was healed, whichever engine did it.
+    healed: BTreeMap<StepId, NextTry>,
 }
 
 impl Eye {
@@ -60,6 +62,12 @@ impl Eye {
         (now <= before).then(|| format!("`{step}` of run {} spent {before} tries of {class}, and then {now}", self.run))
     }
 
+    fn heals(&self, event: &Event) {
+        if let Event::StepHealing { step, next, .. } = event {
+            self.seen().healed.insert(step.clone(), *next);
+        }
+    }
+
     /// Returns what this engine appended to the journal.
     pub fn events(&self) -> Vec<Event> {
         self.seen().events.clone()
@@ -72,6 +80,7 @@ impl Spectator for Eye {
         let text = serde_json::to_string(event).unwrap_or_default();
         self.stage.say(self.member, "journal", &text);
         let overdrawn = self.counts(event);
+        self.heals(event);
         let mut seen = self.seen();
         if let Event::DriverStarted { driver, .. } = event {
             seen.driver = *driver;
@@ -122,10 +131,7 @@ impl Spectator for Eye {
             _ => {}
         }
         let started = matches!(told, Told::Started { .. }).then(|| seen.claimed.get(&step).copied()).flatten();
-        let healed = seen.events.iter().rev().find_map(|event| match event {
-            Event::StepHealing { step: of, next, .. } if of == plan.id(step) => Some(*next),
-            _ => None,
-        });
+        let healed = seen.healed.get(plan.id(step)).copied();
         drop(seen);
         // A checkpoint that was rejected is given up, and that is recorded (I4).
         let newest = healed.is_none_or(|NextTry { restore, .. }| restore == RestoreFrom::Newest);
@@ -137,6 +143,7 @@ impl Spectator for Eye {
     fn begins(&self, earlier: &[Stamped], state: &RunState, plan: &Plan) {
         for stamped in earlier {
             let _told_before = self.counts(&stamped.event);
+            self.heals(&stamped.event);
         }
         for step in plan.indices() {
             if let StepState::Done(done) = state.state(step) {

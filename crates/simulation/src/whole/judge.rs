@@ -87,11 +87,14 @@ async fn judged(store: &Store, driven: &Driven) -> Result<(), Wrong> {
             format!("the journal of run {run} says of `{step}` something else than its driver held"),
         ));
     }
-    let written = events.iter().rev().take(told.len()).rev();
-    for (written, told) in written.zip(told) {
-        let text = |event: &Event| serde_json::to_string(event).unwrap_or_default();
-        let (written, told) = (text(&written.event), text(told));
-        if written != told {
+    let text = |event: &Event| serde_json::to_string(event).unwrap_or_default();
+    // One that stood still meanwhile may have taken the run again after its end: what this driver told need not be the last.
+    let first = told.first().map(text);
+    let begins = events.iter().position(|written| Some(text(&written.event)) == first).unwrap_or(events.len());
+    let mut written = events[begins..].iter().map(|written| text(&written.event));
+    for told in told.iter().map(text) {
+        let written = written.next().unwrap_or_else(|| "nothing".to_owned());
+        if told != written {
             return Err(Wrong("I9", format!("the driver of run {run} told {told}, and its journal says {written}")));
         }
     }
