@@ -15,7 +15,18 @@ use page::{document, lost};
 use crate::workspace::{cargo, root, target};
 
 /// What is played; the names of `prunella chaos --profile`.
-const PROFILES: [&str; 6] = ["aws-spot", "gcp-spot", "azure-spot", "pods", "kills", "everything"];
+const PROFILES: [&str; 10] = [
+    "aws-spot",
+    "gcp-spot",
+    "azure-spot",
+    "pods",
+    "argo",
+    "autopilot",
+    "kfp",
+    "kills",
+    "storage-storm",
+    "everything",
+];
 
 struct Options {
     /// What is played; what was measured of other profiles before is kept.
@@ -77,11 +88,8 @@ fn measure(options: &Options) -> io::Result<usize> {
         Some(binary) => std::path::absolute(binary)?,
         None => built()?,
     };
-    // A copy: the first run writes the packages that it chose into `prunella.lock`.
-    let example = target().join("resilience").join("digits");
-    if example.exists() {
-        fs::remove_dir_all(&example)?;
-    }
+    // A copy, of which several can be played at once: the first run writes the packages that it chose into `prunella.lock`.
+    let example = target().join("resilience").join(std::process::id().to_string()).join("digits");
     copy(&root().join("examples").join("digits"), &example)?;
     let raw = root().join("docs").join("resilience.json");
     let mut measured = Vec::new();
@@ -105,6 +113,7 @@ fn measure(options: &Options) -> io::Result<usize> {
         fs::write(&raw, text.replace("{\"seed\":", "\n{\"seed\":") + "\n")?;
         fs::write(root().join("docs").join("resilience.md"), document(&all))?;
     }
+    fs::remove_dir_all(&example)?;
     Ok(lost(&json!({ "profiles": measured })))
 }
 
