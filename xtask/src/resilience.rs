@@ -15,18 +15,8 @@ use page::{document, lost};
 use crate::workspace::{cargo, root, target};
 
 /// What is played; the names of `prunella chaos --profile`.
-const PROFILES: [&str; 10] = [
-    "aws-spot",
-    "gcp-spot",
-    "azure-spot",
-    "pods",
-    "argo",
-    "autopilot",
-    "kfp",
-    "kills",
-    "storage-storm",
-    "everything",
-];
+const PROFILES: [&str; 10] =
+    ["aws-spot", "gcp-spot", "azure-spot", "pods", "argo", "autopilot", "kfp", "kills", "storage-storm", "everything"];
 
 struct Options {
     /// What is played; what was measured of other profiles before is kept.
