@@ -133,9 +133,10 @@ impl CliError {
                     "watch it with `prunella status {run}`, end it with `prunella stop {run}`, or replace it with \
                      `--take-over`"
                 )),
-                EngineError::Process(_) | EngineError::Journal(_) | EngineError::Twin { .. } => {
-                    Some("what was committed stands; `prunella resume` goes on".to_owned())
-                }
+                EngineError::Process(_)
+                | EngineError::Journal(_)
+                | EngineError::NotTakenUp { .. }
+                | EngineError::Twin { .. } => Some("what was committed stands; `prunella resume` goes on".to_owned()),
                 _ => None,
             },
             Self::Store(error) if error.is_no_space() => {

@@ -42,6 +42,12 @@ pub enum EngineError {
         /// That engine.
         owner: Box<Owner>,
     },
+    /// It was told to stop before it had the run: nothing was begun.
+    #[error("stopped before run `{run}` was taken up")]
+    NotTakenUp {
+        /// The run.
+        run: RunId,
+    },
     /// Another process drives under the same number: this one leaves.
     #[error("another process writes the journal of run `{run}` under our number")]
     Twin {
@@ -92,7 +98,12 @@ impl EngineError {
     /// Returns whether the same call again can succeed by itself: the run is interrupted, not refused.
     pub fn is_resumable(&self) -> bool {
         match self {
-            Self::Store(_) | Self::Journal(_) | Self::Process(_) | Self::Twin { .. } | Self::BrokenOff { .. } => true,
+            Self::Store(_)
+            | Self::Journal(_)
+            | Self::Process(_)
+            | Self::NotTakenUp { .. }
+            | Self::Twin { .. }
+            | Self::BrokenOff { .. } => true,
             Self::Plan(_)
             | Self::Bind(_)
             | Self::Illegal { .. }

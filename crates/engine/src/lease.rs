@@ -34,6 +34,9 @@ pub(crate) async fn lease(
         lease = leasing => return Ok(lease?),
         Ok(_) = control.wait_for(|word| matches!(word, Control::Notice(_) | Control::Kill)) => {}
     }
-    let owner = watched.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| host.owner.clone());
-    Err(EngineError::Driven { run: run.clone(), owner: Box::new(owner) })
+    // Whoever waits for another engine and does not want to any more is told which; without one there is none to name.
+    Err(match watched.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(owner) => EngineError::Driven { run: run.clone(), owner: Box::new(owner) },
+        None => EngineError::NotTakenUp { run: run.clone() },
+    })
 }
