@@ -18,6 +18,7 @@ use crate::scene::*;
 crate::tests![
     a_second_engine_on_a_run_is_refused_and_the_first_is_named,
     who_watches_a_driver_of_another_machine_says_so_and_leaves_when_told_to,
+    who_is_told_to_stop_before_it_has_the_run_has_begun_nothing_and_is_no_other_engine,
     two_runs_of_one_work_do_it_once,
     a_run_takes_up_another_runs_work_when_its_engine_dies,
     i10_ends_budgets_survive_the_engine,
@@ -51,6 +52,16 @@ async fn a_second_engine_on_a_run_is_refused_and_the_first_is_named() {
     assert_eq!(outcome.status, RunStatus::Succeeded, "the first was not disturbed");
     assert_eq!(scene.ran()["work"], 1);
     assert!(second.eye.events().is_empty());
+}
+
+async fn who_is_told_to_stop_before_it_has_the_run_has_begun_nothing_and_is_no_other_engine() {
+    let scene = Scene::new();
+    let engine = scene.engine().await;
+    let run = engine.begin("r", &scene.graph(WAITS)).await;
+    engine.say(Control::Notice(Deadline::in_own_grace("stop")));
+    let driven = engine.try_drive(&run).await;
+    assert!(matches!(&driven, Err(error @ EngineError::NotTakenUp { .. }) if error.is_resumable()), "{driven:?}");
+    assert!(engine.eye.events().is_empty() && scene.ran().is_empty());
 }
 
 async fn who_watches_a_driver_of_another_machine_says_so_and_leaves_when_told_to() {
