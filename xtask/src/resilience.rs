@@ -98,13 +98,17 @@ fn measure(options: &Options) -> io::Result<usize> {
         }));
         // After each, so that what was measured is not lost with what was not.
         let all = with_earlier(earlier(&raw)?, &measured);
-        let text = serde_json::to_string(&all).map_err(io::Error::other)?;
-        // A line for every run: a file that can be compared, and is half as large as one with a line for every number.
-        fs::write(&raw, text.replace("{\"seed\":", "\n{\"seed\":") + "\n")?;
+        fs::write(&raw, in_lines(&all))?;
         fs::write(root().join("docs").join("resilience.md"), document(&all))?;
     }
     fs::remove_dir_all(&example)?;
     Ok(lost(&json!({ "profiles": measured })))
+}
+
+/// Returns all that was measured, a line for every profile: what was not measured again does not change.
+fn in_lines(all: &Value) -> String {
+    let profiles: Vec<String> = all["profiles"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    format!("{{\"example\":{},\"profiles\":[\n{}\n]}}\n", all["example"], profiles.join(",\n"))
 }
 
 /// Returns what was measured before; nothing if there is no such file.
@@ -196,5 +200,8 @@ mod tests {
         assert_eq!(all["profiles"], json!([one("pods", 4), one("kills", 3)]));
         let all = with_earlier(all, &[one("kills", 5)]);
         assert_eq!(all["profiles"], json!([one("pods", 4), one("kills", 5)]));
+        let text = in_lines(&all);
+        assert_eq!(text.lines().count(), 4, "a line each: {text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("it is JSON"), all);
     }
 }
