@@ -1,16 +1,13 @@
 //! `prunella chaos`: run the pipeline under faults and see whether anything is lost.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use prunella_chaos::{Made, Patience, Played, Profile, Recorded, Site, Sites, Strike, Subject, play};
-use prunella_engine::load_state;
+use prunella_chaos::{Patience, Played, Profile, Recorded, Site, Sites, Strike, Subject, play};
 use prunella_faults::VARIABLE;
-use prunella_journal::metrics;
 use prunella_model::{Pipeline, StepName, is_address};
 use prunella_sys::{SeededRandom, random_hex};
 use serde_json::{Value, json};
@@ -20,6 +17,7 @@ mod compared;
 mod points;
 mod stores;
 mod traced;
+mod verdict;
 
 use super::run::are_steps;
 use crate::{
@@ -29,7 +27,6 @@ use crate::{
     context::Context,
     error::CliError,
     present::{Paint, lasting},
-    progress::Coverage,
     project::{find, read},
     resilience::Resilience,
 };
@@ -37,6 +34,7 @@ use compared::{Compared, said_of_script, timeline};
 use points::KillAt;
 use stores::{clear_all, clear_run, sites};
 use traced::Traced;
+use verdict::{Judge, Verdict};
 
 /// Run the pipeline under faults, and see whether anything is lost.
 ///
@@ -127,9 +125,7 @@ struct Judged {
     seed: u64,
     plan: Vec<Strike>,
     played: Played,
-    wrong: Vec<String>,
-    /// Where it is kept, and its store.
-    kept: Option<(PathBuf, Site)>,
+    verdict: Verdict,
 }
 
 impl Chaos {
@@ -211,6 +207,7 @@ impl Chaos {
                 .take_points(context, pipeline, subject, (dir, &calm), (expected, &undisturbed), patience)
                 .await;
         }
+        let judge = Judge { subject, expected, pipeline, keep: self.keep };
         let (mut all, mut row, mut wrong) = (Vec::new(), Resilience::default(), 0_u32);
         for n in 0..u64::from(self.runs.unwrap_or(5)) {
             let seed = first.wrapping_add(n);
@@ -223,25 +220,19 @@ impl Chaos {
             };
             let home = dir.join(n.to_string());
             let played = play(sys, subject, &home, &plan, &random, patience).await.map_err(began)?;
-            let problems = problems_of(expected, &played, pipeline, &mut row);
-            let site = subject.sites.of(&home);
-            add_runs(context, &site, &mut row).await;
-            let kept = (self.keep || !problems.is_empty()).then(|| (home.clone(), site));
-            if kept.is_none() {
-                clear_run(context, &subject.sites, &home).await;
-            }
-            note(&said(seed, &played, &problems));
-            wrong += u32::from(!problems.is_empty());
+            let verdict = judge.judges(context, home, &played, &mut row).await;
+            note(&said(seed, &played, &verdict.wrong));
+            wrong += u32::from(!verdict.wrong.is_empty());
             if let (Some(baseline), Some(compared)) = (&baseline, &mut compared) {
                 let scripted =
                     self.scripted(context, baseline, &dir.join(format!("{n}-ad-hoc")), &plan, patience).await?;
                 note(&format!("  {}", said_of_script(&scripted)));
                 compared.add(seed, scripted);
             }
-            all.push(Judged { seed, plan, played, wrong: problems, kept });
+            all.push(Judged { seed, plan, played, verdict });
         }
         clear_run(context, &subject.sites, &calm).await;
-        if all.iter().all(|one| one.kept.is_none()) {
+        if all.iter().all(|one| one.verdict.kept.is_none()) {
             clear_all(context, &subject.sites, dir).await;
         }
         self.answer(context, &all, (&row, compared.as_ref()), undisturbed.wall)?;
@@ -333,7 +324,7 @@ impl Chaos {
                 rows.extend(compared.map(|compared| ("ad-hoc", &compared.row)));
                 let mut text = Resilience::table(Paint::of(context), &rows);
                 text.push_str(&compared.map(Compared::remarks).unwrap_or_default());
-                if let Some(first) = all.iter().find(|one| !one.wrong.is_empty()) {
+                if let Some(first) = all.iter().find(|one| !one.verdict.wrong.is_empty()) {
                     text.push_str(&self.in_full(first));
                 }
                 say(&text)
@@ -352,7 +343,7 @@ impl Chaos {
     /// Tells the first run in which something was wrong: what, when, and how to see it again.
     fn in_full(&self, first: &Judged) -> String {
         let mut text = format!("\nseed {}:\n", first.seed);
-        text.push_str(&told(&first.wrong, &first.played, first.kept.as_ref().map(|(_, site)| site)));
+        text.push_str(&told(&first.verdict.wrong, &first.played, first.verdict.kept.as_ref().map(|(_, site)| site)));
         let mut again = self.again();
         match &self.plan {
             Some(plan) => again.push_str(&format!(" --plan {}", plan.display())),
@@ -408,53 +399,6 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns what is wrong with a run, in words, and counts what it made corrupt.
-fn problems_of(expected: &Made, played: &Played, pipeline: &Pipeline, row: &mut Resilience) -> Vec<String> {
-    let broken = played.broken.iter().map(|broken| format!("{} does not hold: {}", broken.invariant, broken.what));
-    let mut problems: Vec<String> = broken.collect();
-    match &played.made {
-        Some(made) => {
-            let other = differing(expected, made, pipeline);
-            row.add_corrupt(other.len());
-            let told = |name| format!("I1 visible does not hold: `{name}` is not what the undisturbed run made");
-            problems.extend(other.into_iter().map(told));
-        }
-        None if played.broken.is_none() => problems.push(match played.code {
-            Some(code) => format!("the run ended with {code} and did not succeed"),
-            None => "the run did not end".to_owned(),
-        }),
-        None => {}
-    }
-    problems
-}
-
-/// Returns what is other than it should be; what a step makes that is not deterministic may be anything.
-fn differing(expected: &Made, made: &Made, pipeline: &Pipeline) -> Vec<String> {
-    let step_of = |name: &str| -> String { name.chars().take_while(|c| !matches!(c, '.' | '[')).collect() };
-    let random: BTreeSet<&str> =
-        pipeline.steps.iter().filter(|(_, step)| !step.deterministic).map(|(name, _)| name.as_str()).collect();
-    let names: BTreeSet<&String> = expected.results.keys().chain(made.results.keys()).collect();
-    let results = names.into_iter().filter(|name| !random.contains(step_of(name).as_str()));
-    let mut other: Vec<String> =
-        results.filter(|name| expected.results.get(*name) != made.results.get(*name)).cloned().collect();
-    if random.is_empty() {
-        let paths: BTreeSet<&String> = expected.published.keys().chain(made.published.keys()).collect();
-        let differ = |path: &&String| expected.published.get(*path) != made.published.get(*path);
-        other.extend(paths.into_iter().filter(differ).map(|path| format!("published {path}")));
-    }
-    other
-}
-
-/// Adds the figures of all runs of a store; one that cannot be read has been told of already.
-async fn add_runs(context: &Context, site: &Site, row: &mut Resilience) {
-    let Ok(Some(store)) = site.open(&context.sys).await else { return };
-    for run in store.runs().await.unwrap_or_default() {
-        if let Ok(loaded) = load_state(&store, &run.run).await {
-            row.add(&metrics(&loaded.events), &Coverage::of(&loaded.plan, &loaded.state));
-        }
-    }
-}
-
 fn said(seed: u64, played: &Played, problems: &[String]) -> String {
     let mark = if problems.is_empty() { "✓" } else { "✗" };
     let faults = match played.strikes {
@@ -466,7 +410,7 @@ fn said(seed: u64, played: &Played, problems: &[String]) -> String {
 }
 
 fn as_json(judged: &Judged) -> Value {
-    let Judged { seed, plan, played, wrong, kept } = judged;
+    let Judged { seed, plan, played, verdict: Verdict { wrong, kept } } = judged;
     json!({
         "seed": seed,
         "plan": plan,

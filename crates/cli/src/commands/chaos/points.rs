@@ -1,21 +1,19 @@
 //! `prunella chaos --kill-at`: the engine ends at every crash point of a phase, a run for each.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{path::Path, str::FromStr};
 
-use prunella_chaos::{Made, Patience, Played, Point, Site, Subject, passed, play_point, points};
+use prunella_chaos::{Made, Patience, Played, Point, Subject, passed, play_point, points};
 use prunella_model::Pipeline;
 use prunella_sys::{CrashAt, Phase, Random, SeededRandom};
 use serde_json::{Value, json};
 
 use super::{
-    Chaos, add_runs,
+    Chaos,
     compared::timeline,
-    millis, problems_of,
+    millis,
     stores::{clear_all, clear_run},
     told,
+    verdict::{Judge, Verdict},
 };
 use crate::{
     answer::{note, say, say_json},
@@ -59,8 +57,7 @@ impl KillAt {
 struct Taken {
     point: Point,
     played: Played,
-    wrong: Vec<String>,
-    kept: Option<(PathBuf, Site)>,
+    verdict: Verdict,
 }
 
 /// How many crash points a phase has, of which so many are to be taken.
@@ -89,27 +86,22 @@ impl Chaos {
             let hint = "it checkpoints and publishes nothing, or what there is was over before it could be killed";
             return Err(CliError::Usage(what, Some(hint.to_owned())));
         }
+        let judge = Judge { subject, expected, pipeline, keep: self.keep };
         let (mut all, mut row) = (Vec::new(), Resilience::default());
         for (n, point) in wanted.into_iter().enumerate() {
             let home = dir.join(n.to_string());
             let played = play_point(&context.sys, subject, &home, point.at, patience).await.map_err(began)?;
-            let wrong = problems_of(expected, &played, pipeline, &mut row);
-            let site = subject.sites.of(&home);
-            add_runs(context, &site, &mut row).await;
-            let kept = (self.keep || !wrong.is_empty()).then(|| (home.clone(), site));
-            if kept.is_none() {
-                clear_run(context, &subject.sites, &home).await;
-            }
-            let taken = Taken { point, played, wrong, kept };
+            let verdict = judge.judges(context, home, &played, &mut row).await;
+            let taken = Taken { point, played, verdict };
             note(&said(&taken));
             all.push(taken);
         }
         clear_run(context, &subject.sites, calm).await;
-        if all.iter().all(|one| one.kept.is_none()) {
+        if all.iter().all(|one| one.verdict.kept.is_none()) {
             clear_all(context, &subject.sites, dir).await;
         }
         self.tell(context, &all, &counted, (&row, undisturbed))?;
-        Ok(u8::from(all.iter().any(|one| !one.wrong.is_empty())))
+        Ok(u8::from(all.iter().any(|one| !one.verdict.wrong.is_empty())))
     }
 
     /// Counts the points of the phases, and returns those that are to be taken, in order.
@@ -192,9 +184,13 @@ impl Chaos {
                 if missed > 0 {
                     text.push_str(&format!("{missed} of {} runs did not come to their point\n", all.len()));
                 }
-                if let Some(first) = all.iter().find(|one| !one.wrong.is_empty()) {
+                if let Some(first) = all.iter().find(|one| !one.verdict.wrong.is_empty()) {
                     text.push_str(&format!("\n{} ({}):\n", first.point.at, first.point.what));
-                    text.push_str(&told(&first.wrong, &first.played, first.kept.as_ref().map(|(_, site)| site)));
+                    text.push_str(&told(
+                        &first.verdict.wrong,
+                        &first.played,
+                        first.verdict.kept.as_ref().map(|(_, site)| site),
+                    ));
                     text.push_str(&format!("  again: {} --kill-at {}\n", self.again(), first.point.at));
                 }
                 say(&text)
@@ -227,15 +223,15 @@ impl Counted {
 }
 
 fn said(taken: &Taken) -> String {
-    let mark = if taken.wrong.is_empty() { "✓" } else { "✗" };
+    let mark = if taken.verdict.wrong.is_empty() { "✓" } else { "✗" };
     let missed = if taken.played.strikes == 0 { " · not reached" } else { "" };
-    let wrong = taken.wrong.first().map_or_else(String::new, |first| format!(" · {first}"));
+    let wrong = taken.verdict.wrong.first().map_or_else(String::new, |first| format!(" · {first}"));
     let (at, what) = (taken.point.at, &taken.point.what);
     format!("{mark} {at} · {what} · {}{missed}{wrong}", lasting(millis(taken.played.wall)))
 }
 
 fn as_json(taken: &Taken) -> Value {
-    let Taken { point, played, wrong, kept } = taken;
+    let Taken { point, played, verdict: Verdict { wrong, kept } } = taken;
     json!({
         "at": point.at.to_string(),
         "what": point.what,
