@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prunella_sys::split_mix;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{Blow, Operation, Place};
@@ -142,12 +143,15 @@ impl Weather {
     /// ones are hit whoever reads them first.
     pub(crate) fn hit(&self, storm: &Storm, operation: &Operation<'_>, nth: u64) -> Option<Hit> {
         let by = match (storm.trouble, operation.place) {
-            (Trouble::ShortReads, Place::Objects | Place::Network) => {
-                operation.what.as_os_str().as_encoded_bytes().iter().fold(0, |all, byte| mixed(all ^ u64::from(*byte)))
-            }
+            (Trouble::ShortReads, Place::Objects | Place::Network) => operation
+                .what
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .fold(0, |all, byte| split_mix(all ^ u64::from(*byte))),
             _ => nth,
         };
-        let drawn = mixed(mixed(mixed(self.seed ^ storm.number) ^ storm.trouble as u64) ^ by);
+        let drawn = split_mix(split_mix(split_mix(self.seed ^ storm.number) ^ storm.trouble as u64) ^ by);
         let unit = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
         let share = storm.share.unwrap_or_else(|| storm.trouble.share());
         let wait = storm.delay_ms.map_or_else(|| storm.trouble.delay(), Duration::from_millis);
@@ -159,14 +163,6 @@ impl Weather {
         let operation = *operation;
         self.storms.iter().filter(move |storm| storm.trouble.is_of(&operation))
     }
-}
-
-/// One step of SplitMix64, as a function.
-fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

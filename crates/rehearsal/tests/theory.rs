@@ -4,7 +4,7 @@ use prunella_interruptions::{
     Draws, Lives,
     theory::{Notice, TwoLevels, daly, exact, exact_waste, period_with_notice, waste_with_notice, young},
 };
-use prunella_rehearsal::{Checkpoints, Chooser, Estimate, Every, Near, Notices, World, estimate, survey, two_levels};
+use prunella_rehearsal::{Checkpoints, Chooser, Estimate, Every, Notices, Survey, World, estimate, survey};
 
 /// Plays so many lives, in forty parts, and returns the waste of all time.
 fn simulated(world: &World, lives: u32, seed: u64) -> Estimate {
@@ -138,6 +138,88 @@ fn checkpoints_beside_the_program_cost_what_theory_says() {
         let formula = 100.0 * checkpoints.beside().waste(mean, restore, period);
         agrees(&simulated(&world, 40_000, 6), formula, beyond, &format!("M {mean} {checkpoints:?}"));
     }
+}
+
+/// Checkpoints that stay on the machine, and the interruptions that leave the machine standing.
+#[derive(Debug, Clone, PartialEq)]
+struct Near {
+    /// The times between interruptions that leave the machine.
+    kills: Lives,
+    /// How long such a checkpoint holds the program up.
+    checkpoint: f64,
+    /// From such an interruption to a program that goes on.
+    restore: f64,
+    /// How many near checkpoints there are for each far one; 1 at least.
+    per_far: u32,
+    /// The work between two near checkpoints.
+    work: f64,
+}
+
+/// What happens next.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Restore,
+    Work,
+    Near,
+    Far,
+}
+
+/// Plays so many machines, one after the other: one step without an end.
+///
+/// Work, a near checkpoint, work, …, and after every `per_far`-th a far one, of the cost and restore of `world`, whose machines live
+/// as it says. A kill costs what was done since the newest checkpoint of either kind; a machine that goes takes its near
+/// ones along. Every stage can be interrupted. Notices, gaps and storing beside the program have no part in it.
+fn two_levels(world: &World, near: &Near, machines: u64, draws: &mut Draws) -> Survey {
+    let mut all = Survey::default();
+    let restore_far = world.start + world.restore;
+    // The work in the newest far checkpoint.
+    let mut stored = 0.0;
+    for _ in 0..machines {
+        let life = world.lives.draw(draws);
+        // The work that is done, what of it is in the newest checkpoint on the machine, and how many near ones since a far one.
+        let (mut done, mut kept, mut since_far) = (stored, stored, 0);
+        let (mut age, mut killed_at) = (0.0, near.kills.draw(draws));
+        let (mut stage, mut takes) = (Stage::Restore, restore_far);
+        while age < life {
+            let ends = age + takes;
+            if killed_at < ends.min(life) {
+                age = killed_at;
+                killed_at = age + near.kills.draw(draws);
+                done = kept;
+                // Before the far state was fetched there is none on the machine.
+                let nothing_there = stage == Stage::Restore && takes == restore_far && kept == stored;
+                (stage, takes) = (Stage::Restore, if nothing_there { restore_far } else { near.restore });
+                continue;
+            }
+            age = ends;
+            if age > life {
+                break;
+            }
+            (stage, takes) = match stage {
+                Stage::Restore => (Stage::Work, near.work),
+                Stage::Work => {
+                    done += near.work;
+                    if since_far + 1 >= near.per_far.max(1) {
+                        (Stage::Far, near.checkpoint + world.checkpoints.blocking)
+                    } else {
+                        (Stage::Near, near.checkpoint)
+                    }
+                }
+                Stage::Near => {
+                    (kept, since_far) = (done, since_far + 1);
+                    (Stage::Work, near.work)
+                }
+                Stage::Far => {
+                    (kept, stored, since_far) = (done, done, 0);
+                    (Stage::Work, near.work)
+                }
+            };
+        }
+        all.used += life;
+        all.lives += 1;
+    }
+    all.useful = stored;
+    all
 }
 
 #[test]

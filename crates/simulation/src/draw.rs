@@ -1,8 +1,10 @@
 //! Chance that depends on nothing but its place: leaving a part of a plan out changes no draw of another part.
 
+use prunella_sys::split_mix;
+
 /// Returns a number for the `n`-th draw of `who`; equal places give equal numbers.
 pub(crate) fn draw(seed: u64, who: u64, n: u64) -> u64 {
-    mix(mix(mix(seed) ^ who) ^ n)
+    split_mix(split_mix(split_mix(seed) ^ who) ^ n)
 }
 
 /// Returns a number below `bound`.
@@ -15,14 +17,6 @@ pub(crate) fn spread(drawn: u64, least: u64, most: u64) -> u64 {
     let doublings = (most.max(least) / least.max(1)).max(1).ilog2() + 1;
     let low = least << (drawn % u64::from(doublings));
     (low + (drawn >> 32) % low.max(1)).min(most)
-}
-
-/// SplitMix64.
-fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub use memory::give_large_buffers_back;
 pub use mutation::mutate_here;
 pub use mutation::mutated;
 pub use phase::{Phase, Phases, UnknownPhase};
-pub use random::{Random, RealRandom, SeededRandom, random_hex};
+pub use random::{Random, RealRandom, SeededRandom, random_hex, split_mix};
 pub use real_fs::RealFs;
 
 /// Everything the product asks of the machine, in one cheap handle.

@@ -56,14 +56,24 @@ impl Random for SeededRandom {
     fn fill(&self, buf: &mut [u8]) {
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for chunk in buf.chunks_mut(8) {
-            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = *state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^= z >> 31;
-            chunk.copy_from_slice(&z.to_le_bytes()[..chunk.len()]);
+            let number = split_mix(*state);
+            *state = state.wrapping_add(STEP);
+            chunk.copy_from_slice(&number.to_le_bytes()[..chunk.len()]);
         }
     }
+}
+
+/// By so much the state of SplitMix64 moves.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Returns the number that SplitMix64 gives next in this state: a function of it alone, in which each bit counts.
+///
+/// G. L. Steele, D. Lea, C. H. Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014.
+pub fn split_mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(STEP);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::{
     project::{find, read},
     resilience::Resilience,
 };
-use compared::{Compared, said_of_script, timeline};
+use compared::{Compared, said_of_script};
 use points::KillAt;
 use stores::{clear_all, clear_run, sites};
 use traced::Traced;
@@ -410,17 +410,10 @@ fn said(seed: u64, played: &Played, problems: &[String]) -> String {
 }
 
 fn as_json(judged: &Judged) -> Value {
-    let Judged { seed, plan, played, verdict: Verdict { wrong, kept } } = judged;
-    json!({
-        "seed": seed,
-        "plan": plan,
-        "timeline": timeline(&played.timeline),
-        "faults": played.strikes,
-        "engines": played.engines,
-        "wall_ms": millis(played.wall),
-        "exit_code": played.code,
-        "wrong": wrong,
-        "kept": kept.as_ref().map(|(home, _)| home),
-        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
-    })
+    let Judged { seed, plan, played, verdict } = judged;
+    let mut json = verdict::as_json(played, verdict);
+    json["seed"] = json!(seed);
+    json["plan"] = json!(plan);
+    json["faults"] = json!(played.strikes);
+    json
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::home::{Home, hear};
 
 /// A training that checkpoints, and a step that reads its model.
-const SMALL: &str = "prunella: v1
+pub const SMALL: &str = "prunella: v1
 name: small
 steps:
   train:

@@ -10,29 +10,14 @@ use serde_json::{Value, json};
 
 use crate::{
     buckets::Machine,
+    chaos::SMALL,
     home::{Home, hear, let_go},
 };
 
 /// A training that checkpoints, writes what is too large to lie beside the records, and a step that reads it.
-const TRAINS: &str = "prunella: v1
-name: trains
-steps:
-  train:
-    run: |
-      state=$PRUNELLA_CHECKPOINT_DIR/state; epoch=$(cat $state 2>/dev/null || echo 0)
-      while [ $epoch -lt 20 ]; do
-        epoch=$((epoch + 1)); sleep 0.02
-        echo $epoch >$state.part; mv $state.part $state
-      done
-      (echo model of $epoch; head -c 200000 /dev/zero) >model
-    outputs: { model: model }
-    publish: { model: out/model }
-    checkpoint: { format: files, every: 100ms, grace: 1s }
-  score:
-    run: 'sleep 0.2; wc -c <\"$PRUNELLA_INPUT_MODEL\" >score'
-    inputs: { model: train.model }
-    outputs: { score: score }
-";
+fn trains() -> String {
+    SMALL.replace("echo model of $epoch >model", "(echo model of $epoch; head -c 200000 /dev/zero) >model")
+}
 
 /// Asserts that every run of an answer succeeded and lost nothing.
 fn all_is_well(answer: &Value) {
@@ -48,7 +33,7 @@ fn timeline(run: &Value) -> Vec<&str> {
 
 #[test]
 fn a_run_goes_on_by_itself_after_every_kind_of_storm() {
-    let home = Home::with(TRAINS);
+    let home = Home::with(&trains());
     for fault in [
         "storage-throttled",
         "storage-slow",
@@ -71,7 +56,7 @@ fn a_run_goes_on_by_itself_after_every_kind_of_storm() {
 
 #[test]
 fn storms_overlap_and_who_is_killed_in_one_goes_on_in_it() {
-    let home = Home::with(TRAINS);
+    let home = Home::with(&trains());
     let plan = json!([
         { "after_ms": 50, "fault": "replies-lost", "for_ms": 1500 },
         { "after_ms": 50, "fault": "storage-throttled", "for_ms": 1000 },
@@ -92,7 +77,7 @@ fn storms_overlap_and_who_is_killed_in_one_goes_on_in_it() {
 
 #[test]
 fn an_engine_that_cannot_take_over_for_want_of_room_does_so_when_there_is_some() {
-    let home = Home::with(&TRAINS.replace("sleep 0.02", "sleep 0.1"));
+    let home = Home::with(&trains().replace("sleep 0.02", "sleep 0.1"));
     // The one that is replaced stands still for half a second: it comes back while nobody can start.
     let plan = json!([
         { "after_ms": 300, "fault": "disk-full", "for_ms": 1000 },
@@ -108,7 +93,7 @@ fn an_engine_that_cannot_take_over_for_want_of_room_does_so_when_there_is_some()
 
 #[test]
 fn under_a_profile_of_storms_nothing_is_lost() {
-    let home = Home::with(TRAINS);
+    let home = Home::with(&trains());
     let answer = home.json(&[
         "chaos",
         "--profile",
@@ -133,7 +118,7 @@ fn in_a_bucket_every_run_has_a_place_of_its_own_and_leaves_nothing_there() {
     let server = S3Server::start("bucket");
     server.objects().put("bucket", "team/store/somebody", "theirs").expect("there is a bucket");
     let machine = Machine::new(&server);
-    machine.home.write("pipeline.yaml", TRAINS);
+    machine.home.write("pipeline.yaml", &trains());
     let plan = json!([
         { "after_ms": 100, "fault": "storage-throttled", "for_ms": 600 },
         { "after_ms": 100, "fault": "replies-lost", "for_ms": 600 },
@@ -154,7 +139,7 @@ fn in_a_bucket_every_run_has_a_place_of_its_own_and_leaves_nothing_there() {
 
 #[test]
 fn in_a_plain_directory_too_and_no_store_is_begun_where_the_bucket_says_no() {
-    let home = Home::with(TRAINS);
+    let home = Home::with(&trains());
     home.write(
         "plan.json",
         r#"[{ "after_ms": 100, "fault": "disk-errors", "for_ms": 300 }, { "after_ms": 100, "fault": "machine" }]"#,
@@ -165,7 +150,7 @@ fn in_a_plain_directory_too_and_no_store_is_begun_where_the_bucket_says_no() {
     assert_eq!(std::fs::read_dir(home.dir.join("plain")).expect("it stays").count(), 0);
     let server = S3Server::start("bucket");
     let machine = Machine::new(&server);
-    machine.home.write("pipeline.yaml", TRAINS);
+    machine.home.write("pipeline.yaml", &trains());
     server.objects().remove_bucket("bucket");
     let refused = machine.run(&["chaos"]).exits(78);
     assert!(refused.err.contains("there is no bucket"), "{}", refused.err);
@@ -173,7 +158,7 @@ fn in_a_plain_directory_too_and_no_store_is_begun_where_the_bucket_says_no() {
 
 #[test]
 fn the_file_that_the_variable_names_decides_and_a_wrong_one_is_refused() {
-    let home = Home::with(TRAINS);
+    let home = Home::with(&trains());
     let run = |words: &[&str]| -> crate::home::Answer {
         home.command(words).env("PRUNELLA_FAULTS", home.dir.join("faults.json")).output().expect("it starts").into()
     };

@@ -21,7 +21,7 @@ use super::{
     logs,
     say::{pair, text},
     sender::{Sender, shown},
-    settings::Settings,
+    settings::{Receiver, Settings},
     spans::Spans,
     wire,
 };
@@ -49,13 +49,29 @@ pub struct Origin {
 /// A run that goes on, told to receivers of OTLP; nothing here waits for them but [`Exporter::end`].
 pub struct Exporter {
     told: Mutex<Told>,
-    spans: Option<(Arc<Lane<wire::Span>>, String)>,
-    logs: Option<(Arc<Lane<wire::LogRecord>>, String)>,
+    spans: Option<To<wire::Span>>,
+    logs: Option<To<wire::LogRecord>>,
     /// Why the last figures were not delivered, and to whom.
     figures: Option<(Arc<Mutex<Option<String>>>, String)>,
     closing: watch::Sender<Option<Duration>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     sys: Sys,
+}
+
+/// A lane, and whom it leads to, for people.
+type To<T> = (Arc<Lane<T>>, String);
+
+/// Begins to carry what is put in the lane that is returned to this receiver.
+fn lane_to<T: Send + 'static>(
+    sys: &Sys,
+    receiver: &Receiver,
+    closes: Closing,
+    pack: impl Fn(&Sender, Vec<T>) -> Vec<u8> + Send + 'static,
+) -> Result<(To<T>, JoinHandle<()>), String> {
+    let (lane, sender) = (Arc::<Lane<T>>::default(), Sender::new(sys, receiver.clone())?);
+    let whom = sender.receiver();
+    let task = tokio::spawn(carry(lane.clone(), sender, sys.clone(), closes, pack));
+    Ok(((lane, whom), task))
 }
 
 struct Told {
@@ -83,19 +99,19 @@ impl Exporter {
         let mut tasks = Vec::new();
         let mut spans = None;
         if let Some(receiver) = &settings.traces {
-            let (lane, sender, packing) =
-                (Arc::<Lane<wire::Span>>::default(), Sender::new(sys, receiver.clone())?, packing.clone());
-            spans = Some((lane.clone(), sender.receiver()));
+            let packing = packing.clone();
             let pack = move |sender: &Sender, spans| sender.body(&packing.spans(spans));
-            tasks.push(tokio::spawn(carry(lane, sender, sys.clone(), closes.clone(), pack)));
+            let (lane, task) = lane_to(sys, receiver, closes.clone(), pack)?;
+            tasks.push(task);
+            spans = Some(lane);
         }
         let mut logs = None;
         if let Some(receiver) = &settings.logs {
-            let (lane, sender, packing) =
-                (Arc::<Lane<wire::LogRecord>>::default(), Sender::new(sys, receiver.clone())?, packing.clone());
-            logs = Some((lane.clone(), sender.receiver()));
+            let packing = packing.clone();
             let pack = move |sender: &Sender, records| sender.body(&packing.logs(records));
-            tasks.push(tokio::spawn(carry(lane, sender, sys.clone(), closes.clone(), pack)));
+            let (lane, task) = lane_to(sys, receiver, closes.clone(), pack)?;
+            tasks.push(task);
+            logs = Some(lane);
         }
         let mut figures = None;
         if let Some(receiver) = &settings.metrics {

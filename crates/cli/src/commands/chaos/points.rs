@@ -8,12 +8,10 @@ use prunella_sys::{CrashAt, Phase, Random, SeededRandom};
 use serde_json::{Value, json};
 
 use super::{
-    Chaos,
-    compared::timeline,
-    millis,
+    Chaos, millis,
     stores::{clear_all, clear_run},
     told,
-    verdict::{Judge, Verdict},
+    verdict::{self, Judge, Verdict},
 };
 use crate::{
     answer::{note, say, say_json},
@@ -231,19 +229,12 @@ fn said(taken: &Taken) -> String {
 }
 
 fn as_json(taken: &Taken) -> Value {
-    let Taken { point, played, verdict: Verdict { wrong, kept } } = taken;
-    json!({
-        "at": point.at.to_string(),
-        "what": point.what,
-        "reached": played.strikes > 0,
-        "timeline": timeline(&played.timeline),
-        "engines": played.engines,
-        "wall_ms": millis(played.wall),
-        "exit_code": played.code,
-        "wrong": wrong,
-        "kept": kept.as_ref().map(|(home, _)| home),
-        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
-    })
+    let Taken { point, played, verdict } = taken;
+    let mut json = verdict::as_json(played, verdict);
+    json["at"] = json!(point.at.to_string());
+    json["what"] = json!(point.what);
+    json["reached"] = json!(played.strikes > 0);
+    json
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use prunella_chaos::{Made, Played, Site, Subject};
 use prunella_engine::load_state;
 use prunella_journal::metrics;
 use prunella_model::Pipeline;
+use serde_json::{Value, json};
 
-use super::stores::clear_run;
+use super::{compared::timeline, millis, stores::clear_run};
 use crate::{context::Context, progress::Coverage, resilience::Resilience};
 
 /// What every disturbed run is judged by.
@@ -48,6 +49,20 @@ impl Judge<'_> {
         clear_run(context, &self.subject.sites, &home).await;
         Verdict { wrong, kept: None }
     }
+}
+
+/// Returns what of a run is the same for programs whatever was done to it; the caller adds what was.
+pub(super) fn as_json(played: &Played, verdict: &Verdict) -> Value {
+    let Verdict { wrong, kept } = verdict;
+    json!({
+        "timeline": timeline(&played.timeline),
+        "engines": played.engines,
+        "wall_ms": millis(played.wall),
+        "exit_code": played.code,
+        "wrong": wrong,
+        "kept": kept.as_ref().map(|(home, _)| home),
+        "store": kept.as_ref().map(|(_, site)| site.word().to_string_lossy().into_owned()),
+    })
 }
 
 /// Returns what is wrong with a run, in words, and counts what it made corrupt.
